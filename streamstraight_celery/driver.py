@@ -1,0 +1,213 @@
+"""Runs a user's generator and hands its chunks to the writer; stoppable while it waits.
+
+A stop has to reach a generator that is blocked in a read from the LLM. How that is done depends on
+where it runs:
+
+- in the process' main thread (prefork, solo): a signal whose handler raises `StreamStopped`, only
+  while the driver is inside `next()`;
+- on the event loop thread (async generators, in any pool): the task is cancelled;
+- in another thread: Python cannot interrupt it; it is stopped at its next chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from types import FrameType
+from typing import Any
+
+from .errors import StreamError, StreamStopped
+from .writer import StreamWriter
+
+Wire = Callable[[Any], str]
+
+# Celery leaves SIGUSR2 free in its pool processes.
+INTERRUPT = getattr(signal, "SIGUSR2", None)
+# How long a cancelled async generator may take for its clean-up before it is left behind.
+CLEANUP_TIMEOUT = 10.0
+
+
+class Driver:
+    """Drives one generator into one writer.
+
+    Args:
+        encode: chunk to one-line JSON text, `""` for no chunk.
+        on_poke: called in a signal handler when the signal was not for a waiting generator.
+    """
+
+    def __init__(self, encode: Wire, on_poke: Callable[[], None]) -> None:
+        self._encode = encode
+        self._on_poke = on_poke
+        self._stopping = False
+        self._waiting = False
+        self._main = threading.current_thread() is threading.main_thread()
+        self._cancel: Callable[[], None] | None = None
+
+    def interrupt(self) -> None:
+        """Stop the generator, also while it waits. Called from any thread."""
+        self._stopping = True
+        if self._cancel is not None:
+            self._cancel()
+        elif self._main and INTERRUPT is not None:
+            signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPT)
+
+    def run(self, chunks: Iterator[Any] | AsyncIterator[Any], writer: StreamWriter) -> Any:
+        """Drive to the end and return what the generator returns (None for an async one).
+
+        Raises:
+            StreamStopped: it was interrupted; the generator is closed.
+            Exception: whatever the generator, the codec or the writer raised.
+        """
+        if isinstance(chunks, AsyncIterator):
+            return self._run_async(chunks, writer)
+        with self._signals():
+            try:
+                return self._consume(chunks, writer)
+            finally:
+                close = getattr(chunks, "close", None)
+                if close is not None:
+                    close()
+
+    # -- sync
+
+    def _consume(self, chunks: Iterator[Any], writer: StreamWriter) -> Any:
+        encode, write = self._encode, writer.write
+        while True:
+            # In this order: a stop between the two lines is seen by one of them.
+            self._waiting = True
+            try:
+                if self._stopping:
+                    raise StreamStopped
+                chunk = next(chunks)
+            except StopIteration as end:
+                return end.value
+            finally:
+                self._waiting = False
+            text = encode(chunk)
+            if text:
+                write(text)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Handle the interrupt signal while the generator runs."""
+        if not self._main or INTERRUPT is None:
+            yield
+            return
+        before = signal.signal(INTERRUPT, self._on_signal)
+        try:
+            yield
+        finally:
+            # Never back to the default action, which ends the process: one may be on its way.
+            signal.signal(INTERRUPT, before if callable(before) else _ignore)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._stopping:
+            # From the worker's parent process, which cannot know which stream runs here now.
+            self._on_poke()
+        elif self._waiting:
+            self._waiting = False
+            raise StreamStopped
+
+    # -- async
+
+    def _run_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
+        loop = loop_thread()
+        finished: Future[None] = Future()
+        state: dict[str, asyncio.Task[None]] = {}
+
+        def start() -> None:
+            task = state["task"] = loop.create_task(self._consume_async(chunks, writer))
+            task.add_done_callback(lambda done: _copy(done, finished))
+
+        def cancel() -> None:
+            loop.call_soon_threadsafe(lambda: state["task"].cancel())
+
+        loop.call_soon_threadsafe(start)
+        self._cancel = cancel
+        with self._signals():
+            try:
+                if self._stopping:
+                    cancel()
+                finished.result()
+            except asyncio.CancelledError as error:
+                if not self._stopping:
+                    raise StreamError("the generator was cancelled from within") from error
+                raise StreamStopped from None
+            except BaseException:
+                # A time limit or termination of this thread, or the generator's own error.
+                if not finished.done():
+                    cancel()
+                    with contextlib.suppress(BaseException):
+                        finished.result(CLEANUP_TIMEOUT)
+                raise
+
+    async def _consume_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
+        encode = self._encode
+        loop = asyncio.get_running_loop()
+        try:
+            async for chunk in chunks:
+                text = encode(chunk)
+                if text:
+                    writer.add(text)
+                    if writer.full():
+                        await loop.run_in_executor(None, writer.wait_for_space)
+                if self._stopping:
+                    raise asyncio.CancelledError
+        finally:
+            close = getattr(chunks, "aclose", None)
+            if close is not None:
+                await close()
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """An interrupt that came after its generator had ended."""
+
+
+def ignore_interrupts(**_: Any) -> None:
+    """Let a pool process survive an interrupt between two tasks (the default action ends it)."""
+    if INTERRUPT is not None and signal.getsignal(INTERRUPT) is signal.SIG_DFL:
+        signal.signal(INTERRUPT, _ignore)
+
+
+def _copy(task: asyncio.Task[None], future: Future[None]) -> None:
+    """Hand a task's outcome to the thread that waits for it."""
+    if task.cancelled():
+        # Not future.cancel(): the waiting thread would see another class of CancelledError.
+        future.set_exception(asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(None)
+
+
+class _LoopThread:
+    """The event loop on which a process runs its async generators.
+
+    One for all tasks, because a shared async client must not outlive the loop it was first used on
+    (a loop for each task breaks it: "Event loop is closed").
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self.loop.run_forever, name="stream-loop", daemon=True)
+        thread.start()
+
+
+_loop: _LoopThread | None = None
+_loop_lock = threading.Lock()
+
+
+def loop_thread() -> asyncio.AbstractEventLoop:
+    """Return this process' event loop for async generators, started when first needed."""
+    global _loop
+    with _loop_lock:
+        # A loop thread does not survive a fork.
+        if _loop is None or _loop.pid != os.getpid():
+            _loop = _LoopThread()
+        return _loop.loop

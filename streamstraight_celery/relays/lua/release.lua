@@ -1,0 +1,16 @@
+-- Give the stream up without ending it: the task will be retried, and may claim at once.
+-- KEYS 1 state  2 log
+-- ARGV 1 attempt  2 nonce  3 ms in which the next attempt is awaited  4 ttl ms
+-- Answers: ok  fenced  closed (reason)  unknown
+local m = redis.call('HMGET', KEYS[1], 'a', 'n', 'e', 's')
+local current = tonumber(m[1])
+local stop = m[4] and 1 or 0
+if not current or current < tonumber(ARGV[1]) then return {'unknown', 0, 0, ''} end
+if current > tonumber(ARGV[1]) or m[2] ~= ARGV[2] then return {'fenced', current, 0, ''} end
+if m[3] then return {'closed', 0, stop, m[3]} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], 'r', 1, 'x', now + ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[3] + ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[3] + ARGV[4])
+return {'ok', current, stop, ''}

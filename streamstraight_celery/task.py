@@ -1,0 +1,395 @@
+"""`StreamTask` and `@stream_task`: a generator function as a Celery task that streams.
+
+The generator is driven in `run`, which Celery's own machinery (`autoretry_for`, `@app.task`
+annotations, `pydantic=True`) wraps. How the stream ends is decided in `__call__`, outside of that:
+only there is it known whether an error means a retry.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypedDict,
+    overload,
+)
+
+from celery import Task, shared_task
+from celery.exceptions import Ignore, Reject, Retry
+from celery.signals import worker_process_init
+from celery.utils import uuid
+from celery.utils.functional import head_from_fun
+
+from . import control as _control  # registers the remote control command
+from .codecs import Codec, get_codec, wire_encoder
+from .driver import Driver, ignore_interrupts
+from .errors import StreamBusyError, StreamClosedError, StreamError, StreamStopped
+from .handle import StreamHandle, announce
+from .names import STREAM_ID_HEADER, check_stream_id
+from .outcome import describe_error, retry_delay
+from .relays.base import Create, EndReason, Stop
+from .runtime import Runtime
+from .writer import StreamWriter
+
+if TYPE_CHECKING:
+    from celery.result import AsyncResult
+
+try:
+    # A custom base class would take delay_on_commit() away from Django's users.
+    from celery.contrib.django.task import DjangoTask as _BaseTask
+except ImportError:
+    _BaseTask = Task
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+Chunks = Iterator[Any] | AsyncIterator[Any]
+
+# What a stopping worker waits for the relay to take note.
+LAST_WORDS_TIMEOUT = 2.0
+
+worker_process_init.connect(ignore_interrupts, weak=False)
+__all__ = ["StreamSummary", "StreamTask", "stream_task"]
+assert _control
+
+
+class StreamSummary(TypedDict):
+    """A task's result when its generator returns nothing. Times are seconds, sizes bytes."""
+
+    stream_id: str
+    attempt: int
+    chunks: int
+    bytes: int
+    first_chunk_seconds: float | None
+    seconds: float
+    end_reason: str
+
+
+class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
+    """Base class of stream tasks: `@app.task(base=StreamTask)`, or subclass it with a `run`.
+
+    Attributes:
+        codec: name of a registered codec, or a `Codec`; default `stream_codec`.
+        encoder: a function from chunk to `str`, instead of a codec.
+    """
+
+    abstract = True
+    codec: ClassVar[str | Codec | None] = None
+    encoder: ClassVar[Any] = None
+    _stream_function: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        encoder = cls.__dict__.get("encoder")
+        if encoder is not None and not isinstance(encoder, staticmethod):
+            # A plain function in a class would be called with the task as its first argument.
+            cls.encoder = staticmethod(encoder)
+        get_codec(cls.codec, encoder=cls.encoder)
+        function = cls.__dict__.get("run")
+        if function is None:
+            return
+        bound = not isinstance(function, staticmethod)
+        plain = check_generator_function(function if bound else function.__func__)
+        cls._stream_function = function
+        cls.run = _drive
+        # pydantic=True would hide the signature that .delay() checks its arguments against.
+        cls.__header__ = staticmethod(head_from_fun(plain, bound=bound))
+
+    # -- enqueueing
+
+    def stream(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
+        """Enqueue, as `delay()` does, and return a handle at once.
+
+        Raises:
+            TypeError: the arguments do not fit the generator function.
+            RelayUnavailableError: the relay does not answer; nothing was enqueued.
+            kombu.exceptions.OperationalError: the broker does not answer; the stream was ended.
+        """
+        return self.apply_stream(args, kwargs)
+
+    def apply_stream(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        stream_id: str | None = None,
+        **options: Any,
+    ) -> StreamHandle:
+        """Enqueue, as `apply_async()` does, and return a handle at once.
+
+        Args:
+            args: positional arguments.
+            kwargs: keyword arguments.
+            stream_id: name of the stream; default: the task's id.
+            **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
+
+        Raises:
+            StreamExistsError: another task's stream has that name.
+            ConfigurationError: the name cannot stand in a URL.
+            Exception: as `stream`.
+        """
+        headers = dict(options.pop("headers", None) or {})
+        if stream_id is not None:
+            headers[STREAM_ID_HEADER] = check_stream_id(stream_id)
+        result = self.apply_async(args, kwargs, headers=headers, **options)
+        name = str(headers.get(STREAM_ID_HEADER) or result.id)
+        app = self._get_app()
+        return StreamHandle(app, Runtime.of(app), name, result)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        *positional: Any,
+        **options: Any,
+    ) -> AsyncResult[Any]:
+        """As Celery's; the stream is announced to the relay first.
+
+        The arguments are not shown in events, logs or Flower unless `stream_show_arguments` is set.
+        """
+        task_id = task_id or uuid()
+        runtime = Runtime.of(self._get_app())
+        stream_id = (options.get("headers") or {}).get(STREAM_ID_HEADER) or task_id
+        if not runtime.settings.show_arguments:
+            # Not setdefault: a retry brings those of the attempt before along.
+            options["argsrepr"] = "()"
+            options["kwargsrepr"] = repr({"stream_id": stream_id})
+        if self.typing:
+            self.__header__(*(args or ()), **(kwargs or {}))
+        created = announce(runtime, Create(stream_id, task_id, self._codec(runtime).kind))
+        try:
+            return super().apply_async(args, kwargs, task_id, *positional, **options)
+        except BaseException:
+            if created:
+                runtime.relay.execute([Stop(stream_id)])
+            raise
+
+    def retry(self, *args: Any, **kwargs: Any) -> Any:
+        """As Celery's. In eager mode the next attempt runs inside this call, so it must be free."""
+        writer = getattr(self.request, "stream_writer", None)
+        if writer is not None and self.request.is_eager and not writer.concluded:
+            writer.release(0)
+        return super().retry(*args, **kwargs)
+
+    # -- running
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """In a worker: run the task. Called directly: return the generator, for your tests."""
+        request = self.request
+        if request.called_directly or getattr(request, "stream_writer", None) is not None:
+            return self._stream_function(*args, **kwargs)
+        try:
+            return self.run(*args, **kwargs)
+        except BaseException as error:
+            self._settle(error)
+            raise
+
+    @property
+    def stream_id(self) -> str:
+        """The id of the stream that the current request writes."""
+        request = self.request
+        headers = request.headers or {}
+        return str(
+            headers.get(STREAM_ID_HEADER) or getattr(request, STREAM_ID_HEADER, None) or request.id
+        )
+
+    def _codec(self, runtime: Runtime) -> Codec:
+        name = self.codec if self.codec is not None or self.encoder else runtime.settings.codec
+        return get_codec(name, encoder=self.encoder)
+
+    def _settle(self, error: BaseException) -> None:
+        """End the stream, or leave it to the next attempt, after the attempt has failed."""
+        writer: StreamWriter | None = getattr(self.request, "stream_writer", None)
+        if writer is None or writer.concluded:
+            return
+        ttl = Runtime.of(self._get_app()).settings.ttl
+        if isinstance(error, Retry):
+            # The message waits in a queue like any other: as long as a stream is kept.
+            _quietly(functools.partial(writer.release, retry_delay(error) + ttl))
+        elif isinstance(error, Reject) and error.requeue:
+            _quietly(functools.partial(writer.release, ttl))
+        elif isinstance(error, Ignore):
+            _quietly(functools.partial(writer.finish, "completed"))
+        elif isinstance(error, Exception):
+            reason, message = describe_error(error)
+            _quietly(functools.partial(writer.finish, reason, message))
+        else:
+            # SystemExit and the like: the worker goes down or the task was terminated.
+            _quietly(functools.partial(writer.release, 0, timeout=LAST_WORDS_TIMEOUT))
+
+
+def _drive(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
+    """The `run` of every stream task: drive the user's generator into the stream."""
+    started = time.monotonic()
+    runtime = Runtime.of(self._get_app())
+    codec = self._codec(runtime)
+    driver = Driver(wire_encoder(codec), runtime.sender.poke)
+    try:
+        writer = runtime.sender.open(
+            self.stream_id, owner=self.request.id or "", kind=codec.kind,
+            on_interrupt=driver.interrupt,
+        )  # fmt: skip
+    except StreamBusyError as busy:
+        _come_back(self, args, kwargs, busy.retry_after)
+    except StreamClosedError as closed:
+        if closed.reason not in ("stopped", "completed"):
+            raise
+        return _summary_of_closed(runtime, self.stream_id, closed.reason)
+    self.request.stream_writer = writer
+    value, reason = _produce(self, driver, writer, args, kwargs)
+    writer_seconds = time.monotonic() - started
+    if value is not None:
+        return value
+    return StreamSummary(
+        stream_id=writer.stream_id, attempt=writer.attempt, chunks=writer.chunks, bytes=writer.size,
+        first_chunk_seconds=writer.first_chunk_at and round(writer.first_chunk_at - started, 6),
+        seconds=round(writer_seconds, 6), end_reason=reason,
+    )  # fmt: skip
+
+
+def _produce(
+    task: StreamTask[Any], driver: Driver, writer: StreamWriter, args: Any, kwargs: Any
+) -> tuple[Any, EndReason]:
+    """Run the generator and end the stream; returns its value and the end reason."""
+    value: Any = None
+    reason: EndReason = "completed"
+    try:
+        if writer.stop_asked:
+            raise StreamStopped
+        value = driver.run(_chunks(task, args, kwargs), writer)
+    except StreamStopped:
+        if not writer.stop_asked:
+            # Interrupted because writing has become impossible; the writer knows why.
+            writer.check()
+        reason = "stopped"
+    except StreamClosedError as closed:
+        if closed.reason != "stopped":
+            raise
+        reason = "stopped"
+    if not (writer.concluded and reason == "stopped"):
+        writer.finish(reason)
+    return value, reason
+
+
+class _OneRequest:
+    """Stands in for a task's request stack, which Celery keeps by thread."""
+
+    def __init__(self, request: Any) -> None:
+        self.top = request
+
+
+def _chunks(task: StreamTask[Any], args: Any, kwargs: Any) -> Chunks:
+    if inspect.isasyncgenfunction(inspect.unwrap(task._stream_function)):
+        # It runs on the loop thread, where self.request would be nobody's: bind it to a view.
+        view = object.__new__(type(task))
+        view.__dict__.update(task.__dict__, request_stack=_OneRequest(task.request))
+        task = view
+    chunks = task._stream_function(*args, **kwargs)
+    if isinstance(chunks, (Iterator, AsyncIterator)):
+        return chunks
+    raise TypeError(
+        f"{task.name} returned {type(chunks).__name__}, not a generator: "
+        "a decorator between @stream_task and the function does not pass the generator on"
+    )
+
+
+def _come_back(task: StreamTask[Any], args: Any, kwargs: Any, seconds: float) -> None:
+    """A living producer holds the stream: deliver this message again when its lease is over.
+
+    Not `retry()`: that would use up one of the task's retries.
+    """
+    request = task.request
+    task.signature_from_request(
+        request, args, kwargs, countdown=seconds + 0.1, retries=request.retries
+    ).apply_async()
+    raise Ignore
+
+
+def _summary_of_closed(runtime: Runtime, stream_id: str, reason: str) -> StreamSummary:
+    """The summary of a stream that had ended before this delivery of its task could claim it."""
+    state = runtime.relay.state(stream_id)
+    return StreamSummary(
+        stream_id=stream_id, attempt=state.attempt, chunks=state.last, bytes=state.size,
+        first_chunk_seconds=None, seconds=0.0, end_reason=reason,
+    )  # fmt: skip
+
+
+def _quietly(write: Callable[[], None]) -> None:
+    """Write a stream's last words; the error on its way to Celery matters more than theirs."""
+    try:
+        write()
+    except StreamError as error:
+        log.warning("the end of a stream could not be written: %s", error)
+
+
+def check_generator_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the undecorated generator function.
+
+    Raises:
+        TypeError: it is not a generator function.
+    """
+    plain: Callable[..., Any] = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        return plain
+    name = getattr(plain, "__qualname__", repr(plain))
+    kind = (
+        "a coroutine function" if inspect.iscoroutinefunction(plain) else "not a generator function"
+    )
+    raise TypeError(
+        f"{name} is {kind}: a stream task yields its chunks. Write `yield chunk`, or "
+        "`yield from stream` (`async for chunk in stream: yield chunk`); "
+        "for a function that returns its result use Celery's own task decorator"
+    )
+
+
+@overload
+def stream_task(function: Callable[P, Chunks], /) -> StreamTask[P]: ...
+
+
+@overload
+def stream_task(
+    *, bind: Literal[True], **options: Any
+) -> Callable[[Callable[Concatenate[Any, P], Chunks]], StreamTask[P]]: ...
+
+
+@overload
+def stream_task(
+    *, bind: Literal[False] = False, **options: Any
+) -> Callable[[Callable[P, Chunks]], StreamTask[P]]: ...
+
+
+def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Turn a generator function into a Celery task that streams what it yields.
+
+    Needs no app (as `shared_task`); with one, `@app.task(base=StreamTask)` is the same.
+
+    Args:
+        function: a sync or async generator function, when used without parentheses.
+        **options: `codec` or `encoder`, and everything `@app.task` takes: `bind`, `name`, `queue`,
+            `acks_late`, `autoretry_for`, `rate_limit`, `soft_time_limit`, `pydantic`, ...
+
+    Raises:
+        TypeError: not a generator function, or `base` is not a `StreamTask`.
+        ConfigurationError: an unknown codec.
+    """
+    base = options.setdefault("base", StreamTask)
+    if not (isinstance(base, type) and issubclass(base, StreamTask)):
+        raise TypeError(f"base={base!r} must be a subclass of StreamTask")
+    get_codec(options.get("codec"), encoder=options.get("encoder"))
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        check_generator_function(function)
+        return shared_task(**options)(function)
+
+    return decorate if function is None else decorate(function)
