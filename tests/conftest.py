@@ -1,0 +1,126 @@
+"""Fixtures that every layer's tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+import redis
+
+ROOT = Path(__file__).parent.parent
+IN_CI = os.environ.get("CI") == "true"
+DATABASES = 64
+
+
+def missing(what: str) -> None:
+    """Skip on a laptop, fail in CI: a run that tested nothing must not be green."""
+    if IN_CI:
+        pytest.fail(f"{what} is needed in CI")
+    pytest.skip(f"{what} is not installed")
+
+
+def eventually(condition: Callable[[], object], *, timeout: float = 30.0) -> None:
+    """Return when the condition holds.
+
+    Raises:
+        AssertionError: it does not, within `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come to hold"
+        time.sleep(0.005)
+
+
+class RedisServer:
+    """A private redis-server on a free port, without persistence."""
+
+    def __init__(self, port: int = 0) -> None:
+        binary = shutil.which("redis-server") or shutil.which("valkey-server")
+        if binary is None:
+            missing("redis-server")
+        self._binary = str(binary)
+        self._directory = tempfile.mkdtemp(prefix="stream-tests-")
+        self.port = port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._databases = count(1)
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start again on the same port with no data."""
+        self.process = subprocess.Popen(
+            [
+                self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                "--appendonly", "no", "--databases", str(DATABASES), "--dir", self._directory,
+            ],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        eventually(self._answers)
+
+    def kill(self) -> None:
+        """End at once, as a crash does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def url(self, database: int = 0) -> str:
+        return f"redis://127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """The URL of a database that no other test uses."""
+        number = next(self._databases) % DATABASES
+        url = self.url(number)
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+        return url
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "redis-server ended"
+        try:
+            with redis.Redis(port=self.port) as client:
+                return bool(client.ping())
+        except redis.exceptions.ConnectionError:
+            return False
+
+
+def free_port() -> int:
+    """A TCP port on which nothing listens."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis that tests share; take a database of your own with `redis_url`."""
+    server = RedisServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty database of this test's own."""
+    return redis_server.new_database()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis of this test's own, to be killed and started again."""
+    server = RedisServer()
+    yield server
+    server.close()

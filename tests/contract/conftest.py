@@ -1,0 +1,37 @@
+"""Both relays, behind one set of fixtures: what holds for one holds for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streamstraight_celery.relays.base import Relay, RelayOptions
+from streamstraight_celery.relays.memory import MemoryRelay, MemoryStore
+from streamstraight_celery.relays.redis import RedisRelay
+
+MakeRelay = Callable[..., Relay]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def make_relay(request: pytest.FixtureRequest) -> Iterator[MakeRelay]:
+    """A function that makes a relay with the given `RelayOptions`, on a store of its own."""
+    made: list[Relay] = []
+
+    def make(**options: int) -> Relay:
+        wanted = RelayOptions(**options)  # type: ignore[arg-type]
+        if request.param == "memory":
+            relay: Relay = MemoryRelay(MemoryStore(wanted))
+        else:
+            relay = RedisRelay(request.getfixturevalue("redis_url"), wanted)
+        made.append(relay)
+        return relay
+
+    yield make
+    for relay in made:
+        relay.close()
+
+
+@pytest.fixture
+def relay(make_relay: MakeRelay) -> Relay:
+    return make_relay()
