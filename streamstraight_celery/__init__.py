@@ -11,6 +11,7 @@ answer.stream("Hello").ref()   # {"stream_id", "url", "token", "expires_at"}
 
 from __future__ import annotations
 
+from .attempt import StreamSummary
 from .codecs import Codec, register_codec
 from .errors import (
     ChunkTooLargeError,
@@ -31,7 +32,7 @@ from .errors import (
     TokenError,
 )
 from .handle import StreamHandle, StreamRef
-from .task import StreamSummary, StreamTask, stream_task
+from .task import StreamTask, stream_task
 
 __version__ = "0.1.0"
 

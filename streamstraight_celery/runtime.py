@@ -8,9 +8,9 @@ import threading
 from celery import Celery
 
 from .relays import Relay, open_relay
+from .sender import Sender
 from .settings import StreamSettings, read_settings
 from .tokens import Tokens
-from .writer import Sender
 
 _ATTRIBUTE = "_streamstraight"
 _lock = threading.Lock()

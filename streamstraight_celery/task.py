@@ -7,10 +7,7 @@ only there is it known whether an error means a retry.
 
 from __future__ import annotations
 
-import functools
 import inspect
-import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
@@ -20,26 +17,22 @@ from typing import (
     Generic,
     Literal,
     ParamSpec,
-    TypedDict,
     overload,
 )
 
 from celery import Task, shared_task
-from celery.exceptions import Ignore, Reject, Retry
 from celery.signals import worker_process_init
 from celery.utils import uuid
 from celery.utils.functional import head_from_fun
 
 from . import control as _control  # registers the remote control command
-from .codecs import Codec, get_codec, wire_encoder
-from .driver import Driver, ignore_interrupts
-from .errors import StreamBusyError, StreamClosedError, StreamError, StreamStopped
+from .attempt import run_attempt, settle
+from .codecs import Codec, get_codec
+from .driver import ignore_interrupts
 from .handle import StreamHandle, announce
 from .names import STREAM_ID_HEADER, check_stream_id
-from .outcome import describe_error, retry_delay
-from .relays.base import Create, EndReason, Stop
+from .relays.base import Create, Stop
 from .runtime import Runtime
-from .writer import StreamWriter
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
@@ -50,29 +43,12 @@ try:
 except ImportError:
     _BaseTask = Task
 
-log = logging.getLogger(__name__)
-
 P = ParamSpec("P")
 Chunks = Iterator[Any] | AsyncIterator[Any]
 
-# What a stopping worker waits for the relay to take note.
-LAST_WORDS_TIMEOUT = 2.0
-
 worker_process_init.connect(ignore_interrupts, weak=False)
-__all__ = ["StreamSummary", "StreamTask", "stream_task"]
+__all__ = ["StreamTask", "stream_task"]
 assert _control
-
-
-class StreamSummary(TypedDict):
-    """A task's result when its generator returns nothing. Times are seconds, sizes bytes."""
-
-    stream_id: str
-    attempt: int
-    chunks: int
-    bytes: int
-    first_chunk_seconds: float | None
-    seconds: float
-    end_reason: str
 
 
 class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
@@ -101,7 +77,7 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         bound = not isinstance(function, staticmethod)
         plain = check_generator_function(function if bound else function.__func__)
         cls._stream_function = function
-        cls.run = _drive
+        cls.run = run_attempt
         # pydantic=True would hide the signature that .delay() checks its arguments against.
         cls.__header__ = staticmethod(head_from_fun(plain, bound=bound))
 
@@ -167,7 +143,7 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
             options["kwargsrepr"] = repr({"stream_id": stream_id})
         if self.typing:
             self.__header__(*(args or ()), **(kwargs or {}))
-        created = announce(runtime, Create(stream_id, task_id, self._codec(runtime).kind))
+        created = announce(runtime, Create(stream_id, task_id, self.codec_in(runtime).kind))
         try:
             return super().apply_async(args, kwargs, task_id, *positional, **options)
         except BaseException:
@@ -192,7 +168,7 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         try:
             return self.run(*args, **kwargs)
         except BaseException as error:
-            self._settle(error)
+            settle(self, error)
             raise
 
     @property
@@ -204,133 +180,10 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
             headers.get(STREAM_ID_HEADER) or getattr(request, STREAM_ID_HEADER, None) or request.id
         )
 
-    def _codec(self, runtime: Runtime) -> Codec:
+    def codec_in(self, runtime: Runtime) -> Codec:
+        """The codec that this task uses."""
         name = self.codec if self.codec is not None or self.encoder else runtime.settings.codec
         return get_codec(name, encoder=self.encoder)
-
-    def _settle(self, error: BaseException) -> None:
-        """End the stream, or leave it to the next attempt, after the attempt has failed."""
-        writer: StreamWriter | None = getattr(self.request, "stream_writer", None)
-        if writer is None or writer.concluded:
-            return
-        ttl = Runtime.of(self._get_app()).settings.ttl
-        if isinstance(error, Retry):
-            # The message waits in a queue like any other: as long as a stream is kept.
-            _quietly(functools.partial(writer.release, retry_delay(error) + ttl))
-        elif isinstance(error, Reject) and error.requeue:
-            _quietly(functools.partial(writer.release, ttl))
-        elif isinstance(error, Ignore):
-            _quietly(functools.partial(writer.finish, "completed"))
-        elif isinstance(error, Exception):
-            reason, message = describe_error(error)
-            _quietly(functools.partial(writer.finish, reason, message))
-        else:
-            # SystemExit and the like: the worker goes down or the task was terminated.
-            _quietly(functools.partial(writer.release, 0, timeout=LAST_WORDS_TIMEOUT))
-
-
-def _drive(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
-    """The `run` of every stream task: drive the user's generator into the stream."""
-    started = time.monotonic()
-    runtime = Runtime.of(self._get_app())
-    codec = self._codec(runtime)
-    driver = Driver(wire_encoder(codec), runtime.sender.poke)
-    try:
-        writer = runtime.sender.open(
-            self.stream_id, owner=self.request.id or "", kind=codec.kind,
-            on_interrupt=driver.interrupt,
-        )  # fmt: skip
-    except StreamBusyError as busy:
-        _come_back(self, args, kwargs, busy.retry_after)
-    except StreamClosedError as closed:
-        if closed.reason not in ("stopped", "completed"):
-            raise
-        return _summary_of_closed(runtime, self.stream_id, closed.reason)
-    self.request.stream_writer = writer
-    value, reason = _produce(self, driver, writer, args, kwargs)
-    writer_seconds = time.monotonic() - started
-    if value is not None:
-        return value
-    return StreamSummary(
-        stream_id=writer.stream_id, attempt=writer.attempt, chunks=writer.chunks, bytes=writer.size,
-        first_chunk_seconds=writer.first_chunk_at and round(writer.first_chunk_at - started, 6),
-        seconds=round(writer_seconds, 6), end_reason=reason,
-    )  # fmt: skip
-
-
-def _produce(
-    task: StreamTask[Any], driver: Driver, writer: StreamWriter, args: Any, kwargs: Any
-) -> tuple[Any, EndReason]:
-    """Run the generator and end the stream; returns its value and the end reason."""
-    value: Any = None
-    reason: EndReason = "completed"
-    try:
-        if writer.stop_asked:
-            raise StreamStopped
-        value = driver.run(_chunks(task, args, kwargs), writer)
-    except StreamStopped:
-        if not writer.stop_asked:
-            # Interrupted because writing has become impossible; the writer knows why.
-            writer.check()
-        reason = "stopped"
-    except StreamClosedError as closed:
-        if closed.reason != "stopped":
-            raise
-        reason = "stopped"
-    if not (writer.concluded and reason == "stopped"):
-        writer.finish(reason)
-    return value, reason
-
-
-class _OneRequest:
-    """Stands in for a task's request stack, which Celery keeps by thread."""
-
-    def __init__(self, request: Any) -> None:
-        self.top = request
-
-
-def _chunks(task: StreamTask[Any], args: Any, kwargs: Any) -> Chunks:
-    if inspect.isasyncgenfunction(inspect.unwrap(task._stream_function)):
-        # It runs on the loop thread, where self.request would be nobody's: bind it to a view.
-        view = object.__new__(type(task))
-        view.__dict__.update(task.__dict__, request_stack=_OneRequest(task.request))
-        task = view
-    chunks = task._stream_function(*args, **kwargs)
-    if isinstance(chunks, (Iterator, AsyncIterator)):
-        return chunks
-    raise TypeError(
-        f"{task.name} returned {type(chunks).__name__}, not a generator: "
-        "a decorator between @stream_task and the function does not pass the generator on"
-    )
-
-
-def _come_back(task: StreamTask[Any], args: Any, kwargs: Any, seconds: float) -> None:
-    """A living producer holds the stream: deliver this message again when its lease is over.
-
-    Not `retry()`: that would use up one of the task's retries.
-    """
-    request = task.request
-    task.signature_from_request(
-        request, args, kwargs, countdown=seconds + 0.1, retries=request.retries
-    ).apply_async()
-    raise Ignore
-
-
-def _summary_of_closed(runtime: Runtime, stream_id: str, reason: str) -> StreamSummary:
-    """The summary of a stream that had ended before this delivery of its task could claim it."""
-    state = runtime.relay.state(stream_id)
-    return StreamSummary(
-        stream_id=stream_id, attempt=state.attempt, chunks=state.last, bytes=state.size,
-        first_chunk_seconds=None, seconds=0.0, end_reason=reason,
-    )  # fmt: skip
-
-
-def _quietly(write: Callable[[], None]) -> None:
-    """Write a stream's last words; the error on its way to Celery matters more than theirs."""
-    try:
-        write()
-    except StreamError as error:
-        log.warning("the end of a stream could not be written: %s", error)
 
 
 def check_generator_function(function: Callable[..., Any]) -> Callable[..., Any]:
