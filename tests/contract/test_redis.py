@@ -1,0 +1,178 @@
+"""What only the relay on Redis can go through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from streamstraight_celery.errors import ConfigurationError, RelayUnavailableError
+from streamstraight_celery.relays import open_relay
+from streamstraight_celery.relays.base import Append, Claim, Create, Read, RelayOptions, Renew
+from streamstraight_celery.relays.redis import RedisRelay, without_password
+from streamstraight_celery.relays.scripts import parse_notice
+from streamstraight_celery.settings import StreamSettings
+from tests.conftest import RedisServer, free_port
+
+CLAIM = Claim("s", "aaaaaaaa", "task-1")
+
+
+def append(first: int, *texts: str, end: str = "") -> Append:
+    return Append("s", 1, "aaaaaaaa", first, len(texts), "\n".join(texts).encode(), end)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def relay(redis_url: str) -> Iterator[RedisRelay]:
+    relay = RedisRelay(redis_url, RelayOptions(ttl=60_000))
+    yield relay
+    relay.close()
+
+
+def test_the_log_is_as_documented(relay: RedisRelay, client: redis.Redis) -> None:
+    relay.call(CLAIM)
+    relay.call(append(1, '"a"', '"b"'))
+    relay.call(append(3, '"c"', end="completed"))
+    assert client.xrange("ss:{s}:s") == [
+        (b"1-2", {b"d": b'"a"\n"b"'}),
+        (b"1-3", {b"d": b'"c"'}),
+    ]
+    assert client.hmget("ss:{s}:m", "a", "n", "q", "e", "o", "b") == [
+        b"1", b"aaaaaaaa", b"3", b"completed", b"task-1", b"10",
+    ]  # fmt: skip
+
+
+def test_every_change_is_published_with_its_bytes(
+    relay: RedisRelay, client: redis.Redis, redis_url: str
+) -> None:
+    database = redis_url.rpartition("/")[2]
+    channel = "ss:{s}:n" + ("" if database == "0" else database)
+    with client.pubsub() as subscription:
+        subscription.subscribe(channel)
+        assert subscription.get_message(timeout=10)
+        relay.call(CLAIM)
+        relay.call(append(1, "1", "2"))
+        relay.call(append(1, "1", "2"))
+        relay.call(append(3, end="completed"))
+        messages = [subscription.get_message(timeout=10) for _ in range(3)]
+        assert [parse_notice(m["data"]) for m in messages if m] == [
+            (1, "aaaaaaaa", 1, 0, "", b""),
+            (1, "aaaaaaaa", 1, 2, "", b"1\n2"),
+            (1, "aaaaaaaa", 3, 2, "completed", b""),
+        ]
+        assert subscription.get_message(timeout=0.05) is None
+
+
+def test_no_key_without_a_time_to_live(relay: RedisRelay, client: redis.Redis) -> None:
+    def all_expire() -> bool:
+        keys = list(client.scan_iter())
+        return bool(keys) and all(0 < client.pttl(key) <= 60_000 for key in keys)
+
+    relay.call(Create("s", "task-1"))
+    assert all_expire()
+    relay.call(CLAIM)
+    assert all_expire()
+    relay.call(append(1, "1"))
+    assert all_expire()
+    client.delete("ss:{s}:s")
+    assert relay.call(append(2, "2")).kind == "gap"
+    relay.call(append(1, "1", "2"))
+    assert all_expire()
+    relay.call(Renew("s", 1, "aaaaaaaa"))
+    relay.call(append(3, end="completed"))
+    assert all_expire()
+
+
+def test_an_evicted_log_is_asked_for_again(relay: RedisRelay, client: redis.Redis) -> None:
+    relay.call(CLAIM)
+    relay.call(append(1, "1", "2"))
+    client.delete("ss:{s}:s")
+    assert relay.call(append(3, "3")) == ("gap", 1, False, "")
+    assert relay.call(append(1, "1", "2", "3")) == ("ok", 3, False, "")
+
+
+def test_forgotten_scripts_are_loaded_again(relay: RedisRelay, client: redis.Redis) -> None:
+    relay.call(CLAIM)
+    client.script_flush()
+    answers = relay.execute([append(1, "1"), append(2, "2")])
+    assert [answer.kind for answer in answers] == ["ok", "ok"]
+    client.script_flush()
+    page = relay.read(Read("s", 1, 0, 10))
+    assert page is not None
+    assert len(page.entries) == 2
+
+
+def test_a_refused_request_is_an_error_answer(relay: RedisRelay, client: redis.Redis) -> None:
+    client.set("ss:{s}:m", "not a hash")
+    answer = relay.execute([CLAIM])[0]
+    assert answer.kind == "error"
+    assert "WRONGTYPE" in answer.reason
+    with pytest.raises(RelayUnavailableError, match="WRONGTYPE"):
+        relay.call(CLAIM)
+    with pytest.raises(RelayUnavailableError, match="WRONGTYPE"):
+        relay.read(Read("s"))
+
+
+def test_databases_do_not_hear_each_other(redis_server: RedisServer) -> None:
+    one, other = redis_server.new_database(), redis_server.new_database()
+    with redis.Redis.from_url(other) as client, client.pubsub() as subscription:
+        subscription.psubscribe("ss:{s}:n*")
+        assert subscription.get_message(timeout=10)
+        for url in (one, other):
+            relay = RedisRelay(url, RelayOptions())
+            relay.call(CLAIM)
+            relay.close()
+        channels = {subscription.get_message(timeout=10)["channel"] for _ in range(2)}  # type: ignore[index]
+        assert len(channels) == 2
+
+
+class TestUnreachable:
+    def test_the_error_says_where_and_what_to_do(self) -> None:
+        relay = RedisRelay(f"redis://user:hush@127.0.0.1:{free_port()}/0", RelayOptions())
+        with pytest.raises(RelayUnavailableError) as error:
+            relay.call(CLAIM)
+        assert "redis://user:***@127.0.0.1" in str(error.value)
+        assert "stream_relay_url" in str(error.value)
+        assert "hush" not in str(error.value)
+
+    def test_it_reconnects(self, own_redis: RedisServer) -> None:
+        relay = RedisRelay(own_redis.url(), RelayOptions())
+        relay.call(CLAIM)
+        own_redis.kill()
+        with pytest.raises(RelayUnavailableError):
+            relay.call(CLAIM)
+        own_redis.start()
+        assert relay.call(CLAIM).kind == "ok"
+        relay.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "stream_relay_url is not set"),
+        ("kafka://x", "unknown scheme 'kafka'; use one of redis://"),
+        ("localhost:6379", "unknown scheme 'localhost'"),
+        ("redis://localhost:notaport/0", "stream_relay_url"),
+    ],
+)
+def test_a_wrong_url_is_a_clear_error(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        open_relay(StreamSettings(relay_url=url))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://:pass@host/0", "redis://:***@host/0"),
+        ("rediss://user:p@ss@host/0", "rediss://user:***@host/0"),
+    ],
+)
+def test_a_password_is_not_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
