@@ -1,0 +1,68 @@
+"""The built wheel, installed alone into an empty environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return next(out.glob("*.whl"))
+
+
+def test_it_holds_what_is_needed_at_run_time(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "streamstraight_celery/py.typed",
+        "streamstraight_celery/relays/lua/append.lua",
+        "streamstraight_celery/static/streamstraight_celery/client.js",
+        "streamstraight_celery/static/streamstraight_celery/client.d.ts",
+    } <= names
+    top = {name.split("/")[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"streamstraight_celery"}
+
+
+@pytest.mark.timeout(600)
+def test_it_works_alone(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel],
+        check=True, timeout=500, cwd=tmp_path,
+    )  # fmt: skip
+    code = """
+from celery import Celery
+from streamstraight_celery import stream_task
+
+app = Celery(broker="memory://")
+app.conf.update(stream_relay_url="memory://", task_always_eager=True)
+app.set_default()
+
+@stream_task
+def count(n: int):
+    for number in range(n):
+        yield {"number": number}
+
+handle = count.stream(3)
+assert handle.state().last == 3, handle.state()
+assert handle.ref()["token"]
+"""
+    subprocess.run([python, "-W", "error", "-c", code], check=True, timeout=120, cwd=tmp_path)
+    relay = subprocess.run(
+        [python, "-m", "celery", "--broker", "memory://", "streams", "relay"],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert relay.returncode != 0
+    assert "pip install 'streamstraight-celery[relay]'" in relay.stdout + relay.stderr
+    assert "Traceback" not in relay.stderr
