@@ -31,7 +31,7 @@ from .errors import (
     StreamTooLargeError,
     TokenError,
 )
-from .handle import StreamHandle, StreamRef
+from .handle import StreamHandle, StreamRef, get_stream
 from .task import StreamTask, stream_task
 
 __version__ = "0.1.0"
@@ -40,6 +40,7 @@ __all__ = [
     # tasks
     "stream_task",
     "StreamTask",
+    "get_stream",
     "StreamHandle",
     "StreamRef",
     "StreamSummary",

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
+from celery import Celery, current_app
+
 from .errors import StreamExistsError
 from .names import STOP_COMMAND
 from .relays.base import Create, Stop, StreamState
+from .runtime import Runtime
 
 if TYPE_CHECKING:
-    from celery import Celery
     from celery.result import AsyncResult
-
-    from .runtime import Runtime
 
 
 class StreamRef(TypedDict):
@@ -94,6 +94,25 @@ class StreamHandle:
             RelayUnavailableError: the relay does not answer.
         """
         return stop_stream(self._app, self._runtime, self.id)
+
+
+def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
+    """Return the handle of a stream that was asked for earlier: for a fresh token, or to stop it.
+
+    Whether the one who asks may have it is for the caller to decide first.
+
+    Args:
+        stream_id: the stream.
+        app: the Celery app; default: the current one.
+
+    Raises:
+        StreamNotFoundError: there is no such stream, or it has expired.
+        RelayUnavailableError: the relay does not answer.
+    """
+    app = app or current_app._get_current_object()
+    runtime = Runtime.of(app)
+    owner = runtime.relay.state(stream_id).owner
+    return StreamHandle(app, runtime, stream_id, app.AsyncResult(owner))
 
 
 def stop_stream(app: Celery, runtime: Runtime, stream_id: str) -> bool:
