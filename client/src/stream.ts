@@ -1,0 +1,259 @@
+import { type Connection, connection } from "./connection.ts";
+import { StreamError, StreamResetError } from "./errors.ts";
+import { frameParser } from "./frames.ts";
+import { type Answer, type Arrival, type Move, Protocol, readRefusal } from "./protocol.ts";
+import type { Clock, EndReason, Stream, StreamOptions, StreamRef, StreamStatus } from "./types.ts";
+import { Bell, sleep, systemClock } from "./waiting.ts";
+
+/** Past this many chunks the connection is not read until the consumer caught up. */
+const LIMIT = 1000;
+
+/** A new attempt, waiting its turn between two chunks. */
+interface Reset {
+  attempt: number;
+}
+
+/** The I/O around the protocol: a loop that makes its moves, and an iterator over what arrived. */
+export class LiveStream<T> implements Stream<T> {
+  status: StreamStatus = "connecting";
+  endReason: EndReason | undefined;
+
+  readonly #url: URL;
+  readonly #options: StreamOptions<T>;
+  readonly #clock: Clock;
+  readonly #protocol: Protocol;
+  /** What arrived and was not taken yet. */
+  #inbox: (Arrival | Reset)[] = [];
+  /** After the last chunk taken. It counts while there are more, or when the rest was given up. */
+  #position: string;
+  #left = false;
+  /** Rings when the inbox or the outcome changed. */
+  readonly #bell = new Bell();
+  readonly #life = new AbortController();
+  #token: string | undefined;
+  /** The consumer has chunks that a new attempt would double. */
+  #handed: boolean;
+  /** Set when nothing more arrives; what had arrived is still to be taken. */
+  #outcome: { error?: unknown } | undefined;
+  #consumed = false;
+
+  constructor(source: StreamRef | string, options: StreamOptions<T>) {
+    const { url, token }: { url: string; token?: string | undefined } =
+      typeof source === "string" ? { url: source } : source;
+    const { offset = "-1", signal } = options;
+    this.#url = new URL(url, globalThis.location?.href);
+    // fetch refuses others with the error of a dead network, which would be retried.
+    if (!/^http/.test(this.#url.protocol)) throw new TypeError(`not an http URL: ${url}`);
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#protocol = new Protocol(offset, options.random ?? Math.random);
+    this.#token = options.token ?? token;
+    this.#position = offset;
+    this.#handed = offset !== "-1" && offset !== "now";
+    signal?.addEventListener("abort", this.#abort);
+    // In a microtask: no callback comes before the caller has the stream.
+    queueMicrotask(() => (signal?.aborted ? this.#abort() : this.#run()));
+  }
+
+  get offset(): string {
+    return this.#left || this.#inbox.length ? this.#position : this.#protocol.position;
+  }
+
+  close(): void {
+    this.#finish({}, true);
+  }
+
+  async stop(): Promise<void> {
+    if (this.endReason) return;
+    const { href } = this.#url;
+    const url = href.replace("/v1/stream/", "/v1/stop/");
+    if (url === href) throw new TypeError(`no /v1/stream/ in ${href}`);
+    const { getToken } = this.#options;
+    const post = () => this.#fetch(url, { method: "POST", headers: this.#headers() });
+    let response = await post();
+    if (response.status === 401 && getToken) {
+      this.#token = await getToken();
+      response = await post();
+    }
+    if (!response.ok) throw new StreamError(readRefusal(await readAnswer(response)));
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
+    if (this.#consumed) throw new TypeError("a stream has one consumer");
+    this.#consumed = true;
+    const chunks = this.#chunks();
+    return {
+      next: () => chunks.next(),
+      return: () => {
+        // Before the generator's own return, which waits for a pending next().
+        this.close();
+        return chunks.return(undefined);
+      },
+    };
+  }
+
+  async *#chunks(): AsyncGenerator<T, undefined> {
+    try {
+      for (;;) {
+        const item = this.#inbox[0];
+        if (item) {
+          const taken = this.#take(item);
+          if (taken) yield taken.value;
+        } else if (this.#outcome) {
+          if ("error" in this.#outcome) throw this.#outcome.error;
+          return;
+        } else {
+          await this.#bell.wait();
+        }
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  /** Takes an item once the caller's code has accepted it; else there is an outcome instead. */
+  #take(item: Arrival | Reset): { value: T } | undefined {
+    const { decoder, onReset } = this.#options;
+    let taken: { value: T } | undefined;
+    try {
+      if ("attempt" in item) onReset?.(item.attempt);
+      else taken = { value: decoder ? decoder(item.chunk as string) : (item.chunk as T) };
+    } catch (error) {
+      this.#finish({ error }, true);
+      return undefined;
+    }
+    if ("position" in item) this.#position = item.position;
+    this.#inbox.shift();
+    this.#handed = !!taken;
+    this.#bell.ring();
+    return taken;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      this.#options.onStatus?.(this.status);
+      let move: Move = { do: "connect", delay: 0 };
+      while (!this.#outcome) move = await this.#make(move);
+    } catch (error) {
+      this.#finish({ error });
+    }
+  }
+
+  async #make(move: Move): Promise<Move> {
+    const { getToken, onError, onReset } = this.#options;
+    switch (move.do) {
+      case "end":
+        this.endReason = move.reason;
+        if (move.failure) throw move.failure;
+        this.#finish({});
+        return move;
+      case "reset":
+        this.#inbox = onReset ? [move] : [];
+        this.#position = "-1";
+        if (this.#handed && !onReset) throw new StreamResetError(move.attempt);
+        this.#bell.ring();
+        return { ...move, do: "connect" };
+      case "connect":
+        if (move.failure) onError?.(move.failure);
+        if (this.status !== "connecting") this.#setStatus("reconnecting");
+        if (move.delay && !this.#outcome) await sleep(this.#clock, move.delay, this.#life.signal, !move.asked);
+        break;
+      case "token":
+        this.#token = undefined;
+    }
+    try {
+      this.#token ??= await getToken?.();
+    } catch (error) {
+      if (error instanceof StreamError) throw error;
+      return this.#protocol.tokenFailed(error);
+    }
+    return this.#outcome ? move : this.#connect();
+  }
+
+  async #connect(): Promise<Move> {
+    const url = new URL(this.#url);
+    for (const [key, value] of Object.entries(this.#protocol.connect())) url.searchParams.set(key, value);
+    const headers = this.#headers();
+    headers.set("accept", "text/event-stream");
+    const { signal, patiently, close } = connection(this.#clock, this.#life.signal);
+    const now = () => this.#clock.now();
+    let opened = Infinity;
+    try {
+      // Chromium lets requests for one URL wait for each other's cache entry, unless they use none.
+      const init: RequestInit = { headers, cache: "no-store", signal };
+      const response = await patiently(this.#fetch(url.href, init));
+      const answer = await patiently(readAnswer(response));
+      const move = this.#protocol.answered(answer, !!this.#options.getToken, now());
+      if (move.do !== "read") return move;
+      opened = now();
+      this.#setStatus("open");
+      return (await this.#read(response, patiently)) ?? this.#protocol.dropped(now() - opened);
+    } catch (error) {
+      if (error instanceof StreamError) return this.#protocol.dropped(now() - opened, error);
+      throw error;
+    } finally {
+      close();
+    }
+  }
+
+  /** Reads until the stream is at its end, or, without one, until the response is. */
+  async #read(response: Response, patiently: Connection["patiently"]): Promise<Move | undefined> {
+    const parse = frameParser();
+    const reader = response.body?.getReader();
+    for (;;) {
+      while (this.#inbox.length > LIMIT && !this.#outcome) await this.#bell.wait();
+      const bytes = reader && (await patiently(reader.read())).value;
+      if (!bytes || this.#outcome) return undefined;
+      for (const item of parse(bytes).flatMap((frame) => this.#protocol.frame(frame))) {
+        if ("do" in item) return item;
+        this.#inbox.push(item);
+        this.#bell.ring();
+      }
+    }
+  }
+
+  #fetch(url: string, init: RequestInit): Promise<Response> {
+    return (this.#options.fetch ?? fetch)(url, init);
+  }
+
+  #headers(): Headers {
+    return new Headers(this.#token ? { authorization: `Bearer ${this.#token}` } : {});
+  }
+
+  #setStatus(status: StreamStatus): void {
+    if (this.status === status) return;
+    this.status = status;
+    this.#options.onStatus?.(status);
+  }
+
+  readonly #abort = () => this.#finish({ error: this.#options.signal?.reason }, true);
+
+  /**
+   * The first outcome stands, unless the consumer gives up (`drop`): then nothing that arrived
+   * counts any more. What a callback throws is the consumer's to catch, too.
+   */
+  #finish(outcome: { error?: unknown }, drop?: boolean): void {
+    const { signal, onError } = this.#options;
+    if (this.#outcome && !drop) return;
+    this.#outcome = outcome;
+    if (drop) {
+      this.#position = this.offset;
+      this.#left = true;
+      this.#inbox = [];
+      signal?.removeEventListener("abort", this.#abort);
+    }
+    this.#life.abort();
+    try {
+      this.#setStatus("closed");
+      if (outcome.error instanceof StreamError) onError?.(outcome.error);
+    } catch (error) {
+      this.#outcome = { error, ...outcome };
+    }
+    this.#bell.ring();
+  }
+}
+
+async function readAnswer(response: Response): Promise<Answer> {
+  const { status, headers } = response;
+  return { status, headers, body: status === 200 ? "" : await response.text() };
+}

@@ -1,0 +1,104 @@
+/** What a `StreamError` is made of. */
+export interface Failure {
+	code: string;
+	message: string;
+	status?: number;
+	endReason?: EndReason;
+	cause?: unknown;
+}
+/**
+ * A stream that failed. `code` is the relay's own where it gave one, else an end reason, or:
+ * retried: `network`, `timeout`, `disconnected`, `unavailable`, `token`;
+ * fatal: `unauthorized`, `not-found`, `gone`, `superseded`, `bad-request`, `bad-response`, `bad-frame`.
+ */
+export declare class StreamError extends Error {
+	name: string;
+	readonly code: string;
+	/** The HTTP status, where there was one. */
+	readonly status?: number;
+	/** Set when the stream itself ended badly, for example `producer-error`. */
+	readonly endReason?: EndReason;
+	/** False when the client goes on by itself. */
+	readonly fatal: boolean;
+	constructor(failure: Failure, fatal?: boolean);
+}
+/** The stream began again and no `onReset` was given to drop what the old attempt had sent. */
+export declare class StreamResetError extends StreamError {
+	name: string;
+	readonly attempt: number;
+	constructor(attempt: number);
+}
+/** What the web route answers with: where a stream is, and the token that opens it. */
+export interface StreamRef {
+	stream_id: string;
+	url: string;
+	token?: string | undefined;
+	expires_at?: number | string | undefined;
+}
+/**
+ * Why a stream ended. `completed` and `stopped` end the iteration; every other reason makes the
+ * iterator throw a `StreamError` after the last chunk.
+ */
+export type EndReason = "completed" | "stopped" | "producer-error" | "producer-disconnected" | "inactivity-timeout" | "too-large" | "expired" | (string & {});
+/** The connection, not the consumer: `closed` may still have chunks waiting to be taken. */
+export type StreamStatus = "connecting" | "open" | "reconnecting" | "closed";
+/** Time, so that tests need not wait for it. */
+export interface Clock {
+	setTimeout(callback: () => void, milliseconds: number): unknown;
+	clearTimeout(timer: unknown): void;
+	/** Milliseconds since 1970. */
+	now(): number;
+}
+export interface StreamOptions<T> {
+	/** The bearer token, when it is not in the ref. */
+	token?: string | undefined;
+	/**
+	 * Asked for a token when there is none, and again each time the relay refuses the one in use.
+	 * A rejection is retried with backoff; reject with a `StreamError` to give up for good.
+	 */
+	getToken?: (() => Promise<string>) | undefined;
+	/** Where to go on: what `Stream.offset` said. The start when left out. */
+	offset?: string | undefined;
+	/** Turns the string of a custom codec into a value. Without it, a chunk is its JSON value. */
+	decoder?: ((text: string) => T) | undefined;
+	/** Aborting closes the connection and makes the iterator throw the signal's reason. */
+	signal?: AbortSignal | undefined;
+	/** It must heed the signal in `init`. The platform's when left out. */
+	fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
+	/**
+	 * A new attempt began: drop what was rendered, it all comes again. Called between two chunks,
+	 * never with one of the old attempt still to come; with 0 when the attempt is not known. Without
+	 * it the iterator throws a `StreamResetError`, unless nothing had been handed out yet.
+	 */
+	onReset?: ((attempt: number) => void) | undefined;
+	onStatus?: ((status: StreamStatus) => void) | undefined;
+	/** Told of every failure, also of the ones that are retried: `error.fatal` says which. */
+	onError?: ((error: StreamError) => void) | undefined;
+	/** In [0, 1): spreads the retries. `Math.random` when left out. */
+	random?: (() => number) | undefined;
+	clock?: Clock | undefined;
+}
+/** An open stream, for one consumer. Reading starts at once, and pauses while the consumer lags. */
+export interface Stream<T> extends AsyncIterable<T> {
+	readonly status: StreamStatus;
+	/**
+	 * The position after the last chunk handed out, to give as `options.offset` later. Opaque, and
+	 * only for this client: between two chunks of one frame it is more than an offset of the relay's.
+	 */
+	readonly offset: string;
+	/** Set once the relay said that the stream ended. */
+	readonly endReason: EndReason | undefined;
+	/** Asks the relay to stop the task. Reading goes on until the relay confirms with `stopped`. */
+	stop(): Promise<void>;
+	/** Closes the connection and ends the iteration; the task goes on. */
+	close(): void;
+}
+/**
+ * Opens a stream for reading: `for await (const chunk of openStream<Chunk>(ref)) ...`
+ *
+ * Every chunk comes once and in order, over any number of dropped connections. The iteration ends
+ * when the stream is complete or was stopped, and throws a `StreamError` when it failed.
+ */
+export declare function openStream<T = unknown>(source: StreamRef | string, options?: StreamOptions<T>): Stream<T>;
+
+export {};
