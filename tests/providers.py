@@ -280,8 +280,7 @@ class _Client(asyncio.StreamReader):
         self.writer.write(head + b"Content-Type: application/json\r\n\r\n" + body)
 
     def refuse(self, status: int, message: str) -> None:
-        error = {"type": f"status {status}", "message": message}
-        self.respond(status, {"type": "error", "error": error})
+        self.respond(status, {"type": "error", "error": {"type": "error", "message": message}})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
