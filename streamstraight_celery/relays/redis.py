@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +19,9 @@ from .scripts import SCRIPTS, Calls, parse_answer, parse_page
 
 SCHEMES = ("redis", "rediss", "unix")
 TIMEOUT = 5.0
+# A connection used in the last so many seconds is used again without asking whether it still lives,
+# which costs more than all the rest of a request.
+RECENT = 1.0
 
 
 def connection_options() -> dict[str, Any]:
@@ -65,6 +72,8 @@ class RedisRelay(Relay):
             raise ConfigurationError(f"stream_relay_url: {error}") from error
         database = self._redis.connection_pool.connection_kwargs.get("db") or 0
         self._calls = Calls(options, database=int(database))
+        self._pid = os.getpid()
+        self._recent: deque[tuple[Any, float]] = deque()
 
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
         answers = self._run(requests)
@@ -80,7 +89,10 @@ class RedisRelay(Relay):
         return parse_page(raw, read)
 
     def close(self) -> None:
+        while self._recent:
+            self._redis.connection_pool.release(self._recent.pop()[0])
         self._redis.close()
+        self._redis.connection_pool.disconnect()
 
     def _run(self, requests: Sequence[Request | Read]) -> list[Any]:
         try:
@@ -100,7 +112,38 @@ class RedisRelay(Relay):
         return raw
 
     def _send(self, requests: Sequence[Request | Read]) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for request in requests:
-            pipeline.execute_command("EVALSHA", *self._calls.evalsha(request))  # type: ignore[no-untyped-call]
-        return pipeline.execute(raise_on_error=False)
+        """Send all in one write and read all answers; errors of single requests are returned.
+
+        Straight over a connection: redis-py's pipeline takes three times the CPU for one command.
+        """
+        connection = self._take()
+        try:
+            commands = [("EVALSHA", *self._calls.evalsha(request)) for request in requests]
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            answers = [_reply(connection) for _ in commands]
+        except BaseException:
+            # Answers may be under way, also when a signal interrupts us: nobody else must get them.
+            connection.disconnect()
+            self._redis.connection_pool.release(connection)
+            raise
+        self._recent.append((connection, time.monotonic()))
+        return answers
+
+    def _take(self) -> Any:
+        """A connection: one that was in use just now, or one that the pool has checked."""
+        if self._pid != os.getpid():
+            # Those of the parent process are not ours to use.
+            self._pid, self._recent = os.getpid(), deque()
+        with contextlib.suppress(IndexError):
+            connection, since = self._recent.pop()
+            if time.monotonic() - since < RECENT:
+                return connection
+            self._redis.connection_pool.release(connection)
+        return self._redis.connection_pool.get_connection()
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.exceptions.ResponseError as error:
+        return error
