@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
@@ -42,6 +43,9 @@ class Sender:
         self._relay = relay
         self._settings = settings
         self._signals: SimpleQueue[StreamWriter | None] = SimpleQueue()
+        # While the thread lingers, streams that can wait line up here and do not wake it.
+        self._lingering = False
+        self._quiet: deque[StreamWriter] = deque()
         self._open: dict[int, StreamWriter] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -91,6 +95,10 @@ class Sender:
 
     def signal(self, writer: StreamWriter) -> None:
         """Tell the thread that this stream has something to send."""
+        if self._lingering and not writer.urgent:
+            self._quiet.append(writer)
+            if self._lingering:
+                return
         self._signals.put(writer)
 
     def poke(self) -> None:
@@ -180,14 +188,18 @@ class Sender:
             del ready[id(writer)]
         if not ready:
             self._take(ready, until - self.now())
-        if linger:
-            deadline = self.now() + linger
-            while not any(writer.urgent for writer in ready.values()):
-                left = deadline - self.now()
-                if left <= 0 or not self._take(ready, left):
-                    break
         while self._take(ready, None):
             pass
+        if linger and ready and not any(writer.urgent for writer in ready.values()):
+            self._lingering = True
+            self._take(ready, linger)
+            # In this order: who lined up after the last look sees that nobody lingers any more.
+            self._lingering = False
+            while self._take(ready, None):
+                pass
+        while self._quiet:
+            writer = self._quiet.popleft()
+            ready[id(writer)] = writer
 
     def _take(self, ready: dict[int, StreamWriter], timeout: float | None) -> bool:
         """Wait for one signal (None: do not wait); tells whether there was one."""
