@@ -1,0 +1,1 @@
+"""Measures the whole path, worker to reader, beside what people use today: `make bench`."""

@@ -1,0 +1,1 @@
+"""What our numbers stand beside, each in the form its users would write."""
