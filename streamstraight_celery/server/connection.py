@@ -1,0 +1,225 @@
+"""One streaming response: bare ASGI, a cursor into the feed, whatever is pending in one send."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from ..errors import RelayUnavailableError
+from ..offsets import Verdict
+from .feed import Feed
+from .frames import PING, STALLED, DurableFrames
+from .hub import Hub
+from .position import Position
+from .readers import Reader
+from .window import Window
+from .wire import Wire
+
+logger = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class SseConnection(Reader):
+    """A reader behind an SSE response. It is joined to the hub by whoever makes it.
+
+    Args:
+        feed, position, door, cursor: as `Reader`.
+        hub: where to page from, and to leave at the end.
+        deadline: when to close the response (the reader comes back), in the hub's time.
+        ping_interval: seconds of quiet after which a comment is sent.
+        send_timeout: seconds that one send may take.
+        wire: the server's shortcut, if it has one.
+    """
+
+    __slots__ = (
+        "_hub",
+        "_note",
+        "_ping_interval",
+        "_quiet_since",
+        "_send",
+        "_send_timeout",
+        "_sending_since",
+        "_sent",
+        "_wire",
+        "closing",
+        "deadline",
+        "left",
+        "task",
+    )
+
+    door: DurableFrames
+
+    def __init__(
+        self,
+        feed: Feed,
+        position: Position,
+        door: DurableFrames,
+        cursor: str,
+        *,
+        hub: Hub,
+        deadline: float,
+        ping_interval: float,
+        send_timeout: float,
+        wire: Wire | None = None,
+    ) -> None:
+        super().__init__(feed, position, door, cursor)
+        self._hub = hub
+        self._wire = wire
+        self._ping_interval = ping_interval
+        self._send_timeout = send_timeout
+        self._note = b""
+        self._sent = True
+        self._quiet_since = 0.0
+        # None: no send is under way; 0: one is, since the last tick.
+        self._sending_since: float | None = None
+        self._send: Send
+        self.task: asyncio.Task[Any] | None = asyncio.current_task()
+        self.deadline = deadline
+        self.closing = False
+        self.left = False
+
+    async def serve(self, head: Message, receive: Receive, send: Send) -> None:
+        """Send the response, beginning with `head`, until its end."""
+        self._send = send
+        watching: asyncio.Task[None] | None = None
+        if self._wire is not None:
+            self._wire.on_lost = self._leave
+        else:
+            watching = asyncio.get_running_loop().create_task(self._watch(receive))
+        try:
+            await send(head)
+            del head
+            await self._run()
+        except OSError:
+            pass  # some servers raise when the client is gone
+        except asyncio.CancelledError:
+            if not self.left:
+                raise
+        finally:
+            self._hub.leave(self)
+            if self._wire is not None:
+                self._wire.on_lost = None
+            if watching is not None:
+                watching.cancel()
+
+    async def _run(self) -> None:
+        """Send until the stream ends, the reader leaves, or the deadline."""
+        feed = self.feed
+        page: Window | None = None
+        greeted = False
+        while not (self.left or self.closing) and self.verdict is Verdict.VALID:
+            window = feed.window
+            if self.ahead is None and self.seq < window.last:
+                if self.seq < window.base:
+                    if page is None or self.seq >= page.last:
+                        page = await self._backlog()
+                        continue
+                    window = page
+                data = feed.take(self, window)
+                ended = feed.ended_at(self.seq)
+                await self._write(data)
+                greeted = True
+                if ended:
+                    break
+            elif feed.end:
+                await self._write(feed.end_frame(self.door))
+                break
+            elif not greeted:
+                greeted = True
+                offset = self.ahead or feed.offset(self.seq)
+                await self._write(self.door.hello(offset, self.cursor))
+            elif self._note:
+                note, self._note = self._note, b""
+                await self._write(note)
+            else:
+                page = None
+                await self.wait()
+        if not self.left:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def close(self) -> None:
+        """End the response cleanly; the reader comes back, here or elsewhere."""
+        self.closing = True
+        self.wake()
+
+    def push(self) -> bool:
+        wire, feed = self._wire, self.feed
+        window = feed.window
+        if (
+            wire is None
+            or not window.base <= self.seq < window.last
+            or feed.end
+            or self.verdict is not Verdict.VALID
+            or self.closing
+            or self.left
+            or self.ahead is not None
+            or not wire.writable
+        ):
+            return False
+        wire.write(feed.take(self, window, chunked=True))
+        self._sent = True
+        return True
+
+    def tick(self, now: float) -> None:
+        if now >= self.deadline:
+            self.close()
+        if self._sending_since is not None:
+            if not self._sending_since:
+                self._sending_since = now
+            elif now - self._sending_since > self._send_timeout:
+                self._give_up()
+        elif self._sent:
+            self._sent = False
+            self._quiet_since = now
+        elif now - self._quiet_since >= self._ping_interval:
+            self._note = self._note or PING
+            self.wake()
+
+    def stalled(self) -> None:
+        self._note = STALLED
+        self.wake()
+
+    async def _write(self, data: bytes) -> None:
+        self._sending_since = 0.0
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._sending_since = None
+        self._sent = True
+
+    async def _backlog(self) -> Window | None:
+        """A page of what lies before the feed's window; None: look again at how things are."""
+        feed = self.feed
+        try:
+            page = await self._hub.backlog(feed, self.seq)
+        except RelayUnavailableError:
+            page = None
+            feed.starving = True
+        if page is None:
+            if feed.over:
+                self.verdict = Verdict.GONE
+            else:
+                await self.wait()
+        return page
+
+    async def _watch(self, receive: Receive) -> None:
+        """Notice that the client is gone."""
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        self._leave()
+
+    def _leave(self) -> None:
+        self.left = True
+        self.wake()
+
+    def _give_up(self) -> None:
+        """The reader takes nothing any more: close it. It may resume."""
+        logger.info("stream %s: a reader takes nothing; closed", self.feed.stream_id)
+        self.left = True
+        if self._wire is not None:
+            self._wire.abort()
+        elif self.task is not None:
+            self.task.cancel()

@@ -1,0 +1,85 @@
+"""Server-sent events of the Durable Streams protocol (its section 5.8). No I/O.
+
+Beyond the standard: `id:` lines (for `Last-Event-ID`), and `endReason` and `error` beside
+`streamClosed`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from ..offsets import Offset
+from ..relays.base import Entry
+
+PING = b": ping\n\n"
+STALLED = b": stalled\n\n"
+
+_MESSAGES = {
+    "producer-error": "The producer of this stream failed.",
+    "producer-disconnected": "The producer of this stream was lost.",
+    "inactivity-timeout": "The producer of this stream was silent for too long.",
+    "too-large": "This stream is larger than allowed.",
+    "expired": "This stream's task expired before it began.",
+}
+
+
+class DurableFrames:
+    """Frames of `GET /v1/stream/<id>?live=sse`.
+
+    Args:
+        shared_cursor: gives the cursor of readers that have none of their own.
+    """
+
+    def __init__(self, shared_cursor: Callable[[], str]) -> None:
+        self._shared_cursor = shared_cursor
+
+    def data(self, entry: Entry, offset: Offset) -> bytes:
+        """One `data` event with all chunks of `entry`."""
+        chunks = entry.data.replace(b"\n", b",")
+        return b"event: data\nid: %b\ndata:[%b]\n\n" % (str(offset).encode(), chunks)
+
+    def control(self, offset: Offset, up_to_date: bool, cursor: str) -> bytes:
+        """The `control` event after each `data` event."""
+        following = self._next(str(offset).encode(), cursor)
+        caught_up = b',"upToDate":true' if up_to_date else b""
+        return b"event: control\ndata:{%b%b}\n\n" % (following, caught_up)
+
+    def hello(self, offset: Offset, cursor: str) -> bytes:
+        """The first event of a reader for whom there is nothing yet."""
+        position = str(offset).encode()
+        return b'event: control\nid: %b\ndata:{%b,"upToDate":true}\n\n' % (
+            position,
+            self._next(position, cursor),
+        )
+
+    def end(self, offset: Offset, reason: str, error: str) -> bytes:
+        """The last event, in place of `control`. `error` is the stream's error as JSON, or `""`."""
+        control: dict[str, object] = {
+            "streamNextOffset": str(offset),
+            "upToDate": True,
+            "streamClosed": True,
+            "endReason": reason,
+        }
+        if (shown := error_of(reason, error)) is not None:
+            control["error"] = shown
+        text = json.dumps(control, ensure_ascii=False, separators=(",", ":"))
+        return f"event: control\nid: {offset}\ndata:{text}\n\n".encode()
+
+    def _next(self, position: bytes, cursor: str) -> bytes:
+        raw = (cursor or self._shared_cursor()).encode()
+        return b'"streamNextOffset":"%b","streamCursor":"%b"' % (position, raw)
+
+
+def error_of(reason: str, error: str) -> object:
+    """What readers may know of a stream that did not end well; None when it did."""
+    if error:
+        try:
+            shown: object = json.loads(error)
+        except ValueError:
+            shown = None
+        if isinstance(shown, dict):
+            return shown
+    if reason in _MESSAGES:
+        return {"code": reason, "message": _MESSAGES[reason]}
+    return None

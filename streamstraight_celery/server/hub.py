@@ -1,0 +1,302 @@
+"""Everything one relay process knows of the streams that its readers watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from ..errors import RelayUnavailableError, StreamNotFoundError
+from ..relays.base import AsyncRelay, Notice, Reap, Watcher
+from ..settings import StreamSettings
+from .feed import Feed
+from .readers import Reader
+from .window import Window
+
+logger = logging.getLogger(__name__)
+
+READS_AT_ONCE = 32  # streams in one pipelined read
+PUMPS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubOptions:
+    """How the hub watches. Durations are seconds, sizes bytes.
+
+    Attributes:
+        lease, reap_after: as in the settings.
+        window_bytes: how much of each watched log's end is kept in memory.
+        check_every: a stream without news for so long is looked at.
+        keep_idle: how long a stream without readers is still watched.
+        interval: how often readers and streams are looked at.
+    """
+
+    lease: float = 10.0
+    reap_after: float = 30.0
+    window_bytes: int = 1024 * 1024
+    check_every: float = 1.0
+    keep_idle: float = 10.0
+    interval: float = 1.0
+
+    @classmethod
+    def of(cls, settings: StreamSettings) -> HubOptions:
+        return cls(lease=settings.lease, reap_after=settings.reap_after)
+
+
+class Hub:
+    """Watches streams for readers: one subscription and one read for all readers of a stream.
+
+    Args:
+        relay: where the streams are.
+        options: how to watch.
+        now: the clock, seconds.
+    """
+
+    def __init__(
+        self,
+        relay: AsyncRelay,
+        options: HubOptions | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.relay = relay
+        self.options = options or HubOptions()
+        self.now = now
+        self.feeds: dict[str, Feed] = {}
+        self._watcher: Watcher | None = None
+        self._wanted: deque[Feed] = deque()
+        self._pages: dict[tuple[str, int, str, int], asyncio.Task[Window | None]] = {}
+        self._pumps = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unavailable = False
+
+    def start(self, *, background: bool = True) -> None:
+        """Begin to watch; without `background`, `tick` and `check` are up to the caller."""
+        self._watcher = self.relay.watch(self._on_notice, self._on_gap)
+        if background:
+            self._spawn(self._repeat(self._tick))
+            self._spawn(self._repeat(self.check))
+
+    async def close(self) -> None:
+        """Stop watching. Readers that are still there get nothing more."""
+        tasks = [*self._tasks, *self._pages.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._watcher is not None:
+            await self._watcher.close()
+        self.feeds.clear()
+
+    async def open(self, stream_id: str) -> Feed:
+        """Return the stream's feed, with at least the first page of its log.
+
+        Join it by `join` without awaiting anything in between.
+
+        Raises:
+            StreamNotFoundError: there is no such stream.
+            RelayUnavailableError: the relay does not answer.
+        """
+        feed = self.feeds.get(stream_id)
+        if feed is None:
+            feed = self.feeds[stream_id] = self._new_feed(stream_id)
+            feed.opening = asyncio.get_running_loop().create_future()
+            self._spawn(self._load(feed, feed.opening))
+        if feed.opening is not None:
+            await asyncio.shield(feed.opening)
+        return feed
+
+    def join(self, reader: Reader) -> None:
+        """Count a reader in."""
+        reader.feed.readers.add(reader)
+
+    def leave(self, reader: Reader) -> None:
+        """Count a reader out."""
+        feed = reader.feed
+        feed.readers.discard(reader)
+        feed.waiting.discard(reader)
+        if not feed.readers:
+            feed.idle_since = self.now()
+
+    async def backlog(self, feed: Feed, seq: int) -> Window | None:
+        """A page of the log behind chunk `seq`, for readers that are before the feed's window.
+
+        Readers at the same place at the same time share one read. None: the log does not have it
+        now; whoever waits on the feed is woken to try again.
+
+        Raises:
+            RelayUnavailableError: the relay does not answer.
+        """
+        key = (feed.stream_id, feed.attempt, feed.nonce, seq)
+        task = self._pages.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._read_page(feed, seq))
+            self._pages[key] = task
+            task.add_done_callback(lambda _: self._pages.pop(key, None))
+        page = await asyncio.shield(task)
+        if page is None and not feed.over:
+            feed.starving = True
+            self._want(feed)
+        return page
+
+    def tick(self) -> None:
+        """Look after readers and forget streams that nobody reads; about each second."""
+        now = self.now()
+        for feed in list(self.feeds.values()):
+            feed.tick(now)
+            idle = not feed.readers and now - feed.idle_since > self.options.keep_idle
+            if idle and feed.opening is None:
+                self._forget(feed)
+
+    async def check(self) -> None:
+        """Look at streams without news: missed notices, lost producers, vanished streams."""
+        now = self.now()
+        quiet = [
+            feed for feed in self.feeds.values()
+            if not feed.over and now - feed.news_at >= self.options.check_every
+        ]  # fmt: skip
+        for feed in quiet:
+            self._want(feed)
+        dead = [feed for feed in quiet if now > feed.lease_until + self.options.reap_after]
+        if dead:
+            await self._reap(dead)
+
+    async def _reap(self, feeds: Sequence[Feed]) -> None:
+        """End the streams of producers that are lost for good; the relay's own clock decides."""
+        try:
+            answers = await self.relay.execute([Reap(feed.stream_id) for feed in feeds])
+        except RelayUnavailableError as error:
+            self._is_unavailable(error)
+            return
+        for feed, answer in zip(feeds, answers, strict=True):
+            if answer.kind == "ended":
+                logger.info("stream %s: its producer is lost; ended", feed.stream_id)
+            if answer.kind != "error":
+                self._want(feed)
+
+    def _on_notice(self, stream_id: str, notice: Notice) -> None:
+        feed = self.feeds.get(stream_id)
+        if feed is not None and feed.hear(notice, self.now()):
+            self._want(feed)
+
+    def _on_gap(self) -> None:
+        for feed in self.feeds.values():
+            if not feed.over:
+                self._want(feed)
+
+    def _new_feed(self, stream_id: str) -> Feed:
+        options = self.options
+        return Feed(
+            stream_id,
+            self.now(),
+            window_bytes=options.window_bytes,
+            lease=options.lease,
+            patience=options.lease + options.reap_after,
+            soon=asyncio.get_running_loop().call_soon,
+        )
+
+    async def _load(self, feed: Feed, opening: asyncio.Future[None]) -> None:
+        """Subscribe, then read: whatever is written after the read is in a notice."""
+        assert self._watcher is not None
+        feed.reading = True
+        asked = feed.read_after(0)
+        try:
+            await self._watcher.subscribe(feed.stream_id)
+            page = (await self.relay.read([asked]))[0]
+            if page is None:
+                raise StreamNotFoundError(f"no stream {feed.stream_id!r}")
+        except BaseException as error:
+            self._forget(feed)
+            if isinstance(error, asyncio.CancelledError):
+                opening.cancel()
+                raise
+            opening.set_exception(error)
+            opening.exception()  # seen, even if nobody waits any more
+            return
+        feed.reading = False
+        more = feed.absorb(asked, page, self.now())
+        feed.opening = None
+        opening.set_result(None)
+        if more or feed.stale:
+            self._want(feed)
+
+    def _forget(self, feed: Feed) -> None:
+        if self.feeds.get(feed.stream_id) is feed:
+            del self.feeds[feed.stream_id]
+            if self._watcher is not None:
+                self._watcher.unsubscribe(feed.stream_id)
+
+    def _want(self, feed: Feed) -> None:
+        """Have the log read behind what the feed has; at most one read of a feed at a time."""
+        if feed.reading:
+            feed.stale = True
+            return
+        feed.reading = True
+        self._wanted.append(feed)
+        if self._pumps < PUMPS:
+            self._pumps += 1
+            self._spawn(self._pump())
+
+    async def _pump(self) -> None:
+        try:
+            while self._wanted:
+                count = min(READS_AT_ONCE, len(self._wanted))
+                await self._read([self._wanted.popleft() for _ in range(count)])
+        finally:
+            self._pumps -= 1
+
+    async def _read(self, feeds: list[Feed]) -> None:
+        reads = []
+        for feed in feeds:
+            feed.stale = False
+            reads.append(feed.read_after(feed.last))
+        try:
+            pages = await self.relay.read(reads)
+        except RelayUnavailableError as error:
+            self._is_unavailable(error)
+            return  # check() asks again
+        finally:
+            for feed in feeds:
+                feed.reading = False
+        self._unavailable = False
+        for feed, asked, page in zip(feeds, reads, pages, strict=True):
+            if feed.absorb(asked, page, self.now()) or feed.stale:
+                self._want(feed)
+
+    async def _read_page(self, feed: Feed, seq: int) -> Window | None:
+        wanted = (feed.attempt, feed.nonce)
+        page = (await self.relay.read([feed.read_after(seq)]))[0]
+        if page is None or (page.state.attempt, page.state.nonce) != wanted:
+            return None
+        window = Window(seq, page.entries)
+        return window if window.last > seq else None
+
+    def _is_unavailable(self, error: RelayUnavailableError) -> None:
+        if not self._unavailable:
+            self._unavailable = True
+            logger.warning("%s", error)
+
+    async def _tick(self) -> None:
+        self.tick()
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self.options.interval)
+            try:
+                await work()
+            except Exception:
+                logger.exception("the relay's hub failed; it goes on")
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            if (error := task.exception()) is not None:
+                logger.error("a task of the relay's hub failed", exc_info=error)

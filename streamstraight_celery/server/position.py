@@ -1,0 +1,69 @@
+"""Where a reader stands in a log. No I/O."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from ..offsets import NOW, START, Offset, Segment, Verdict, judge
+
+NO_NONCE = "00000000"
+
+Asked = Offset | Literal["-1", "now"]
+
+
+class Position(NamedTuple):
+    """A reader has everything up to chunk `seq`.
+
+    `ahead` is the reader's offset when it belongs to an attempt that Redis has lost and whose
+    producer is about to send it again; until then nothing of this log is for the reader.
+    """
+
+    seq: int
+    ahead: Offset | None = None
+
+
+def parse_asked(text: str) -> Asked:
+    """Read an offset, `-1` or `now`.
+
+    Raises:
+        MalformedOffsetError: it is neither.
+    """
+    if text == START:
+        return "-1"
+    if text == NOW:
+        return "now"
+    return Offset.parse(text)
+
+
+def locate(
+    asked: Asked, segments: tuple[Segment, ...], ended: bool
+) -> Position | Literal[Verdict.SUPERSEDED, Verdict.GONE]:
+    """Tell where a reader that asks for `asked` begins, or why it may not.
+
+    An offset before the first chunk means the beginning whatever its attempt: nothing was
+    delivered yet, so nothing needs a reset when a queued stream starts or an attempt fails early.
+    """
+    if asked == "now":
+        return Position(segments[-1].last)
+    if asked == "-1" or asked.seq == 0:
+        return Position(0)
+    verdict = judge(asked, segments, ended)
+    if verdict is not Verdict.VALID:
+        return verdict
+    if asked.attempt > segments[-1].attempt:
+        return Position(asked.seq, asked)
+    return Position(asked.seq)
+
+
+def segment_of(segments: tuple[Segment, ...], seq: int) -> Segment:
+    """The attempt that wrote chunk `seq`."""
+    for segment in segments:
+        if seq <= segment.last:
+            return segment
+    return segments[-1]
+
+
+def offset_at(segments: tuple[Segment, ...], seq: int) -> Offset:
+    """The offset after chunk `seq`."""
+    segment = segment_of(segments, seq)
+    return Offset(segment.attempt, seq, segment.nonce or NO_NONCE)

@@ -1,0 +1,184 @@
+"""Tokens, origins and the headers for browsers: pure functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamstraight_celery.errors import ConfigurationError
+from streamstraight_celery.server.access import COOKIE, Access, cookie_value, origin_of
+from streamstraight_celery.server.durable import Refused, Request
+from streamstraight_celery.settings import StreamSettings
+from streamstraight_celery.tokens import Tokens
+
+SECRET = "the secret of the access tests"
+APP, RELAY, OTHER = "https://app.example", "https://relay.example", "https://evil.example"
+
+
+def access(**changes: Any) -> Access:
+    given = {"secret": (SECRET,), "allowed_origins": (APP,), "public_url": RELAY, **changes}
+    return Access(StreamSettings(**given))
+
+
+def token(stream_id: str = "s", **options: Any) -> str:
+    return Tokens([SECRET]).issue(stream_id, **options)[0]
+
+
+def request(query: str = "", method: str = "GET", **headers: str) -> Request:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(method, "/v1/stream/s", query, {"host": "relay.example", **named}, "https")
+
+
+def refusal(asked: Request, scope: str = "read", **changes: Any) -> Refused:
+    with pytest.raises(Refused) as refused:
+        access(**changes).grant(asked, "s", scope)
+    return refused.value
+
+
+def test_the_header_counts_first() -> None:
+    good = request("token=nonsense", authorization=f"Bearer {token()}", cookie=f"{COOKIE}=x")
+    assert access().grant(good, "s", "read").stream_id == "s"
+    bad = request(f"token={token()}", authorization="Bearer nonsense")
+    assert refusal(bad).status == 401
+
+
+def test_the_query_counts_last() -> None:
+    assert access().grant(request(f"token={token()}"), "s", "read")
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer"])
+def test_the_scheme_is_case_insensitive(scheme: str) -> None:
+    assert access().grant(request(authorization=f"{scheme} {token()}"), "s", "read")
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "counts"),
+    [
+        ("GET", {"origin": APP}, True),
+        ("GET", {"origin": RELAY}, True),
+        ("GET", {"origin": OTHER}, False),
+        ("GET", {"origin": "null"}, False),
+        ("GET", {"sec-fetch-site": "same-origin"}, True),
+        ("GET", {"sec-fetch-site": "same-site"}, False),
+        ("GET", {"sec-fetch-site": "cross-site"}, False),
+        ("GET", {}, True),
+        ("POST", {}, False),
+        ("POST", {"origin": APP}, True),
+        ("POST", {"origin": OTHER}, False),
+    ],
+)
+def test_a_cookie_counts_only_for_pages_that_may_read(
+    method: str, headers: dict[str, str], counts: bool
+) -> None:
+    asked = request(method=method, cookie=f"a=b; {COOKIE}={token()}; c=d", **headers)
+    if counts:
+        assert access().grant(asked, "s", "read")
+    else:
+        assert refusal(asked).code == "missing-token"
+
+
+def test_any_origin_gets_no_cookie() -> None:
+    asked = request(cookie=f"{COOKIE}={token()}", origin=OTHER)
+    assert refusal(asked, allowed_origins=("*",)).status == 401
+    headers = dict(access(allowed_origins=("*",)).headers(asked))
+    assert headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in headers
+
+
+def test_missing_token() -> None:
+    refused = refusal(request())
+    assert (refused.status, refused.code) == (401, "missing-token")
+    assert dict(refused.headers)["www-authenticate"] == 'Bearer realm="streams"'
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [("nonsense", "invalid-token"), (token(ttl=-5), "expired-token")],
+)
+def test_bad_tokens(given: str, code: str) -> None:
+    refused = refusal(request(authorization=f"Bearer {given}"))
+    assert (refused.status, refused.code) == (401, code)
+    assert 'error="invalid_token"' in dict(refused.headers)["www-authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("given", "scope"),
+    [
+        (token("other"), "read"),
+        (token(scopes=["stop"]), "read"),
+        (token(scopes=["read"]), "stop"),
+        (token(scopes=[]), "read"),
+    ],
+)
+def test_what_is_not_allowed_looks_as_if_it_were_not_there(given: str, scope: str) -> None:
+    refused = refusal(request(authorization=f"Bearer {given}"), scope)
+    assert (refused.status, refused.code) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("origin", "changes", "allowed"),
+    [
+        (APP, {}, True),
+        (OTHER, {}, False),
+        (APP + ".evil.example", {}, False),
+        ("http://app.example", {}, False),
+        ("http://localhost:5173", {}, False),
+        ("http://localhost:5173", {"development": True}, True),
+        ("http://127.0.0.1:5000", {"development": True}, True),
+        ("http://[::1]:5000", {"development": True}, True),
+        ("http://localhost.evil.example", {"development": True}, False),
+        (OTHER, {"development": True}, False),
+        ("http://localhost:5173", {"secret": (), "public_url": "http://localhost:8787"}, True),
+        ("null", {"development": True}, False),
+        ("http://[", {"development": True}, False),
+    ],
+)
+def test_only_allowed_origins_may_read(origin: str, changes: dict[str, Any], allowed: bool) -> None:
+    checker = access(**changes)
+    headers = dict(checker.headers(request(origin=origin)))
+    preflight = dict(checker.preflight(request(method="OPTIONS", origin=origin)).headers)
+    assert headers["vary"] == "Origin"
+    if allowed:
+        assert headers["access-control-allow-origin"] == origin
+        assert headers["access-control-allow-credentials"] == "true"
+        assert "Stream-Next-Offset" in headers["access-control-expose-headers"]
+        assert "Retry-After" in headers["access-control-expose-headers"]
+        assert "GET" in preflight["access-control-allow-methods"]
+        assert "Authorization" in preflight["access-control-allow-headers"]
+    else:
+        assert not [name for name in {**headers, **preflight} if name.startswith("access-control")]
+
+
+def test_browsers_are_told_to_be_careful() -> None:
+    headers = dict(access().headers(request()))
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_without_a_secret_nobody_can_be_let_in() -> None:
+    with pytest.raises(ConfigurationError, match="stream_secret is not set"):
+        access(secret=())
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("a=1; b=2", "2"),
+        ('b="2"', "2"),
+        ("bb=1;b=2;b=3", "2"),
+        ("", ""),
+        ("b", ""),
+        ("ab=1", ""),
+    ],
+)
+def test_cookies(header: str, value: str) -> None:
+    assert cookie_value(header, "b") == value
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [("https://a.example/x/y", "https://a.example"), ("http://a:1", "http://a:1"), ("/x", "")],
+)
+def test_origins(url: str, origin: str) -> None:
+    assert origin_of(url) == origin

@@ -1,0 +1,255 @@
+"""The hub over the relay in memory, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from streamstraight_celery.errors import RelayUnavailableError, StreamNotFoundError
+from streamstraight_celery.offsets import Verdict
+from streamstraight_celery.relays.base import Page, Read, Release
+from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay, MemoryStore
+from streamstraight_celery.server.feed import Feed
+from streamstraight_celery.server.frames import DurableFrames
+from streamstraight_celery.server.hub import Hub, HubOptions
+from streamstraight_celery.server.position import Position
+from streamstraight_celery.server.readers import Reader
+
+from .conftest import Clock, eventually
+from .producer import Producer
+
+DOOR = DurableFrames(lambda: "7")
+
+
+class Counting(AsyncMemoryRelay):
+    """Counts reads, and may fail."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.reads: list[Read] = []
+        self.down = False
+
+    async def read(self, reads: Sequence[Read]) -> list[Page | None]:
+        if self.down:
+            raise RelayUnavailableError("down")
+        self.reads += reads
+        await asyncio.sleep(0)
+        return await super().read(reads)
+
+
+@pytest.fixture
+def counting(store: MemoryStore) -> Counting:
+    return Counting(store)
+
+
+@pytest.fixture
+async def hub(counting: Counting, clock: Clock) -> AsyncIterator[Hub]:
+    hub = Hub(counting, HubOptions(lease=10, reap_after=30, window_bytes=2000), now=clock)
+    hub.start(background=False)
+    yield hub
+    await hub.close()
+
+
+@pytest.fixture
+def producer(memory_relay: MemoryRelay) -> Producer:
+    return Producer(memory_relay).create().claim()
+
+
+def joined(hub: Hub, feed: Feed, asked: Any = "-1") -> Reader:
+    place = feed.locate(asked)
+    assert isinstance(place, Position)
+    reader = Reader(feed, place, DOOR)
+    hub.join(reader)
+    return reader
+
+
+async def settled() -> None:
+    """Let everything that is ready run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_readers_that_come_together_cost_one_read(
+    hub: Hub, counting: Counting, producer: Producer
+) -> None:
+    producer.append(1, 2)
+    feeds = await asyncio.gather(*(hub.open(producer.stream_id) for _ in range(100)))
+    assert len(set(map(id, feeds))) == 1
+    assert len(counting.reads) == 1
+    assert feeds[0].last == 2
+
+
+async def test_an_unknown_stream_is_told_and_forgotten(hub: Hub, counting: Counting) -> None:
+    results = await asyncio.gather(*(hub.open("nothing") for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(result, StreamNotFoundError) for result in results)
+    assert not hub.feeds
+
+
+async def test_a_relay_that_is_down_is_told_and_tried_again(
+    hub: Hub, counting: Counting, producer: Producer
+) -> None:
+    counting.down = True
+    with pytest.raises(RelayUnavailableError):
+        await hub.open(producer.stream_id)
+    counting.down = False
+    assert (await hub.open(producer.stream_id)).last == 0
+
+
+async def test_a_joiner_that_gives_up_does_not_hurt_the_others(
+    hub: Hub, producer: Producer
+) -> None:
+    first = asyncio.ensure_future(hub.open(producer.stream_id))
+    second = asyncio.ensure_future(hub.open(producer.stream_id))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).last == 0
+
+
+async def test_notices_reach_waiting_readers(hub: Hub, producer: Producer) -> None:
+    feed = await hub.open(producer.stream_id)
+    readers = [joined(hub, feed) for _ in range(5)]
+    waits = [reader.wait() for reader in readers]
+    producer.append("news")
+    await asyncio.wait_for(asyncio.gather(*waits), 1)
+    assert len({id(feed.take(reader, feed.window)) for reader in readers}) == 1
+
+
+async def test_an_end_is_read_from_the_log(hub: Hub, producer: Producer) -> None:
+    feed = await hub.open(producer.stream_id)
+    producer.append(1, end="producer-error", error='{"code":"x"}')
+    await eventually(lambda: feed.end)
+    assert (feed.end, feed.error) == ("producer-error", '{"code":"x"}')
+
+
+async def test_quiet_streams_are_looked_at(
+    hub: Hub, counting: Counting, producer: Producer, clock: Clock
+) -> None:
+    feed = await hub.open(producer.stream_id)
+    await hub.check()
+    await settled()
+    assert len(counting.reads) == 1
+    clock.advance(1.5)
+    await hub.check()
+    await settled()
+    assert len(counting.reads) == 2
+    producer.append(1)
+    await settled()
+    await hub.check()
+    await settled()
+    assert len(counting.reads) == 2
+    assert feed.last == 1
+
+
+async def test_quiet_streams_are_looked_at_together(
+    hub: Hub, counting: Counting, memory_relay: MemoryRelay, clock: Clock
+) -> None:
+    for number in range(100):
+        await hub.open(Producer(memory_relay, f"many-{number}").create().claim().stream_id)
+    counting.reads.clear()
+    clock.advance(2)
+    await hub.check()
+    await settled()
+    assert len(counting.reads) == 100
+
+
+async def test_a_failed_look_is_repeated(
+    hub: Hub, counting: Counting, producer: Producer, clock: Clock
+) -> None:
+    feed = await hub.open(producer.stream_id)
+    counting.down = True
+    clock.advance(2)
+    await hub.check()
+    await settled()
+    assert not feed.reading
+    counting.down = False
+    await hub.check()
+    await settled()
+    assert len(counting.reads) == 2
+
+
+async def test_lost_producers_are_reaped_by_the_relays_clock(
+    hub: Hub, producer: Producer, clock: Clock
+) -> None:
+    feed = await hub.open(producer.stream_id)
+    clock.advance(39)
+    await hub.check()
+    await settled()
+    assert not feed.over
+    clock.advance(2)
+    await hub.check()
+    await eventually(lambda: feed.over)
+    assert feed.end == "producer-disconnected"
+
+
+async def test_streams_that_nobody_reads_are_forgotten(
+    hub: Hub, producer: Producer, clock: Clock
+) -> None:
+    feed = await hub.open(producer.stream_id)
+    reader = joined(hub, feed)
+    clock.advance(60)
+    hub.tick()
+    assert producer.stream_id in hub.feeds
+    hub.leave(reader)
+    clock.advance(9)
+    hub.tick()
+    assert producer.stream_id in hub.feeds
+    clock.advance(2)
+    hub.tick()
+    assert producer.stream_id not in hub.feeds
+    again = await hub.open(producer.stream_id)
+    assert again is not feed
+
+
+async def test_a_reader_before_the_window_pages_from_the_log(
+    hub: Hub, counting: Counting, producer: Producer
+) -> None:
+    for number in range(100):
+        producer.append("x" * 100, number)
+    feed = await hub.open(producer.stream_id)
+    assert feed.window.base == 200
+    pages = await asyncio.gather(*(hub.backlog(feed, 0) for _ in range(50)))
+    assert len(set(map(id, pages))) == 1
+    assert len(counting.reads) == 2
+    assert all(page is not None and page.last == 200 for page in pages)
+
+
+async def test_a_backlog_that_is_not_there_is_tried_again(
+    hub: Hub, producer: Producer, memory_relay: MemoryRelay, store: MemoryStore
+) -> None:
+    for _ in range(100):
+        producer.append("x" * 100)
+    feed = await hub.open(producer.stream_id)
+    reader = joined(hub, feed)
+    stream = store._streams[producer.stream_id]
+    entries, stream.entries = stream.entries, []
+    assert await hub.backlog(feed, 0) is None
+    wait = reader.wait()
+    stream.entries = entries
+    hub.tick()
+    await asyncio.wait_for(wait, 1)
+    page = await hub.backlog(feed, 0)
+    assert page is not None
+    assert page.last == 100
+
+
+async def test_the_log_of_another_attempt_is_no_backlog(hub: Hub, producer: Producer) -> None:
+    for _ in range(100):
+        producer.append("x" * 100)
+    feed = await hub.open(producer.stream_id)
+    reader = joined(hub, feed, "now")
+    producer.relay.call(Release(producer.stream_id, 1, producer.nonce, 1000))
+    producer.claim()
+    producer.append("other")
+    assert await hub.backlog(feed, 0) is None
+    await eventually(lambda: reader.verdict is Verdict.SUPERSEDED)
+
+
+async def test_closing_ends_everything(counting: Counting, producer: Producer) -> None:
+    hub = Hub(counting)
+    hub.start()
+    await hub.open(producer.stream_id)
+    await hub.close()
+    assert not hub.feeds

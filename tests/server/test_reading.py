@@ -1,0 +1,334 @@
+"""Streams over real sockets: catch-up, long-poll, SSE, HEAD."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from streamstraight_celery.relays.base import Create
+from streamstraight_celery.tokens import Tokens
+
+from .conftest import SECRET, MakeSite, Site, eventually
+from .producer import Producer
+
+
+def written(site: Site, *, end: bool = True) -> Producer:
+    """A stream of 10 chunks in entries of 3, 1, 4 and 2."""
+    producer = site.producer()
+    number = 0
+    for size in (3, 1, 4, 2):
+        producer.append(*({"n": number + each} for each in range(size)))
+        number += size
+    if end:
+        producer.end()
+    return producer
+
+
+@pytest.mark.parametrize("after", range(11))
+async def test_catch_up_resumes_at_every_offset(site: Site, after: int) -> None:
+    producer = written(site)
+    answer = await site.client(producer).read(
+        producer.stream_id, f"offset={producer.offset(after)}"
+    )
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json == producer.values(after)
+    assert answer.headers["stream-next-offset"] == producer.offset(10)
+    assert answer.headers["stream-up-to-date"] == "true"
+    assert answer.headers["stream-closed"] == "true"
+    assert answer.headers["stream-end-reason"] == "completed"
+
+
+@pytest.mark.parametrize("after", range(11))
+async def test_sse_resumes_at_every_offset(site: Site, after: int) -> None:
+    producer = written(site)
+    stream = await site.client(producer).sse(producer.stream_id, producer.offset(after))
+    assert stream.headers["content-type"] == "text/event-stream"
+    await stream.until_end()
+    assert stream.complete
+    assert stream.chunks == producer.values(after)
+    assert stream.control == {
+        "streamNextOffset": producer.offset(10),
+        "upToDate": True,
+        "streamClosed": True,
+        "endReason": "completed",
+    }
+
+
+@pytest.mark.parametrize("after", range(1, 10))
+async def test_sse_resumes_by_last_event_id(site: Site, after: int) -> None:
+    producer = written(site)
+    stream = await site.client(producer).sse(
+        producer.stream_id, "-1", Last_Event_ID=producer.offset(after)
+    )
+    await stream.until_end()
+    assert stream.chunks == producer.values(after)
+
+
+async def test_last_event_id_alone_is_enough(site: Site) -> None:
+    producer = written(site)
+    client = site.client(producer)
+    stream = await client.sse(producer.stream_id, None, Last_Event_ID=producer.offset(4))
+    assert (await stream.until_end()).chunks == producer.values(4)
+
+
+async def test_an_event_source_that_has_everything_is_told_to_stay_away(site: Site) -> None:
+    producer = written(site)
+    client = site.client(producer)
+    first = await (await client.sse(producer.stream_id)).until_end()
+    assert first.events[-1].id == producer.offset(10)
+    again = await client.read(
+        producer.stream_id, "live=sse&offset=-1", Last_Event_ID=first.events[-1].id
+    )
+    assert again.status == 204
+    assert again.headers["stream-closed"] == "true"
+
+
+async def test_live_readers_get_chunks_as_they_come(site: Site) -> None:
+    producer = site.producer()
+    stream = await site.client(producer).sse(producer.stream_id)
+    hello = await stream.until_event("control")
+    assert hello.data["streamNextOffset"] == producer.offset(0)
+    assert hello.data["upToDate"] is True
+    for number in range(20):
+        producer.append({"n": number})
+        await stream.until_chunks(number + 1)
+        await stream.until_event("control")
+        assert stream.control["streamNextOffset"] == producer.offset(number + 1)
+        assert stream.control["upToDate"] is True
+    producer.append({"n": 20}, end="completed")
+    await stream.until_end()
+    assert stream.complete
+    assert stream.chunks == producer.values()
+    assert stream.control["streamClosed"] is True
+
+
+async def test_every_frame_of_a_live_stream_has_its_offset(site: Site) -> None:
+    producer = site.producer()
+    stream = await site.client(producer).sse(producer.stream_id)
+    for number in range(5):
+        producer.append({"n": number}, {"m": number})
+        await stream.until_chunks(2 * number + 2)
+    assert stream.offsets == [producer.offset(2 * number) for number in range(1, 6)]
+
+
+async def test_an_error_reaches_readers(site: Site) -> None:
+    producer = site.producer()
+    stream = await site.client(producer).sse(producer.stream_id)
+    producer.append({"n": 1})
+    producer.end("producer-error", '{"code":"rate-limit","message":"Too fast."}')
+    await stream.until_end()
+    assert stream.control["endReason"] == "producer-error"
+    assert stream.control["error"] == {"code": "rate-limit", "message": "Too fast."}
+
+
+async def test_an_end_without_an_error_has_a_safe_message(site: Site) -> None:
+    producer = site.producer()
+    producer.end("producer-error")
+    stream = await (await site.client(producer).sse(producer.stream_id)).until_end()
+    assert stream.control["error"]["code"] == "producer-error"
+    assert stream.control["error"]["message"]
+
+
+async def test_a_queued_stream_is_empty_and_its_offset_goes_on(site: Site) -> None:
+    site.relay.call(Create("queued", "task"))
+    client = site.client("queued")
+    caught_up = await client.read("queued")
+    assert (caught_up.status, caught_up.json) == (200, [])
+    offset = caught_up.headers["stream-next-offset"]
+    stream = await client.sse("queued", offset)
+    await stream.until_event("control")
+    producer = Producer(site.relay, "queued").claim()
+    producer.append("first")
+    await stream.until_chunks(1)
+    assert stream.chunks == ["first"]
+    late = await (await client.sse("queued", offset)).until_chunks(1)
+    assert late == ["first"]
+
+
+async def test_now_skips_what_is_there(site: Site) -> None:
+    producer = written(site, end=False)
+    client = site.client(producer)
+    caught_up = await client.read(producer.stream_id, "offset=now")
+    assert caught_up.json == []
+    assert caught_up.headers["stream-next-offset"] == producer.offset(10)
+    assert caught_up.headers["stream-up-to-date"] == "true"
+    assert caught_up.headers["cache-control"] == "no-store"
+    assert "etag" not in caught_up.headers
+    stream = await client.sse(producer.stream_id, "now")
+    assert (await stream.until_event("control")).data["streamNextOffset"] == producer.offset(10)
+    producer.append("news", end="completed")
+    assert (await stream.until_end()).chunks == ["news"]
+
+
+async def test_long_poll_waits_for_news(site: Site) -> None:
+    producer = written(site, end=False)
+    client = site.client(producer)
+    query = f"live=long-poll&offset={producer.offset(10)}"
+    waiting = asyncio.ensure_future(client.read(producer.stream_id, query))
+    await eventually(lambda: producer.stream_id in site.app.start().hub.feeds)
+    await eventually(lambda: site.app.start().hub.feeds[producer.stream_id].waiting)
+    producer.append("news")
+    answer = await waiting
+    assert (answer.status, answer.json) == (200, ["news"])
+    assert answer.headers["stream-next-offset"] == producer.offset(11)
+    assert answer.headers["stream-cursor"].isdigit()
+
+
+async def test_long_poll_answers_at_once_when_there_is_something(site: Site) -> None:
+    producer = written(site, end=False)
+    answer = await site.client(producer).read(
+        producer.stream_id, f"live=long-poll&offset={producer.offset(2)}"
+    )
+    assert answer.json == producer.values(2)
+
+
+async def test_long_poll_times_out_with_204(make_site: MakeSite, any_relay_url: str) -> None:
+    site = await make_site(any_relay_url, long_poll_timeout=0.05)
+    producer = written(site, end=False)
+    answer = await site.client(producer).read(producer.stream_id, "live=long-poll&offset=now")
+    assert answer.status == 204
+    assert answer.headers["stream-up-to-date"] == "true"
+    assert answer.headers["stream-next-offset"] == producer.offset(10)
+    assert "stream-closed" not in answer.headers
+
+
+async def test_long_poll_of_a_closed_stream_does_not_wait(site: Site) -> None:
+    producer = written(site)
+    answer = await site.client(producer).read(
+        producer.stream_id, f"live=long-poll&offset={producer.offset(10)}"
+    )
+    assert answer.status == 204
+    assert answer.headers["stream-closed"] == "true"
+    assert answer.headers["stream-end-reason"] == "completed"
+
+
+async def test_long_poll_cursors_advance(site: Site) -> None:
+    producer = written(site)
+    client = site.client(producer)
+    first = await client.read(producer.stream_id, "live=long-poll&offset=-1")
+    cursor = first.headers["stream-cursor"]
+    second = await client.read(producer.stream_id, f"live=long-poll&offset=-1&cursor={cursor}")
+    assert int(second.headers["stream-cursor"]) > int(cursor)
+
+
+async def test_head_tells_the_tail(site: Site) -> None:
+    producer = written(site, end=False)
+    client = site.client(producer)
+    answer = await client.request("HEAD", f"/v1/stream/{producer.stream_id}")
+    assert answer.status == 200
+    assert answer.body == b""
+    assert answer.headers["stream-next-offset"] == producer.offset(10)
+    assert answer.headers["cache-control"] == "no-store"
+    assert "stream-closed" not in answer.headers
+    producer.end()
+    answer = await client.request("HEAD", f"/v1/stream/{producer.stream_id}")
+    assert answer.headers["stream-closed"] == "true"
+
+
+async def test_etags_change_with_the_end(site: Site) -> None:
+    producer = written(site, end=False)
+    client = site.client(producer)
+    etag = (await client.read(producer.stream_id)).headers["etag"]
+    same = await client.read(producer.stream_id, If_None_Match=etag)
+    assert (same.status, same.body) == (304, b"")
+    assert same.headers["etag"] == etag
+    producer.end()
+    changed = await client.read(producer.stream_id, If_None_Match=etag)
+    assert changed.status == 200
+    assert changed.headers["stream-closed"] == "true"
+
+
+async def test_long_streams_are_paged(site: Site) -> None:
+    producer = site.producer()
+    for number in range(30):
+        producer.append(*({"n": number, "pad": "x" * 9000} for _ in range(20)))
+    producer.end()
+    client = site.client(producer)
+    stream = await (await client.sse(producer.stream_id)).until_end()
+    assert stream.chunks == producer.values()
+    got: list[object] = []
+    offset, closed = "-1", False
+    while not closed:
+        answer = await client.read(producer.stream_id, f"offset={offset}")
+        got += answer.json
+        offset, closed = answer.headers["stream-next-offset"], "stream-closed" in answer.headers
+    assert got == producer.values()
+
+
+async def test_a_long_poll_reader_pages_too(site: Site) -> None:
+    producer = site.producer()
+    for number in range(30):
+        producer.append(*({"n": number, "pad": "x" * 9000} for _ in range(20)))
+    client = site.client(producer)
+    got: list[object] = []
+    offset = "-1"
+    while len(got) < 600:
+        answer = await client.read(producer.stream_id, f"live=long-poll&offset={offset}")
+        got += answer.json
+        offset = answer.headers["stream-next-offset"]
+    assert got == producer.values()
+
+
+async def test_a_reader_that_joins_in_the_middle_of_a_run_misses_nothing(site: Site) -> None:
+    producer = site.producer()
+    client = site.client(producer)
+    streams = []
+    for number in range(40):
+        producer.append({"n": number})
+        streams.append(await client.sse(producer.stream_id))
+    producer.end()
+    for stream in streams:
+        await stream.until_end()
+        assert stream.chunks == producer.values()
+
+
+async def test_an_expired_token_ends_a_live_connection(make_site: MakeSite, redis_url: str) -> None:
+    site = await make_site(redis_url)
+    producer = site.producer()
+    short = Tokens([SECRET]).issue(producer.stream_id, ttl=1)[0]
+    client = site.client(producer)
+    client.token = short
+    stream = await client.sse(producer.stream_id)
+    await stream.until_event("control")
+    await stream.until_end()
+    assert stream.complete
+    answer = await client.read(producer.stream_id)
+    assert (answer.status, answer.code) == (401, "expired-token")
+
+
+async def test_old_connections_are_recycled(make_site: MakeSite, any_relay_url: str) -> None:
+    site = await make_site(any_relay_url, app_options={"max_age": 0.1})
+    producer = written(site, end=False)
+    client = site.client(producer)
+    stream = await client.sse(producer.stream_id)
+    await stream.until_end()
+    assert stream.complete
+    assert stream.chunks == producer.values()
+    producer.append("more", end="completed")
+    again = await client.sse(producer.stream_id, stream.control["streamNextOffset"])
+    assert (await again.until_end()).chunks == ["more"]
+
+
+async def test_quiet_connections_are_pinged(make_site: MakeSite, any_relay_url: str) -> None:
+    site = await make_site(any_relay_url, ping_interval=0.05)
+    producer = site.producer()
+    stream = await site.client(producer).sse(producer.stream_id)
+    await stream.until_comment("ping")
+    producer.append("after the ping", end="completed")
+    assert (await stream.until_end()).chunks == ["after the ping"]
+
+
+async def test_text_is_sent_as_it_was_written(site: Site) -> None:
+    producer = site.producer()
+    text = 'line\u2028separator \r\n\r\n quote" emoji \N{GRINNING FACE} data: x\n\nevent: y'
+    producer.append(text)
+    producer.append({"nested": [text, None, 1.5]})
+    producer.end()
+    client = site.client(producer)
+    stream = await (await client.sse(producer.stream_id)).until_end()
+    assert stream.chunks == [text, {"nested": [text, None, 1.5]}]
+    assert (await client.read(producer.stream_id)).json == stream.chunks
+    assert json.loads((await client.read(producer.stream_id)).body) == stream.chunks
