@@ -1,0 +1,303 @@
+// The chat page. The web application answers with a ref at once; the words come from the relay.
+import { openStream, StreamError } from "streamstraight-celery";
+import { blocks, build, button, copyText, element, mend } from "./markdown.js";
+
+const $ = (id) => document.getElementById(id);
+const [scroller, log, composer, prompt, status] = ["scroller", "log", "composer", "prompt", "status"].map($);
+
+// -- the conversation, kept for this tab so that a reload goes on where it was
+
+// {role: "user", text} or {role: "assistant", text, asked, id, offset, chunks, first, resumes, end,
+// problem}: `end` is the stream's end reason, `problem` {words, again} what went wrong instead.
+const messages = JSON.parse(sessionStorage.getItem("messages") ?? "[]");
+// The answer that is being read now: {message, stream, status, stopping, ref}.
+let live;
+
+function save() {
+  // Together, so that they agree: the text so far, and the position after its last chunk.
+  if (live?.stream) live.message.offset = live.stream.offset;
+  sessionStorage.setItem("messages", JSON.stringify(messages));
+}
+
+async function call(path, body) {
+  const response = await fetch(path, {
+    method: body ? "POST" : "GET",
+    headers: { "content-type": "application/json", "x-csrftoken": document.querySelector("[name=csrf-token]").content },
+    body: body && JSON.stringify(body),
+    signal: AbortSignal.timeout(20_000),
+  }).catch(() => {
+    throw new Error("The server cannot be reached. Check your connection and try again.");
+  });
+  if (response.status === 204) return undefined;
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok) return answer;
+  throw Object.assign(new Error(answer.error ?? `The server answered ${response.status}.`), { status: response.status });
+}
+
+function send(text) {
+  const history = messages.filter((message) => message.text).slice(-20);
+  add({ role: "user", text });
+  const message = add({ role: "assistant", text: "", asked: Date.now(), chunks: 0, resumes: 0 });
+  follow(message, call("chat", { prompt: text, history: history.map((m) => ({ role: m.role, content: m.text })) }));
+}
+
+/** Reads the answer that `ref` promises into `message`, until it ends in one way or another. */
+async function follow(message, ref) {
+  const mine = (live = { message, ref, status: "asking" });
+  message.problem = message.notice = undefined;
+  refresh(message);
+  try {
+    const found = await ref;
+    message.id = found.stream_id;
+    mine.stream = openStream(found, {
+      offset: message.offset,
+      getToken: () => renew(message),
+      onReset: () => Object.assign(message, { text: "", chunks: 0, problem: undefined }),
+      onStatus: (now) => {
+        if (now === "open" && (mine.status === "reconnecting" || message.chunks)) message.resumes++;
+        mine.status = now;
+        refresh(message);
+      },
+    });
+    save();
+    for await (const event of mine.stream) {
+      take(message, event);
+      refresh(message);
+    }
+    message.end = mine.stream.endReason;
+  } catch (error) {
+    message.end = error.endReason;
+    message.problem ??= explain(error, message);
+  }
+  // "New chat" was pressed in the meantime, or this answer was asked for again.
+  if (live !== mine) return;
+  save();
+  live = undefined;
+  refresh(message);
+}
+
+async function renew(message) {
+  try {
+    return (await call(`chat/${message.id}`)).token;
+  } catch (error) {
+    // Not there, or not ours: asking again would not help.
+    if (error.status) throw new StreamError({ code: "not-found", message: error.message });
+    throw error;
+  }
+}
+
+function take(message, event) {
+  message.chunks++;
+  if (event.type === "response.output_text.delta" || event.type === "response.refusal.delta") {
+    message.first ??= Date.now() - message.asked;
+    message.text += event.delta;
+  } else if (event.type === "response.failed") {
+    message.problem = { words: `The model failed: ${event.response.error?.message ?? "it gave no reason"}.` };
+  } else if (event.type === "response.incomplete") {
+    message.problem = { words: "The model broke off: the answer became too long, or was filtered." };
+  }
+}
+
+const WORDS = {
+  "producer-disconnected": "The worker that wrote this answer was lost.",
+  "inactivity-timeout": "The model fell silent, so this answer was ended.",
+  "too-large": "The answer became too large.",
+  "not-found": "This answer is no longer kept.",
+  gone: "This answer is no longer kept.",
+};
+
+function explain(error, message) {
+  const code = error.endReason ?? (error.status === 404 ? "not-found" : error.code);
+  const over = error.endReason || ["not-found", "gone"].includes(code);
+  return { words: WORDS[code] ?? error.message, again: !over && message.id ? "resume" : "ask" };
+}
+
+function retry(message, again) {
+  if (again === "resume") return follow(message, call(`chat/${message.id}`));
+  const [question] = messages.splice(messages.indexOf(message) - 1);
+  for (const gone of [message, question]) views.get(gone).article.remove();
+  return send(question.text);
+}
+
+async function stop() {
+  if (!live || live.stopping) return;
+  const { message } = Object.assign(live, { stopping: true });
+  refresh(message);
+  try {
+    await call(`chat/${(await live.ref).stream_id}/stop`, {});
+  } catch (error) {
+    if (live?.message === message) live.stopping = false;
+    message.notice = `It could not be stopped. ${error.message}`;
+    refresh(message);
+  }
+}
+
+// -- what is seen
+
+const views = new Map();
+const waiting = new Set();
+let stuck = true;
+
+function add(message) {
+  messages.push(message);
+  show(message);
+  stuck = true;
+  return message;
+}
+
+function show(message) {
+  const mine = message.role === "user";
+  const name = element("h2", { className: "unseen", textContent: mine ? "You" : "Answer" });
+  const body = element("div", { className: "body", textContent: mine ? message.text : "" });
+  const note = element("div", { className: "note" });
+  const article = element("article", { className: `message ${message.role}` }, name, body, note);
+  views.set(message, { article, body, note, blocks: [] });
+  log.append(article);
+  if (!mine) refresh(message);
+}
+
+/** Draws a message anew, at most once a frame however fast it grows. */
+function refresh(message) {
+  if (!waiting.size) requestAnimationFrame(drawAll);
+  waiting.add(message);
+}
+
+function drawAll() {
+  for (const message of waiting) if (messages.includes(message)) draw(message);
+  waiting.clear();
+  drawPage();
+}
+
+function draw(message) {
+  const view = views.get(message);
+  const running = live?.message === message;
+  const next = blocks(running ? mend(message.text) : message.text);
+  // What stands stays, so that a selection in it does too: only blocks that changed are built.
+  let same = 0;
+  while (same < next.length && JSON.stringify(next[same]) === view.blocks[same]) same++;
+  while (view.body.childNodes.length > same) view.body.lastChild.remove();
+  view.body.append(...next.slice(same).map(build));
+  view.blocks = next.map((block) => JSON.stringify(block));
+  view.article.setAttribute("aria-busy", running);
+  view.article.classList.toggle("running", running);
+  drawNote(message, view.note, running);
+}
+
+function drawNote(message, note, running) {
+  const { problem, notice } = message;
+  const words = problem?.words ?? (running ? notice : message.end === "stopped" && "You stopped this answer.");
+  note.className = problem ? "note problem" : "note";
+  if (problem) note.setAttribute("role", "alert");
+  else note.removeAttribute("role");
+  note.replaceChildren();
+  if (words) note.append(element("p", { textContent: words }));
+  if (running || message !== messages.at(-1)) return;
+  if (problem || message.end === "stopped") {
+    const again = problem?.again ?? "ask";
+    note.append(button(again === "ask" ? "Try again" : "Continue", () => retry(message, again)));
+  }
+  if (message.text) note.append(button("Copy", (copy) => copyText(copy, message.text)));
+}
+
+const STATES = {
+  idle: "Ready",
+  asking: "Sending",
+  connecting: "Connecting",
+  waiting: "Waiting for the first token",
+  streaming: "Streaming",
+  reconnecting: "Reconnecting",
+  stopping: "Stopping",
+  completed: "Ended: complete",
+  stopped: "Ended: stopped",
+  failed: "Ended: failed",
+};
+
+function stateOf(message) {
+  if (!message) return "idle";
+  if (!live) return message.problem ? "failed" : message.end;
+  if (live.stopping) return "stopping";
+  if (live.status !== "open" && live.status !== "closed") return live.status;
+  return message.text ? "streaming" : "waiting";
+}
+
+function drawPage() {
+  const message = messages.at(-1);
+  const state = stateOf(message);
+  status.dataset.state = state;
+  if ($("state").textContent !== STATES[state]) $("state").textContent = STATES[state];
+  $("numbers").textContent = message ? numbers(message) : "";
+  if (!live && document.activeElement === $("stop")) prompt.focus();
+  $("send").hidden = !!live;
+  $("stop").hidden = !live;
+  $("stop").disabled = !!live?.stopping;
+  $("send").disabled = !prompt.value.trim();
+  $("welcome").hidden = messages.length > 0;
+  $("fresh").hidden = messages.length === 0;
+  if (stuck) scroller.scrollTop = scroller.scrollHeight;
+  $("latest").hidden = stuck;
+}
+
+function numbers({ chunks, first, resumes }) {
+  const parts = [chunks && `${chunks} chunks`];
+  if (first !== undefined) parts.push(`first token ${first < 1000 ? `${first} ms` : `${(first / 1000).toFixed(1)} s`}`);
+  if (resumes) parts.push(`resumed ${resumes}×`);
+  return parts.filter(Boolean).join(" · ");
+}
+
+// -- what is pressed
+
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = prompt.value.trim();
+  if (!text || live) return;
+  prompt.value = "";
+  grow();
+  send(text);
+  // On a phone the keyboard would hide the answer.
+  if (matchMedia("(pointer: coarse)").matches) prompt.blur();
+});
+prompt.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  composer.requestSubmit();
+});
+prompt.addEventListener("input", grow);
+addEventListener("keydown", (event) => event.key === "Escape" && stop());
+addEventListener("pagehide", save);
+$("stop").addEventListener("click", stop);
+$("ideas").addEventListener("click", ({ target }) => target.matches("button") && send(target.textContent));
+$("latest").addEventListener("click", () => {
+  stuck = true;
+  drawPage();
+});
+scroller.addEventListener("scroll", () => {
+  stuck = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48;
+  $("latest").hidden = stuck;
+});
+$("fresh").addEventListener("click", () => {
+  stop();
+  live?.stream?.close();
+  live = undefined;
+  messages.length = 0;
+  log.replaceChildren();
+  save();
+  drawPage();
+  prompt.focus();
+});
+
+function grow() {
+  prompt.style.height = "auto";
+  prompt.style.height = `${prompt.scrollHeight}px`;
+  drawPage();
+}
+
+messages.forEach(show);
+drawPage();
+const last = messages.at(-1);
+if (last?.role === "assistant" && !last.end && !last.problem) {
+  if (last.id) {
+    follow(last, call(`chat/${last.id}`));
+  } else {
+    last.problem = { words: "The page was reloaded before the server had answered.", again: "ask" };
+  }
+}
