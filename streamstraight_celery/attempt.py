@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from celery.exceptions import Ignore, Reject, Retry
 
-from .codecs import wire_encoder
+from .codecs import Codec, wire_encoder
 from .driver import Driver
 from .errors import StreamBusyError, StreamClosedError, StreamError, StreamStopped
 from .outcome import describe_error, retry_delay
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 # What a stopping worker waits for the relay to take note.
 LAST_WORDS_TIMEOUT = 2.0
+# How long a retry waits for the attempt before, which is about to let go, and how often it asks.
+HAND_OVER_TIMEOUT = 2.0
+HAND_OVER_POLL = 0.01
 
 Chunks = Iterator[Any] | AsyncIterator[Any]
 
@@ -45,21 +48,21 @@ class StreamSummary(TypedDict):
 def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
     """The `run` of every stream task: drive the user's generator into the stream.
 
-    Returns what the generator returns, or the summary when that is None.
+    Returns what the generator returns, or the summary when that is None. Called directly, outside
+    of any request: the generator itself, as `task()` does.
 
     Raises:
         Exception: whatever the generator, the codec or the writer raised; the stream is still open
             then, `settle` decides about it.
     """
+    if self.request.called_directly:
+        return self._stream_function(*args, **kwargs)
     started = time.monotonic()
     runtime = Runtime.of(self.app)
     codec = self.codec_in(runtime)
     driver = Driver(wire_encoder(codec), runtime.sender.poke)
     try:
-        writer = runtime.sender.open(
-            self.stream_id, owner=self.request.id or "", kind=codec.kind,
-            on_interrupt=driver.interrupt,
-        )  # fmt: skip
+        writer = _open(self, runtime, codec, driver)
     except StreamBusyError as busy:
         _come_back(self, args, kwargs, busy.retry_after)
     except StreamClosedError as closed:
@@ -76,6 +79,21 @@ def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
         first_chunk_seconds=writer.first_chunk_at and round(writer.first_chunk_at - started, 6),
         seconds=round(seconds, 6), end_reason=reason,
     )  # fmt: skip
+
+
+def _open(task: StreamTask[Any], runtime: Runtime, codec: Codec, driver: Driver) -> StreamWriter:
+    """Claim the stream. A retry can arrive before the attempt before has let go: wait for that."""
+    deadline = time.monotonic() + (HAND_OVER_TIMEOUT if task.request.retries else 0)
+    while True:
+        try:
+            return runtime.sender.open(
+                task.stream_id, owner=task.request.id or "", kind=codec.kind,
+                on_interrupt=driver.interrupt,
+            )  # fmt: skip
+        except StreamBusyError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(HAND_OVER_POLL)
 
 
 def _produce(
@@ -110,7 +128,8 @@ class _OneRequest:
 
 
 def _chunks(task: StreamTask[Any], args: Any, kwargs: Any) -> Chunks:
-    if inspect.isasyncgenfunction(inspect.unwrap(task._stream_function)):
+    function = inspect.unwrap(task._stream_function, stop=inspect.isasyncgenfunction)
+    if inspect.isasyncgenfunction(function):
         # It runs on the loop thread, where self.request would be nobody's: bind it to a view.
         view = object.__new__(type(task))
         view.__dict__.update(task.__dict__, request_stack=_OneRequest(task.request))

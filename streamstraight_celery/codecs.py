@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring as json_string
 from typing import Any, Literal
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from .errors import ConfigurationError, EncodeError
 
 Kind = Literal["json", "text"]
@@ -58,7 +60,7 @@ def wire_encoder(codec: Codec) -> Encoder:
     def to_wire(chunk: Any) -> str:
         try:
             text = encode(chunk)
-        except EncodeError:
+        except (EncodeError, SoftTimeLimitExceeded):
             raise
         except Exception as error:
             raise EncodeError(

@@ -30,6 +30,8 @@ Wire = Callable[[Any], str]
 INTERRUPT = getattr(signal, "SIGUSR2", None)
 # How long a cancelled async generator may take for its clean-up before it is left behind.
 CLEANUP_TIMEOUT = 10.0
+# How often a generator in the main thread is interrupted until it ends.
+INTERRUPT_INTERVAL = 0.02
 
 
 class Driver:
@@ -45,16 +47,22 @@ class Driver:
         self._on_poke = on_poke
         self._stopping = False
         self._waiting = False
+        self._handling = False
         self._main = threading.current_thread() is threading.main_thread()
         self._cancel: Callable[[], None] | None = None
+        self._interrupter: threading.Thread | None = None
+        self._ended = threading.Event()
 
     def interrupt(self) -> None:
-        """Stop the generator, also while it waits. Called from any thread."""
+        """Stop the generator, also while it waits. Called from the sender thread."""
         self._stopping = True
         if self._cancel is not None:
             self._cancel()
-        elif self._main and INTERRUPT is not None:
-            signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPT)
+        elif self._main and INTERRUPT is not None and self._interrupter is None:
+            self._interrupter = threading.Thread(
+                target=self._keep_interrupting, args=(INTERRUPT,), name="stream-stop", daemon=True
+            )
+            self._interrupter.start()
 
     def run(self, chunks: Iterator[Any] | AsyncIterator[Any], writer: StreamWriter) -> Any:
         """Drive to the end and return what the generator returns (None for an async one).
@@ -92,6 +100,15 @@ class Driver:
             if text:
                 write(text)
 
+    def _keep_interrupting(self, number: int) -> None:
+        # Once is not enough: a signal that comes when the main thread is about to enter a blocking
+        # call, but has not, does not interrupt that call, and Python sees it only afterwards.
+        main = threading.main_thread().ident or 0
+        while not self._ended.is_set():
+            if self._handling:
+                signal.pthread_kill(main, number)
+            self._ended.wait(INTERRUPT_INTERVAL)
+
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Handle the interrupt signal while the generator runs."""
@@ -99,9 +116,12 @@ class Driver:
             yield
             return
         before = signal.signal(INTERRUPT, self._on_signal)
+        self._handling = True
         try:
             yield
         finally:
+            self._handling = False
+            self._ended.set()
             # Never back to the default action, which ends the process: one may be on its way.
             signal.signal(INTERRUPT, before if callable(before) else _ignore)
 

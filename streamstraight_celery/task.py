@@ -60,6 +60,7 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
     """
 
     abstract = True
+    Request = "streamstraight_celery.control:StreamRequest"
     codec: ClassVar[str | Codec | None] = None
     encoder: ClassVar[Any] = None
     _stream_function: ClassVar[Callable[..., Any]]
@@ -75,11 +76,11 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         if function is None:
             return
         bound = not isinstance(function, staticmethod)
-        plain = check_generator_function(function if bound else function.__func__)
+        plain = function if bound else function.__func__
+        check_generator_function(plain)
         cls._stream_function = function
-        cls.run = run_attempt
-        # pydantic=True would hide the signature that .delay() checks its arguments against.
-        cls.__header__ = staticmethod(head_from_fun(plain, bound=bound))
+        cls.run = _run_like(plain, bound)
+        cls.__header__ = staticmethod(head_from_fun(_with_signature(plain), bound=bound))
 
     # -- enqueueing
 
@@ -143,7 +144,10 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
             options["kwargsrepr"] = repr({"stream_id": stream_id})
         if self.typing:
             self.__header__(*(args or ()), **(kwargs or {}))
-        created = announce(runtime, Create(stream_id, task_id, self.codec_in(runtime).kind))
+        # A retry's stream is known already, and a relay that is away must not lose the retry.
+        again = task_id == self.request.id
+        create = Create(stream_id, task_id, self.codec_in(runtime).kind)
+        created = not again and announce(runtime, create)
         try:
             return super().apply_async(args, kwargs, task_id, *positional, **options)
         except BaseException:
@@ -152,11 +156,13 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
             raise
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
-        """As Celery's. In eager mode the next attempt runs inside this call, so it must be free."""
-        writer = getattr(self.request, "stream_writer", None)
-        if writer is not None and self.request.is_eager and not writer.concluded:
-            writer.release(0)
-        return super().retry(*args, **kwargs)
+        """As Celery's, whose error after the last retry shows the arguments."""
+        try:
+            return super().retry(*args, **kwargs)
+        except self.MaxRetriesExceededError as error:
+            if not Runtime.of(self._get_app()).settings.show_arguments:
+                error.args = (f"Can't retry {self.name}[{self.request.id}]",)
+            raise
 
     # -- running
 
@@ -186,15 +192,46 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         return get_codec(name, encoder=self.encoder)
 
 
-def check_generator_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the undecorated generator function.
+def _is_generator_function(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function whose signature `.delay()` checks arguments against.
+
+    `pydantic=True` wraps the user's function and would hide it. Other decorators stay in place, as
+    in Celery: they may pass arguments of their own.
+    """
+    if getattr(function, "__globals__", {}).get("__name__") == "celery.app.base":
+        wrapped: Callable[..., Any] = getattr(function, "__wrapped__", function)
+        return wrapped
+    return function
+
+
+def _run_like(function: Callable[..., Any], bound: bool) -> Callable[..., Any]:
+    """A `run` that shows the function's signature, by which `retry()` merges changed arguments."""
+
+    def run(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
+        return run_attempt(self, *args, **kwargs)
+
+    signature = inspect.signature(function)
+    if not bound:
+        task = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        signature = inspect.Signature([task, *signature.parameters.values()])
+    # Not functools.wraps: Celery's annotations unwrap what has __wrapped__, and lose the driver.
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    return run
+
+
+def check_generator_function(function: Callable[..., Any]) -> None:
+    """Check that `function`, or what it wraps, is a generator function.
 
     Raises:
-        TypeError: it is not a generator function.
+        TypeError: it is not.
     """
-    plain: Callable[..., Any] = inspect.unwrap(function)
-    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
-        return plain
+    plain = inspect.unwrap(function, stop=_is_generator_function)
+    if _is_generator_function(plain):
+        return
     name = getattr(plain, "__qualname__", repr(plain))
     kind = (
         "a coroutine function" if inspect.iscoroutinefunction(plain) else "not a generator function"

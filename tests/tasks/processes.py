@@ -1,0 +1,124 @@
+"""The Celery workers that these tests run, each ended by its own id."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from tests.tasks.apps.project import CONF_VARIABLE
+
+ROOT = Path(__file__).resolve().parents[2]
+# For a machine that is busy with other things; nothing here takes as long when all is well.
+PATIENCE = 60.0
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
+    """Return the first true value of `condition`; fail when there is none in time."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout:g} s in vain: {what}", pytrace=False)
+        time.sleep(0.01)
+    return value
+
+
+class Worker:
+    """A Celery worker of `tests.tasks.apps.project` in a process of its own.
+
+    Args:
+        name: of the worker, and of the queue that it consumes.
+        conf: the app's configuration.
+        directory: where its log goes.
+        pool: `prefork`, `threads` or `solo`.
+        concurrency: pool processes or threads.
+        options: further options of `celery worker`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        conf: dict[str, Any],
+        directory: Path,
+        *,
+        pool: str = "prefork",
+        concurrency: int = 2,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        self.queue = name
+        self.hostname = f"{name}@tests"
+        self.log_file = directory / f"{name}.log"
+        self._command = [
+            sys.executable, "-m", "celery", "-A", "tests.tasks.apps.project", "worker",
+            "-n", self.hostname, "-Q", name, "-P", pool, "-c", str(concurrency), "-l", "INFO",
+            "--without-mingle", "--without-gossip", "--without-heartbeat", *options,
+        ]  # fmt: skip
+        self._environment = {**os.environ, CONF_VARIABLE: json.dumps(conf)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    @property
+    def process(self) -> psutil.Process:
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
+    def pool_processes(self) -> dict[int, float]:
+        """Each pool process' id, with its start time: a replaced process is another one."""
+        found = {}
+        for child in self.process.children():
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                found[child.pid] = child.create_time()
+        return found
+
+    def start(self) -> Worker:
+        with self.log_file.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self._is_ready, f"worker {self.hostname} is ready")
+        return self
+
+    def ask_to_stop(self) -> None:
+        """Ask for a warm shutdown: it finishes what it runs."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """Wait for the warm shutdown asked for; what does not go in time is killed."""
+        if self._process is None:
+            return
+        family = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = [*self.process.children(recursive=True), self.process]
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            for member in family:
+                if member.is_running():
+                    member.kill()
+            self._process.wait()
+        self._process = None
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the worker did not start:\n{self.log}"
+        return f"{self.hostname} ready." in self.log

@@ -1,0 +1,108 @@
+"""A message that is delivered twice: the task neither runs twice at once nor is it lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from celery import Celery
+
+from streamstraight_celery.offsets import Verdict, judge
+from tests.tasks.apps import listening
+from tests.tasks.apps.marks import marks
+from tests.tasks.log import ended_log, state_of, wait_for_chunks
+from tests.tasks.processes import PATIENCE, Worker, wait_until
+from tests.tasks.speaker import Speaker
+
+
+@pytest.fixture(scope="module")
+def hasty_conf(conf: dict[str, object]) -> dict[str, object]:
+    """A broker that gives a message out again after a second: what a redelivery takes."""
+    options = {
+        "visibility_timeout": 1,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "unacked_restore_limit": 1,
+    }
+    return {"broker_transport_options": options}
+
+
+def is_received(worker: Worker, task_id: str, times: int) -> None:
+    wait_until(
+        lambda: worker.log.count(f"[{task_id}] received") >= times,
+        f"the message has come {times} times",
+    )
+
+
+def test_a_message_that_comes_twice_runs_once(
+    app: Celery, prefork: Worker, speaker: Speaker, mark: str
+) -> None:
+    stream = listening.late.apply_stream((speaker.port, mark), task_id=mark)
+    speaker.answer()
+    speaker.say("one")
+    wait_for_chunks(app, stream.id, 2)
+
+    listening.late.apply_async((speaker.port, mark), task_id=mark)
+    # It comes back every time that the lease would have been over.
+    is_received(prefork, mark, 4)
+    assert marks(f"{mark}:begun") == [""]
+    speaker.say("two")
+    speaker.hang_up()
+
+    log = ended_log(app, stream.id)
+    assert log.chunks == ["attempt 1", "one", "two"]
+    assert (log.end, log.state.attempt) == ("completed", 1)
+    # The second delivery finds that all is done.
+    wait_until(lambda: prefork.log.count(f"[{mark}] succeeded") == 2, "it is done with")
+    assert marks(f"{mark}:begun") == [""]
+    assert stream.result.get(timeout=PATIENCE)["chunks"] == 3
+
+
+def test_the_second_delivery_takes_over_when_the_first_dies(
+    app: Celery, prefork: Worker, speaker: Speaker, mark: str
+) -> None:
+    stream = listening.late.apply_stream((speaker.port, mark), task_id=mark)
+    speaker.answer()
+    speaker.say("lost")
+    first = wait_for_chunks(app, stream.id, 2)
+    listening.late.apply_async((speaker.port, mark), task_id=mark)
+    is_received(prefork, mark, 2)
+    (holder,) = {
+        request["worker_pid"]
+        for request in app.control.inspect(destination=[prefork.hostname]).active()[
+            prefork.hostname
+        ]
+    }
+
+    os.kill(holder, 9)
+
+    speaker.answer()
+    speaker.say("found")
+    speaker.hang_up()
+    log = ended_log(app, stream.id)
+    assert first.chunks == ["attempt 1", "lost"]
+    assert log.chunks == ["attempt 2", "found"]
+    assert (log.end, log.state.attempt) == ("completed", 2)
+    assert judge(first.state.offset(), log.state.segments, ended=True) is Verdict.SUPERSEDED
+
+
+def test_a_broker_that_redelivers_too_early_does_not_run_the_task_twice(
+    app: Celery,
+    start_worker: Callable[..., Worker],
+    hasty_conf: dict[str, object],
+    speaker: Speaker,
+    mark: str,
+) -> None:
+    worker = start_worker("hasty", hasty_conf)
+    stream = listening.late.apply_stream((speaker.port, mark), queue=worker.queue, task_id=mark)
+    speaker.answer()
+    speaker.say("one")
+
+    is_received(worker, mark, 2)
+    assert state_of(app, stream.id).attempt == 1
+    speaker.hang_up()
+
+    log = ended_log(app, stream.id)
+    assert (log.chunks, log.state.attempt) == (["attempt 1", "one"], 1)
+    assert marks(f"{mark}:begun") == [""]

@@ -1,0 +1,351 @@
+"""Stop means stop: the generator is closed, and the connection it reads from, in every pool."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from streamstraight_celery import StreamHandle
+from tests.tasks.apps import forms, listening
+from tests.tasks.apps.marks import marks
+from tests.tasks.log import Log, ended_log, wait_for_chunks
+from tests.tasks.processes import PATIENCE, Worker, wait_until
+from tests.tasks.speaker import Speaker
+
+
+@pytest.fixture(scope="module")
+def threads(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("threads", pool="threads")
+
+
+@pytest.fixture(scope="module")
+def solo(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("solo", pool="solo", concurrency=1)
+
+
+@pytest.fixture
+def worker(request: pytest.FixtureRequest) -> Worker:
+    found: Worker = request.getfixturevalue(request.param)
+    return found
+
+
+def assert_stopped(app: Celery, stream: StreamHandle, chunks: list[Any] | None = None) -> Log:
+    """The stream has ended as stopped, and its task is a success that says so."""
+    log = ended_log(app, stream.id)
+    assert (log.end, log.error) == ("stopped", None)
+    summary = stream.result.get(timeout=PATIENCE)
+    assert summary["end_reason"] == "stopped"
+    assert summary["stream_id"] == stream.id
+    assert stream.result.state == "SUCCESS"
+    if chunks is not None:
+        assert log.chunks == chunks
+        assert summary["chunks"] == len(chunks)
+    return log
+
+
+def assert_takes_the_next_tasks(app: Celery, worker: Worker) -> None:
+    streams = [forms.bare.apply_stream(("still here",), queue=worker.queue) for _ in range(4)]
+    for stream in streams:
+        assert ended_log(app, stream.id).chunks == ["still", "here"]
+
+
+# -- while it waits for the LLM
+
+
+SILENT = [
+    pytest.param("prefork", listening.listening, id="prefork, sync"),
+    pytest.param("prefork", listening.listening_asynchronously, id="prefork, async"),
+    pytest.param("threads", listening.listening_asynchronously, id="threads, async"),
+    pytest.param("solo", listening.listening, id="solo, sync"),
+    pytest.param("solo", listening.listening_asynchronously, id="solo, async"),
+]
+
+
+@pytest.mark.parametrize(("worker", "task"), SILENT, indirect=["worker"])
+def test_a_generator_that_waits_is_closed(
+    app: Celery, worker: Worker, speaker: Speaker, mark: str, task: Any
+) -> None:
+    before = worker.pool_processes()
+    stream = task.apply_stream((speaker.port, mark), queue=worker.queue)
+    speaker.answer()
+    speaker.say("one", "two")
+    wait_for_chunks(app, stream.id, 2)
+
+    assert stream.stop() is True
+
+    assert speaker.hears_hang_up()
+    assert_stopped(app, stream, ["one", "two"])
+    assert marks(f"{mark}:finally") == [""]
+    assert_takes_the_next_tasks(app, worker)
+    assert worker.pool_processes() == before
+
+
+@pytest.mark.parametrize(("worker", "task"), SILENT, indirect=["worker"])
+def test_a_generator_that_waits_for_its_first_chunk_is_closed(
+    app: Celery, worker: Worker, speaker: Speaker, mark: str, task: Any
+) -> None:
+    stream = task.apply_stream((speaker.port, mark), queue=worker.queue)
+    speaker.answer()
+
+    assert stream.stop() is True
+
+    assert speaker.hears_hang_up()
+    assert_stopped(app, stream, [])
+    assert marks(f"{mark}:finally") == [""]
+
+
+def test_no_stop_is_lost_however_early_it_comes(
+    app: Celery, prefork: Worker, speaker: Speaker, mark: str
+) -> None:
+    # A signal that comes just before a read begins does not interrupt it.
+    for _ in range(50):
+        stream = listening.listening.stream(speaker.port, mark)
+        speaker.answer()
+        stream.stop()
+        assert ended_log(app, stream.id, timeout=20).end == "stopped"
+
+
+def test_a_stop_is_not_caught_by_except_exception(
+    app: Celery, prefork: Worker, speaker: Speaker, mark: str
+) -> None:
+    stream = listening.catching_all.stream(speaker.port, mark)
+    speaker.answer()
+    speaker.say("one")
+    wait_for_chunks(app, stream.id, 1)
+
+    stream.stop()
+
+    assert_stopped(app, stream, ["one"])
+    assert marks(f"{mark}:finally") == [""]
+    assert marks(f"{mark}:caught") == []
+
+
+def test_only_the_stopped_stream_of_a_worker_ends(
+    app: Celery, prefork: Worker, speaker: Speaker, mark: str
+) -> None:
+    other_speaker = Speaker()
+    stream = listening.listening.stream(speaker.port, mark)
+    other = listening.listening.stream(other_speaker.port, mark)
+    speaker.answer()
+    other_speaker.answer()
+
+    stream.stop()
+
+    assert_stopped(app, stream, [])
+    other_speaker.say("untouched")
+    other_speaker.hang_up()
+    log = ended_log(app, other.id)
+    assert (log.chunks, log.end) == (["untouched"], "completed")
+    other_speaker.close()
+
+
+def test_a_stream_with_a_name_of_its_own_is_stopped(
+    app: Celery, prefork: Worker, speaker: Speaker, mark: str
+) -> None:
+    stream = listening.listening.apply_stream((speaker.port, mark), stream_id=f"chat-{mark}")
+    speaker.answer()
+
+    assert stream.stop() is True
+
+    assert speaker.hears_hang_up()
+    assert_stopped(app, stream, [])
+
+
+def test_the_remote_control_command_stops_a_stream(
+    app: Celery, prefork: Worker, speaker: Speaker, mark: str
+) -> None:
+    stream = listening.listening.stream(speaker.port, mark)
+    speaker.answer()
+
+    (answer,) = app.control.broadcast(
+        "stop_stream",
+        arguments={"stream_id": stream.id},
+        destination=[prefork.hostname],
+        reply=True,
+        timeout=PATIENCE,
+        limit=1,
+    )
+
+    assert answer[prefork.hostname] == {"ok": f"stream {stream.id}: asked"}
+    assert_stopped(app, stream, [])
+
+
+# -- while it talks
+
+
+@pytest.mark.parametrize(
+    ("worker", "task"),
+    [
+        pytest.param("prefork", listening.talkative, id="prefork, sync"),
+        pytest.param("prefork", listening.talkative_asynchronously, id="prefork, async"),
+        pytest.param("threads", listening.talkative, id="threads, sync"),
+        pytest.param("threads", listening.talkative_asynchronously, id="threads, async"),
+        pytest.param("solo", listening.talkative, id="solo, sync"),
+    ],
+    indirect=["worker"],
+)
+def test_a_generator_that_talks_is_closed(
+    app: Celery, worker: Worker, mark: str, task: Any
+) -> None:
+    before = worker.pool_processes()
+    stream = task.apply_stream((mark,), queue=worker.queue)
+    wait_until(lambda: stream.state().last, "it talks")
+
+    assert stream.stop() is True
+
+    log = assert_stopped(app, stream)
+    assert log.chunks == list(range(len(log.chunks)))
+    assert marks(f"{mark}:finally") == [""]
+    assert_takes_the_next_tasks(app, worker)
+    assert worker.pool_processes() == before
+
+
+def test_a_sync_generator_in_a_thread_is_closed_at_its_next_chunk(
+    app: Celery, threads: Worker, speaker: Speaker, mark: str
+) -> None:
+    stream = listening.listening.apply_stream((speaker.port, mark), queue=threads.queue)
+    speaker.answer()
+    speaker.say("one")
+    wait_for_chunks(app, stream.id, 1)
+
+    stream.stop()
+
+    def ended() -> bool:
+        with contextlib.suppress(OSError):
+            speaker.say("more")
+        return bool(stream.state().end)
+
+    wait_until(ended, "a chunk comes after the stop is known")
+    log = assert_stopped(app, stream)
+    assert log.chunks[0] == "one"
+    assert marks(f"{mark}:finally") == [""]
+
+
+# -- before it starts
+
+
+@pytest.fixture
+def closed_queue(app: Celery, prefork: Worker, mark: str) -> Iterator[Queue]:
+    queue = Queue(app, prefork, f"closed-{mark}")
+    yield queue
+    queue.close()
+
+
+class Queue:
+    """A queue that the worker consumes only when it is told to."""
+
+    def __init__(self, app: Celery, worker: Worker, name: str) -> None:
+        self.name = name
+        self._control = app.control
+        self._worker = worker
+
+    def open(self) -> None:
+        self._control.add_consumer(self.name, destination=[self._worker.hostname], reply=True)
+
+    def close(self) -> None:
+        self._control.cancel_consumer(self.name, destination=[self._worker.hostname], reply=True)
+
+
+@pytest.mark.parametrize("task", [listening.listening, listening.listening_asynchronously])
+def test_a_queued_task_that_is_stopped_never_starts(
+    app: Celery, closed_queue: Queue, speaker: Speaker, mark: str, task: Any
+) -> None:
+    stream = task.apply_stream((speaker.port, mark), queue=closed_queue.name)
+
+    assert stream.stop() is True
+
+    # Readers need not wait for a worker.
+    assert stream.state().end == "stopped"
+    closed_queue.open()
+    assert_stopped(app, stream, [])
+    assert marks(f"{mark}:begun") == []
+
+
+def test_a_task_that_waits_for_its_countdown_is_stopped(
+    app: Celery, prefork: Worker, mark: str
+) -> None:
+    stream = forms.starting.apply_stream((mark,), countdown=1)
+
+    assert stream.stop() is True
+
+    assert stream.state().end == "stopped"
+    assert_stopped(app, stream, [])
+    assert marks(mark) == []
+
+
+def test_a_stream_that_has_ended_cannot_be_stopped(app: Celery, prefork: Worker) -> None:
+    stream = forms.bare.stream("one two")
+    ended_log(app, stream.id)
+
+    assert stream.stop() is False
+
+    assert stream.state().end == "completed"
+
+
+# -- the signal
+
+
+def is_pending(pid: int, number: int) -> bool:
+    """Whether a signal to a process still waits for its delivery."""
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
+    return bool(pending & 1 << (number - 1))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' /proc")
+def test_the_stop_signal_does_not_kill_a_pool_process_between_two_tasks(
+    app: Celery, prefork: Worker
+) -> None:
+    assert_takes_the_next_tasks(app, prefork)
+    before = prefork.pool_processes()
+
+    for pid in before:
+        os.kill(pid, signal.SIGUSR2)
+    wait_until(
+        lambda: not any(is_pending(pid, signal.SIGUSR2) for pid in before), "it is delivered"
+    )
+
+    assert_takes_the_next_tasks(app, prefork)
+    assert prefork.pool_processes() == before
+
+
+def test_the_stop_signal_does_not_disturb_a_plain_task(
+    app: Celery, prefork: Worker, speaker: Speaker
+) -> None:
+    before = prefork.pool_processes()
+    result = listening.occupied.delay(speaker.port)
+    speaker.answer()
+
+    for pid in before:
+        os.kill(pid, signal.SIGUSR2)
+    speaker.say("un", "disturbed")
+    speaker.hang_up()
+
+    assert result.get(timeout=PATIENCE) == "undisturbed"
+    assert prefork.pool_processes() == before
+
+
+def test_the_stop_signal_alone_does_not_stop_a_stream(
+    app: Celery, prefork: Worker, speaker: Speaker
+) -> None:
+    stream = listening.listening.stream(speaker.port)
+    speaker.answer()
+    speaker.say("one")
+    wait_for_chunks(app, stream.id, 1)
+
+    for pid in prefork.pool_processes():
+        os.kill(pid, signal.SIGUSR2)
+    speaker.say("two")
+    speaker.hang_up()
+
+    log = ended_log(app, stream.id)
+    assert (log.chunks, log.end) == (["one", "two"], "completed")
