@@ -164,7 +164,7 @@ def _summary_of_closed(runtime: Runtime, stream_id: str, reason: str) -> StreamS
     )  # fmt: skip
 
 
-def settle(task: StreamTask[Any], error: BaseException) -> None:
+def settle(task: StreamTask[...], error: BaseException) -> None:
     """End the stream, or leave it to the next attempt, after the attempt has failed."""
     writer: StreamWriter | None = getattr(task.request, "stream_writer", None)
     if writer is None or writer.concluded:

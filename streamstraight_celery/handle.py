@@ -35,9 +35,7 @@ class StreamHandle:
         result: the task's `AsyncResult` (its value is the generator's, or the stream's summary).
     """
 
-    def __init__(
-        self, app: Celery, runtime: Runtime, stream_id: str, result: AsyncResult[Any]
-    ) -> None:
+    def __init__(self, app: Celery, runtime: Runtime, stream_id: str, result: AsyncResult) -> None:
         self.id = stream_id
         self.task_id = str(result.id)
         self.result = result
@@ -109,10 +107,10 @@ def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
         StreamNotFoundError: there is no such stream, or it has expired.
         RelayUnavailableError: the relay does not answer.
     """
-    app = app or current_app._get_current_object()
-    runtime = Runtime.of(app)
+    found: Any = app or current_app._get_current_object()
+    runtime = Runtime.of(found)
     owner = runtime.relay.state(stream_id).owner
-    return StreamHandle(app, runtime, stream_id, app.AsyncResult(owner))
+    return StreamHandle(found, runtime, stream_id, found.AsyncResult(owner))
 
 
 def stop_stream(app: Celery, runtime: Runtime, stream_id: str) -> bool:

@@ -114,7 +114,7 @@ def _given(app: Celery) -> dict[str, Any]:
     """All settings whose name starts with `stream_`, by their name without it."""
     namespace = (getattr(app, "namespace", None) or app.conf.prefix or "").rstrip("_").lower()
     found: dict[str, Any] = {}
-    for key in app.conf:
+    for key in app.conf.keys():  # noqa: SIM118 - iterating it is not typed
         if not isinstance(key, str):
             continue
         name = key.lower()

@@ -80,7 +80,8 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         check_generator_function(plain)
         cls._stream_function = function
         cls.run = _run_like(plain, bound)
-        cls.__header__ = staticmethod(head_from_fun(_with_signature(plain), bound=bound))
+        header: Any = head_from_fun(_with_signature(plain), bound=bound)
+        cls.__header__ = staticmethod(header)
 
     # -- enqueueing
 
@@ -130,7 +131,7 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         task_id: str | None = None,
         *positional: Any,
         **options: Any,
-    ) -> AsyncResult[Any]:
+    ) -> AsyncResult:
         """As Celery's; the stream is announced to the relay first.
 
         The arguments are not shown in events, logs or Flower unless `stream_show_arguments` is set.

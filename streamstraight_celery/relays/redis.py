@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 

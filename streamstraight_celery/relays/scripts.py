@@ -41,7 +41,7 @@ class Script:
 
 
 def _load(name: str) -> Script:
-    text = (resources.files(__package__) / "lua" / f"{name}.lua").read_text("utf-8")
+    text = (resources.files(__name__.rpartition(".")[0]) / "lua" / f"{name}.lua").read_text("utf-8")
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
