@@ -26,6 +26,10 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# The pictures in docs/images (needs Chromium).
+screenshots: $(VENV)/installed-test
+	$(BIN)/python -m tests.browser.screenshots
+
 # The browser module is committed; this builds it anew (needs Node.js).
 client:
 	cd client && npm ci && npm run build && npm test

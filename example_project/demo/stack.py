@@ -115,6 +115,8 @@ class Stack:
         redis = self._exit.enter_context(EmbeddedRedis())
         self._on_ready("redis", f"{redis.backend}, {redis.url}", 0.0)
         self.env, own_model = self._environment(redis.url)
+        if not own_model:
+            self._on_ready("model", self.model_url, 0.0)
         self._services = self._all_services(redis.url, own_model)
         self._exit.callback(self._stop)
         self.start(*self._services)

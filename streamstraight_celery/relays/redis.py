@@ -127,7 +127,12 @@ class RedisRelay(Relay):
             connection.disconnect()
             self._redis.connection_pool.release(connection)
             raise
-        self._recent.append((connection, time.monotonic()))
+        if any(isinstance(answer, Exception) for answer in answers):
+            # Rare, and some servers (fakeredis) close the connection behind an error.
+            connection.disconnect()
+            self._redis.connection_pool.release(connection)
+        else:
+            self._recent.append((connection, time.monotonic()))
         return answers
 
     def _take(self) -> Any:

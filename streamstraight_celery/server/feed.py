@@ -171,7 +171,7 @@ class Feed:
             self.stalled = False
             self.lost_since = None
             self.wake()
-        return bool(notice.end) or notice.first > self.last + 1
+        return bool(notice.end)
 
     def absorb(self, asked: Read, page: Page | None, now: float) -> bool:
         """Take in what was read from the log; True when there is more to read."""

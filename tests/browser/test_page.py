@@ -82,6 +82,7 @@ def test_the_next_question_takes_the_conversation_along(chat: Chat) -> None:
         chat.send("And a recipe?")
     chat.wait_letters(60)
 
+    assert chat.tab.get_by_role("button", name="Try again").count() == 0
     body: Any = asked.value.post_data_json
     assert body["prompt"] == "And a recipe?"
     assert [turn["role"] for turn in body["history"]] == ["user", "assistant"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 
+from streamstraight_celery.embedded import EmbeddedRedis
 from streamstraight_celery.relays.base import Relay, RelayOptions
 from streamstraight_celery.relays.memory import MemoryRelay, MemoryStore
 from streamstraight_celery.relays.redis import RedisRelay
@@ -13,7 +15,14 @@ from streamstraight_celery.relays.redis import RedisRelay
 MakeRelay = Callable[..., Relay]
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def fakeredis_server() -> Iterator[EmbeddedRedis]:
+    """What the embedded Redis falls back to where no real one can be had."""
+    with EmbeddedRedis(prefer="fakeredis") as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis", "fakeredis"])
 def make_relay(request: pytest.FixtureRequest) -> Iterator[MakeRelay]:
     """A function that makes a relay with the given `RelayOptions`, on a store of its own."""
     made: list[Relay] = []
@@ -22,6 +31,11 @@ def make_relay(request: pytest.FixtureRequest) -> Iterator[MakeRelay]:
         wanted = RelayOptions(**options)  # type: ignore[arg-type]
         if request.param == "memory":
             relay: Relay = MemoryRelay(MemoryStore(wanted))
+        elif request.param == "fakeredis":
+            url = request.getfixturevalue("fakeredis_server").url
+            with redis.Redis.from_url(url) as client:
+                client.flushall()
+            relay = RedisRelay(url, wanted)
         else:
             relay = RedisRelay(request.getfixturevalue("redis_url"), wanted)
         made.append(relay)

@@ -20,9 +20,10 @@ function save() {
 }
 
 async function call(path, body) {
+  const token = document.querySelector("[name=csrf-token]").content; // Django's; Flask needs none
   const response = await fetch(path, {
     method: body ? "POST" : "GET",
-    headers: { "content-type": "application/json", "x-csrftoken": document.querySelector("[name=csrf-token]").content },
+    headers: { "content-type": "application/json", "x-csrftoken": token },
     body: body && JSON.stringify(body),
     signal: AbortSignal.timeout(20_000),
   }).catch(() => {
@@ -31,14 +32,16 @@ async function call(path, body) {
   if (response.status === 204) return undefined;
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  throw Object.assign(new Error(answer.error ?? `The server answered ${response.status}.`), { status: response.status });
+  const { status: code } = response;
+  throw Object.assign(new Error(answer.error ?? `The server answered ${code}.`), { status: code });
 }
 
 function send(text) {
-  const history = messages.filter((message) => message.text).slice(-20);
+  const said = messages.filter((message) => message.text).slice(-20);
+  const history = said.map((message) => ({ role: message.role, content: message.text }));
   add({ role: "user", text });
   const message = add({ role: "assistant", text: "", asked: Date.now(), chunks: 0, resumes: 0 });
-  follow(message, call("chat", { prompt: text, history: history.map((m) => ({ role: m.role, content: m.text })) }));
+  follow(message, call("chat", { prompt: text, history }));
 }
 
 /** Reads the answer that `ref` promises into `message`, until it ends in one way or another. */
@@ -139,7 +142,10 @@ const waiting = new Set();
 let stuck = true;
 
 function add(message) {
+  const before = messages.at(-1);
   messages.push(message);
+  // Only the last answer has buttons.
+  if (before?.role === "assistant") refresh(before);
   show(message);
   stuck = true;
   return message;
@@ -151,7 +157,7 @@ function show(message) {
   const body = element("div", { className: "body", textContent: mine ? message.text : "" });
   const note = element("div", { className: "note" });
   const article = element("article", { className: `message ${message.role}` }, name, body, note);
-  views.set(message, { article, body, note, blocks: [] });
+  views.set(message, { article, body, note, keys: [] });
   log.append(article);
   if (!mine) refresh(message);
 }
@@ -171,13 +177,14 @@ function drawAll() {
 function draw(message) {
   const view = views.get(message);
   const running = live?.message === message;
-  const next = blocks(running ? mend(message.text) : message.text);
+  const next = blocks(message.end === "completed" ? message.text : mend(message.text));
+  const keys = next.map((block) => JSON.stringify(block));
   // What stands stays, so that a selection in it does too: only blocks that changed are built.
   let same = 0;
-  while (same < next.length && JSON.stringify(next[same]) === view.blocks[same]) same++;
+  while (same < keys.length && keys[same] === view.keys[same]) same++;
   while (view.body.childNodes.length > same) view.body.lastChild.remove();
   view.body.append(...next.slice(same).map(build));
-  view.blocks = next.map((block) => JSON.stringify(block));
+  view.keys = keys;
   view.article.setAttribute("aria-busy", running);
   view.article.classList.toggle("running", running);
   drawNote(message, view.note, running);
@@ -238,9 +245,12 @@ function drawPage() {
 }
 
 function numbers({ chunks, first, resumes }) {
-  const parts = [chunks && `${chunks} chunks`];
-  if (first !== undefined) parts.push(`first token ${first < 1000 ? `${first} ms` : `${(first / 1000).toFixed(1)} s`}`);
-  if (resumes) parts.push(`resumed ${resumes}×`);
+  const took = first < 1000 ? `${first} ms` : `${(first / 1000).toFixed(1)} s`;
+  const parts = [
+    chunks && `${chunks} chunks`,
+    first !== undefined && `first token ${took}`,
+    resumes && `resumed ${resumes}×`,
+  ];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -262,7 +272,7 @@ prompt.addEventListener("keydown", (event) => {
   composer.requestSubmit();
 });
 prompt.addEventListener("input", grow);
-addEventListener("keydown", (event) => event.key === "Escape" && stop());
+addEventListener("keydown", (event) => event.key === "Escape" && !event.isComposing && stop());
 addEventListener("pagehide", save);
 $("stop").addEventListener("click", stop);
 $("ideas").addEventListener("click", ({ target }) => target.matches("button") && send(target.textContent));

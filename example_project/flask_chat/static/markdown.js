@@ -7,7 +7,10 @@ export function blocks(text) {
   const found = [];
   let block;
   let gap = false;
-  const open = (fresh) => found.push((block = fresh));
+  const open = (fresh) => {
+    found.push(fresh);
+    block = fresh;
+  };
   for (const line of text.split("\n")) {
     const item = ITEM.exec(line);
     const [, indent, fence, language] = /^(\s*)(```+)\s*([\w+#-]*)/.exec(line) ?? [];
@@ -19,8 +22,10 @@ export function blocks(text) {
     else if (!line.trim()) gap = true;
     else if (heading) open({ kind: "h", level: marks.length, lines: [heading] });
     else if (/^\s*([-*_])(\s*\1){2,}\s*$/.test(line)) open({ kind: "rule" });
-    else if (item) addItem(block?.kind === "list" ? block : open({ kind: "list", items: [] }) && block, item);
-    else if (block?.kind === "list" && (!gap || /^\s/.test(line))) block.items.at(-1).lines.push(line.trim());
+    else if (item) {
+      if (block?.kind !== "list") open({ kind: "list", items: [] });
+      addItem(block, item);
+    } else if (block?.kind === "list" && (!gap || /^\s/.test(line))) block.items.at(-1).lines.push(line.trim());
     else {
       const kind = /^>/.test(line) ? "quote" : "p";
       if (gap || block?.kind !== kind) open({ kind, lines: [] });
@@ -32,7 +37,8 @@ export function blocks(text) {
 }
 
 function addItem(list, [, indent, , number, text]) {
-  const depth = Math.min(Math.floor(indent.replace("\t", "  ").length / 2), (list.items.at(-1)?.depth ?? -1) + 1);
+  const deepest = (list.items.at(-1)?.depth ?? -1) + 1;
+  const depth = Math.min(Math.floor(indent.replace("\t", "  ").length / 2), deepest);
   list.items.push({ depth, number: number && Number(number), lines: [text ?? ""] });
 }
 
@@ -50,8 +56,9 @@ function buildList(items) {
   for (let at = 0; at < items.length; ) {
     let end = at + 1;
     while (end < items.length && items[end].depth > depth) end++;
-    const inner = items.slice(at + 1, end);
-    list.append(element("li", {}, ...inline(items[at].lines.join("\n")), ...(inner.length ? [buildList(inner)] : [])));
+    const item = element("li", {}, ...inline(items[at].lines.join("\n")));
+    if (end > at + 1) item.append(buildList(items.slice(at + 1, end)));
+    list.append(item);
     at = end;
   }
   return list;
@@ -64,8 +71,13 @@ function buildCode({ language, lines }) {
   return element("div", { className: "code" }, bar, code);
 }
 
-const INLINE =
-  /(?<tick>`+)(?<code>.+?)\k<tick>(?!`)|\*\*(?<strong>\S.*?)\*\*(?!\*)|(?<![\w*])\*(?<em>[^\s*](?:[^*]*[^\s*])?)\*(?![\w*])|\[(?<label>[^\]]+)\]\((?<href>https?:\/\/[^\s)]+)\)/gs;
+const MARKS = [
+  /(?<tick>`+)(?<code>.+?)\k<tick>(?!`)/,
+  /\*\*(?<strong>\S.*?)\*\*(?!\*)/,
+  /(?<![\w*])\*(?<em>[^\s*](?:[^*]*[^\s*])?)\*(?![\w*])/,
+  /\[(?<label>[^\]]+)\]\((?<href>https?:\/\/[^\s)]+)\)/,
+];
+const INLINE = new RegExp(MARKS.map((mark) => mark.source).join("|"), "gs");
 
 function inline(text) {
   const nodes = [];
