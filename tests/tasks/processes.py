@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+from celery import Celery
 
 from tests.tasks.apps.project import CONF_VARIABLE
 
@@ -83,6 +84,13 @@ class Worker:
             if "resource_tracker" not in " ".join(child.cmdline()):
                 found[child.pid] = child.create_time()
         return found
+
+    def active(self, app: Celery, task_id: str) -> dict[str, Any]:
+        """What `celery inspect active` shows of a task that runs here."""
+        inspect = app.control.inspect(destination=[self.hostname], timeout=PATIENCE)
+        # Another one may be about to end.
+        (found,) = (item for item in inspect.active()[self.hostname] if item["id"] == task_id)
+        return dict(found)
 
     def start(self) -> Worker:
         with self.log_file.open("wb") as log:

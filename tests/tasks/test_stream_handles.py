@@ -17,6 +17,7 @@ from streamstraight_celery import (
     StreamHandle,
     StreamNotFoundError,
     TokenError,
+    get_stream,
 )
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.tokens import Grant
@@ -196,3 +197,40 @@ def test_stop_ends_a_stream_once(app: Celery) -> None:
     assert handle.stop() is True
     assert handle.stop() is False
     assert handle.state().end == "stopped"
+
+
+# -- the handle of a stream that was asked for earlier
+
+
+def test_a_stream_is_found_again_by_its_id(app: Celery, prefork: Worker, mark: str) -> None:
+    asked = forms.returning.apply_stream(("one two",), stream_id=f"chat-{mark}")
+
+    found = get_stream(f"chat-{mark}")
+
+    assert (found.id, found.task_id, found.url) == (asked.id, asked.task_id, asked.url)
+    assert grant_of(app, found.ref()["token"]).stream_id == asked.id
+    assert found.result.get(timeout=PATIENCE) == {"words": 2}
+
+
+def test_a_stream_that_was_found_again_can_be_stopped(app: Celery) -> None:
+    asked = queued()
+
+    assert get_stream(asked.id, app=app).stop() is True
+
+    assert asked.state().end == "stopped"
+
+
+def test_a_stream_that_never_was_is_not_found(app: Celery, mark: str) -> None:
+    with pytest.raises(StreamNotFoundError, match=mark):
+        get_stream(mark)
+
+
+def test_a_stream_is_looked_for_on_the_app_that_is_named(
+    app: Celery, another_app: MakeApp, mark: str
+) -> None:
+    other = another_app(stream_relay_url=f"memory://{mark}")
+    asked = queued()
+
+    assert get_stream(asked.id).id == asked.id
+    with pytest.raises(StreamNotFoundError):
+        get_stream(asked.id, app=other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -168,9 +169,8 @@ def test_a_lost_pool_process_leaves_a_stream_that_is_reaped(
     speaker.answer()
     speaker.say("one")
     wait_for_chunks(app, stream.id, 1)
-    (active,) = app.control.inspect(destination=[prefork.hostname]).active()[prefork.hostname]
 
-    os.kill(active["worker_pid"], 9)
+    os.kill(prefork.active(app, stream.task_id)["worker_pid"], signal.SIGKILL)
 
     with pytest.raises(WorkerLostError):
         stream.result.get(timeout=PATIENCE)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
-import pytest
 from celery import Celery
 
 from streamstraight_celery.offsets import Verdict, judge
@@ -15,20 +15,17 @@ from tests.tasks.log import ended_log, state_of, wait_for_chunks
 from tests.tasks.processes import PATIENCE, Worker, wait_until
 from tests.tasks.speaker import Speaker
 
-
-@pytest.fixture(scope="module")
-def hasty_conf(conf: dict[str, object]) -> dict[str, object]:
-    """A broker that gives a message out again after a second: what a redelivery takes."""
-    options = {
+# A broker that gives a message out again after a second: sooner than the task needs.
+HASTY = {
+    "broker_transport_options": {
         "visibility_timeout": 1,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
-        "unacked_restore_limit": 1,
     }
-    return {"broker_transport_options": options}
+}
 
 
-def is_received(worker: Worker, task_id: str, times: int) -> None:
+def wait_for_deliveries(worker: Worker, task_id: str, times: int) -> None:
     wait_until(
         lambda: worker.log.count(f"[{task_id}] received") >= times,
         f"the message has come {times} times",
@@ -45,7 +42,7 @@ def test_a_message_that_comes_twice_runs_once(
 
     listening.late.apply_async((speaker.port, mark), task_id=mark)
     # It comes back every time that the lease would have been over.
-    is_received(prefork, mark, 4)
+    wait_for_deliveries(prefork, mark, 4)
     assert marks(f"{mark}:begun") == [""]
     speaker.say("two")
     speaker.hang_up()
@@ -66,16 +63,11 @@ def test_the_second_delivery_takes_over_when_the_first_dies(
     speaker.answer()
     speaker.say("lost")
     first = wait_for_chunks(app, stream.id, 2)
+    holder = prefork.active(app, stream.task_id)["worker_pid"]
     listening.late.apply_async((speaker.port, mark), task_id=mark)
-    is_received(prefork, mark, 2)
-    (holder,) = {
-        request["worker_pid"]
-        for request in app.control.inspect(destination=[prefork.hostname]).active()[
-            prefork.hostname
-        ]
-    }
+    wait_for_deliveries(prefork, mark, 2)
 
-    os.kill(holder, 9)
+    os.kill(holder, signal.SIGKILL)
 
     speaker.answer()
     speaker.say("found")
@@ -90,16 +82,15 @@ def test_the_second_delivery_takes_over_when_the_first_dies(
 def test_a_broker_that_redelivers_too_early_does_not_run_the_task_twice(
     app: Celery,
     start_worker: Callable[..., Worker],
-    hasty_conf: dict[str, object],
     speaker: Speaker,
     mark: str,
 ) -> None:
-    worker = start_worker("hasty", hasty_conf)
+    worker = start_worker("hasty", HASTY)
     stream = listening.late.apply_stream((speaker.port, mark), queue=worker.queue, task_id=mark)
     speaker.answer()
     speaker.say("one")
 
-    is_received(worker, mark, 2)
+    wait_for_deliveries(worker, mark, 2)
     assert state_of(app, stream.id).attempt == 1
     speaker.hang_up()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from streamstraight_celery import StreamHandle
+from streamstraight_celery import StreamHandle, StreamTask
+from streamstraight_celery.relays.base import Stop
 from tests.tasks.apps import forms, listening
 from tests.tasks.apps.marks import marks
-from tests.tasks.log import Log, ended_log, wait_for_chunks
+from tests.tasks.log import Log, ended_log, relay_of, wait_for_chunks
 from tests.tasks.processes import PATIENCE, Worker, wait_until
 from tests.tasks.speaker import Speaker
 
@@ -110,6 +112,33 @@ def test_no_stop_is_lost_however_early_it_comes(
         speaker.answer()
         stream.stop()
         assert ended_log(app, stream.id, timeout=20).end == "stopped"
+
+
+def test_a_stop_whose_signal_is_lost_is_repeated(
+    another_app: Callable[..., Celery], mark: str
+) -> None:
+    other = another_app(
+        task_always_eager=True, stream_relay_url=f"memory://{mark}", stream_lease=0.3
+    )
+    ours, theirs = socket.socketpair()
+    ours.settimeout(PATIENCE)
+
+    @other.task(base=StreamTask, shared=False, name="deaf-at-first")
+    def deaf_at_first() -> Iterator[str]:
+        yield "beginning"
+        # As when it comes just before a read begins: the read does not notice.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        relay_of(other).call(Stop(f"chat-{mark}"))
+        signal.sigwait({signal.SIGUSR2})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+        yield ours.recv(1).decode()
+
+    with ours, theirs:
+        stream = deaf_at_first.apply_stream(stream_id=f"chat-{mark}")
+
+    log = ended_log(other, stream.id)
+    assert (log.chunks, log.end) == (["beginning"], "stopped")
+    assert stream.result.get()["end_reason"] == "stopped"
 
 
 def test_a_stop_is_not_caught_by_except_exception(
@@ -292,30 +321,41 @@ def test_a_stream_that_has_ended_cannot_be_stopped(app: Celery, prefork: Worker)
 # -- the signal
 
 
-def is_pending(pid: int, number: int) -> bool:
-    """Whether a signal to a process still waits for its delivery."""
-    status = dict(
-        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-    )
-    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
-    return bool(pending & 1 << (number - 1))
+def signals(pid: int, *masks: str) -> int:
+    """Signals of a process as Linux shows them: pending (`SigPnd`, `ShdPnd`), caught (`SigCgt`)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    found = 0
+    for mask in masks:
+        found |= int(status[mask], 16)
+    return found
+
+
+STOP_BIT = 1 << (signal.SIGUSR2 - 1)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' /proc")
-def test_the_stop_signal_does_not_kill_a_pool_process_between_two_tasks(
-    app: Celery, prefork: Worker
+def test_the_stop_signal_does_not_kill_a_pool_process_that_is_idle(
+    app: Celery, start_worker: Callable[..., Worker]
 ) -> None:
-    assert_takes_the_next_tasks(app, prefork)
-    before = prefork.pool_processes()
+    worker = start_worker("idle")
+    before = worker.pool_processes()
+    wait_until(
+        lambda: all(signals(pid, "SigCgt") & STOP_BIT for pid in before), "they are initialised"
+    )
 
     for pid in before:
         os.kill(pid, signal.SIGUSR2)
     wait_until(
-        lambda: not any(is_pending(pid, signal.SIGUSR2) for pid in before), "it is delivered"
+        lambda: not any(signals(pid, "SigPnd", "ShdPnd") & STOP_BIT for pid in before),
+        "it is delivered",
     )
 
-    assert_takes_the_next_tasks(app, prefork)
-    assert prefork.pool_processes() == before
+    assert_takes_the_next_tasks(app, worker)
+    for pid in before:
+        os.kill(pid, signal.SIGUSR2)
+    assert_takes_the_next_tasks(app, worker)
+    assert worker.pool_processes() == before
 
 
 def test_the_stop_signal_does_not_disturb_a_plain_task(

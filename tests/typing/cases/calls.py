@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import assert_type
 
-from streamstraight_celery import StreamHandle, StreamRef, StreamTask, stream_task
+from streamstraight_celery import StreamHandle, StreamRef, StreamTask, get_stream, stream_task
 
 
 @stream_task
@@ -88,6 +88,7 @@ assert_type(handle.url, str)
 assert_type(handle.token(), str)
 assert_type(handle.token(scopes=["read"], ttl=60), str)
 assert_type(handle.stop(), bool)
+assert_type(get_stream("chat-7"), StreamHandle)
 ref = handle.ref()
 assert_type(ref, StreamRef)
 assert_type(ref["stream_id"], str)
@@ -102,3 +103,4 @@ number: int = ref["url"]  # error
 handle.ref(scope="read")  # error
 handle.token(scopes=7)  # error
 handle.stopp()  # error
+get_stream(7)  # error
