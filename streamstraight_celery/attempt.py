@@ -82,8 +82,13 @@ def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _open(task: StreamTask[Any], runtime: Runtime, codec: Codec, driver: Driver) -> StreamWriter:
-    """Claim the stream. A retry can arrive before the attempt before has let go: wait for that."""
-    deadline = time.monotonic() + (HAND_OVER_TIMEOUT if task.request.retries else 0)
+    """Claim the stream.
+
+    A retry, or a task that takes another's place, can arrive before that has let go: wait for it.
+    """
+    request = task.request
+    follows = request.retries or getattr(request, "replaced_task_nesting", 0)
+    deadline = time.monotonic() + (HAND_OVER_TIMEOUT if follows else 0)
     while True:
         try:
             return runtime.sender.open(
@@ -173,7 +178,9 @@ def settle(task: StreamTask[...], error: BaseException) -> None:
     if isinstance(error, Retry):
         # The message waits in a queue like any other: as long as a stream is kept.
         _quietly(functools.partial(writer.release, retry_delay(error) + ttl))
-    elif isinstance(error, Reject) and error.requeue:
+    elif getattr(task.request, "stream_replaced", False) or (
+        isinstance(error, Reject) and error.requeue
+    ):
         _quietly(functools.partial(writer.release, ttl))
     elif isinstance(error, Ignore):
         _quietly(functools.partial(writer.finish, "completed"))

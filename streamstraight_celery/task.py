@@ -165,6 +165,11 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
                 error.args = (f"Can't retry {self.name}[{self.request.id}]",)
             raise
 
+    def replace(self, sig: Any) -> Any:
+        """As Celery's; the task that takes this one's place goes on with the same stream."""
+        self.request.stream_replaced = True
+        return super().replace(sig)
+
     # -- running
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:

@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-import redis
 
 from streamstraight_celery.embedded import EmbeddedRedis
 

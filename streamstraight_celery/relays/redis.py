@@ -117,16 +117,19 @@ class RedisRelay(Relay):
 
         Straight over a connection: redis-py's pipeline takes three times the CPU for one command.
         """
-        connection = self._take()
+        connection, checked = self._take()
         try:
             commands = [("EVALSHA", *self._calls.evalsha(request)) for request in requests]
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             answers = [_reply(connection) for _ in commands]
-        except BaseException:
+        except BaseException as error:
             # Answers may be under way, also when a signal interrupts us: nobody else must get them.
             connection.disconnect()
             self._redis.connection_pool.release(connection)
-            raise
+            if checked or not isinstance(error, redis.exceptions.ConnectionError):
+                raise
+            # The server had closed it meanwhile. All requests may be repeated; once, on a new one.
+            return self._send(requests)
         if any(isinstance(answer, Exception) for answer in answers):
             # Rare, and some servers (fakeredis) close the connection behind an error.
             connection.disconnect()
@@ -135,17 +138,17 @@ class RedisRelay(Relay):
             self._recent.append((connection, time.monotonic()))
         return answers
 
-    def _take(self) -> Any:
-        """A connection: one that was in use just now, or one that the pool has checked."""
+    def _take(self) -> tuple[Any, bool]:
+        """A connection that was in use just now, or one that the pool has checked (then True)."""
         if self._pid != os.getpid():
             # Those of the parent process are not ours to use.
             self._pid, self._recent = os.getpid(), deque()
         with contextlib.suppress(IndexError):
             connection, since = self._recent.pop()
             if time.monotonic() - since < RECENT:
-                return connection
+                return connection, False
             self._redis.connection_pool.release(connection)
-        return self._redis.connection_pool.get_connection()
+        return self._redis.connection_pool.get_connection(), True
 
 
 def _reply(connection: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -132,6 +133,28 @@ def test_databases_do_not_hear_each_other(redis_server: RedisServer) -> None:
         assert len(channels) == 2
 
 
+def test_an_interrupted_request_leaves_no_answer_behind(own_redis: RedisServer) -> None:
+    relay = RedisRelay(own_redis.url(), RelayOptions())
+    for name in ("one", "other"):
+        relay.call(Create(name, f"owner of {name}"))
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    with redis.Redis.from_url(own_redis.url()) as client:
+        client.client_pause(300)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Interrupted):
+            relay.state("one")
+    signal.signal(signal.SIGALRM, before)
+    assert relay.state("other").owner == "owner of other"
+    relay.close()
+
+
 class TestUnreachable:
     def test_the_error_says_where_and_what_to_do(self) -> None:
         relay = RedisRelay(f"redis://user:hush@127.0.0.1:{free_port()}/0", RelayOptions())
@@ -140,6 +163,16 @@ class TestUnreachable:
         assert "redis://user:***@127.0.0.1" in str(error.value)
         assert "stream_relay_url" in str(error.value)
         assert "hush" not in str(error.value)
+
+    def test_a_connection_that_was_closed_meanwhile_is_replaced(
+        self, own_redis: RedisServer
+    ) -> None:
+        relay = RedisRelay(own_redis.url(), RelayOptions())
+        relay.call(CLAIM)
+        own_redis.kill()
+        own_redis.start()
+        assert relay.call(CLAIM).kind == "ok"
+        relay.close()
 
     def test_it_reconnects(self, own_redis: RedisServer) -> None:
         relay = RedisRelay(own_redis.url(), RelayOptions())

@@ -122,3 +122,11 @@ def test_a_signature_may_name_its_stream_in_a_header(app: Celery, mark: str) -> 
 
     who = ended_log(app, f"chat-{mark}").chunks[0]
     assert (who["stream"], who["task"]) == (f"chat-{mark}", result.id)
+
+
+def test_a_task_that_takes_anothers_place_writes_the_same_stream(app: Celery) -> None:
+    handle = forms.replacing.stream("one two")
+
+    wait_until(lambda: handle.state().end, "the stream has ended")
+    log = read_log(app, handle.id)
+    assert (log.chunks, log.state.attempt, log.state.end) == (["one", "two"], 2, "completed")

@@ -37,7 +37,6 @@ if last > seq then
     local id = attempt .. '-' .. last
     if seq == 0 then
       redis.call('XADD', log, id, 'd', chunks)
-      redis.call('PEXPIRE', log, ARGV[7])
       redis.call('HSET', state, 'f', now)
     elseif not redis.call('XADD', log, 'NOMKSTREAM', id, 'd', chunks) then
       -- The log was evicted or lost without the state: the producer sends all of it again.

@@ -245,3 +245,10 @@ def note_error(request: Any, error: Any, traceback: Any, mark: str = "") -> None
 @app.task
 def plain() -> str:
     return "plain"
+
+
+@stream_task(bind=True)
+def replacing(self: StreamTask[Any], prompt: str) -> Iterator[str]:
+    """Hands its place over to another stream task, which has the same id."""
+    yield "a first try"
+    self.replace(bare.s(prompt))
