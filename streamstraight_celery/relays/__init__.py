@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from ..errors import ConfigurationError
 from ..settings import StreamSettings
 from .base import AsyncRelay, Relay, RelayOptions
@@ -54,7 +52,7 @@ def _scheme(settings: StreamSettings) -> str:
             "stream_relay_url is not set, and Celery's broker is not Redis. Set it to where "
             "streams are to be kept, for example redis://localhost:6379/0 (memory:// in tests)"
         )
-    scheme = urlsplit(settings.relay_url).scheme
+    scheme = settings.relay_url.partition("://")[0] if "://" in settings.relay_url else ""
     known = (*SCHEMES, "memory")
     if scheme not in known:
         raise ConfigurationError(

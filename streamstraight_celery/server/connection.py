@@ -131,7 +131,7 @@ class SseConnection(Reader):
                 break
             elif not greeted:
                 greeted = True
-                offset = self.ahead or feed.offset(self.seq)
+                offset = str(self.ahead or feed.offset(self.seq))
                 await self._write(self.door.hello(offset, self.cursor))
             elif self._note:
                 note, self._note = self._note, b""

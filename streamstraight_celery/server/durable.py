@@ -265,4 +265,8 @@ def matches(if_none_match: str, etag: str) -> bool:
 
 
 def _closing(end: str) -> Headers:
-    return (("stream-closed", "true"), ("stream-end-reason", end)) if end else ()
+    if not end:
+        return ()
+    # Whoever writes the log names the reason, so it may be no text for a header.
+    shown = end if end.isascii() and end.isprintable() else "unknown"
+    return (("stream-closed", "true"), ("stream-end-reason", shown))

@@ -126,14 +126,14 @@ class Feed:
 
     def end_frame(self, door: Door) -> bytes:
         """The end, for a reader that has everything else."""
-        return door.end(self.offset(self.last), self.end, self.error)
+        return door.end(str(self.offset(self.last)), self.end, self.error)
 
     def _encoder(self, reader: Reader) -> Callable[[Entry], bytes]:
         door, cursor = reader.door, reader.cursor
         assert door is not None
 
         def encode(entry: Entry) -> bytes:
-            offset = self.offset(entry.last)
+            offset = str(self.offset(entry.last))
             data = door.data(entry, offset)
             if self.ended_at(entry.last):
                 return data + door.end(offset, self.end, self.error)
@@ -149,12 +149,14 @@ class Feed:
 
     def _wake_now(self) -> None:
         self._waking = False
-        waiting, self.waiting = self.waiting, set()
-        for reader in waiting:
-            if reader.push():
-                self.waiting.add(reader)
-            elif (future := reader.future) is not None and not future.done():
-                future.set_result(None)
+        for reader in list(self.waiting):
+            try:
+                pushed = reader.push()
+            except Exception:  # its own task will fail in the same way; the others go on
+                logger.exception("stream %s: a reader failed", self.stream_id)
+                pushed = False
+            if not pushed:
+                reader.wake()
 
     def hear(self, notice: Notice, now: float) -> bool:
         """Take in a notice; True when the log must be read."""

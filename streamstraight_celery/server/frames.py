@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from ..offsets import Offset
 from ..relays.base import Entry
 
 PING = b": ping\n\n"
@@ -34,36 +33,37 @@ class DurableFrames:
     def __init__(self, shared_cursor: Callable[[], str]) -> None:
         self._shared_cursor = shared_cursor
 
-    def data(self, entry: Entry, offset: Offset) -> bytes:
+    def data(self, entry: Entry, offset: str) -> bytes:
         """One `data` event with all chunks of `entry`."""
         chunks = entry.data.replace(b"\n", b",")
-        return b"event: data\nid: %b\ndata:[%b]\n\n" % (str(offset).encode(), chunks)
+        return b"event: data\nid: %b\ndata:[%b]\n\n" % (offset.encode(), chunks)
 
-    def control(self, offset: Offset, up_to_date: bool, cursor: str) -> bytes:
+    def control(self, offset: str, up_to_date: bool, cursor: str) -> bytes:
         """The `control` event after each `data` event."""
-        following = self._next(str(offset).encode(), cursor)
+        following = self._next(offset.encode(), cursor)
         caught_up = b',"upToDate":true' if up_to_date else b""
         return b"event: control\ndata:{%b%b}\n\n" % (following, caught_up)
 
-    def hello(self, offset: Offset, cursor: str) -> bytes:
+    def hello(self, offset: str, cursor: str) -> bytes:
         """The first event of a reader for whom there is nothing yet."""
-        position = str(offset).encode()
+        position = offset.encode()
         return b'event: control\nid: %b\ndata:{%b,"upToDate":true}\n\n' % (
             position,
             self._next(position, cursor),
         )
 
-    def end(self, offset: Offset, reason: str, error: str) -> bytes:
+    def end(self, offset: str, reason: str, error: str) -> bytes:
         """The last event, in place of `control`. `error` is the stream's error as JSON, or `""`."""
         control: dict[str, object] = {
-            "streamNextOffset": str(offset),
+            "streamNextOffset": offset,
             "upToDate": True,
             "streamClosed": True,
             "endReason": reason,
         }
         if (shown := error_of(reason, error)) is not None:
             control["error"] = shown
-        text = json.dumps(control, ensure_ascii=False, separators=(",", ":"))
+        # In ASCII, because an error may hold half of a split emoji.
+        text = json.dumps(control, separators=(",", ":"))
         return f"event: control\nid: {offset}\ndata:{text}\n\n".encode()
 
     def _next(self, position: bytes, cursor: str) -> bytes:

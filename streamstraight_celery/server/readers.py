@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from ..offsets import Offset, Segment, Verdict
+from ..offsets import Segment, Verdict
 from ..relays.base import Entry
 from .position import Position, locate, offset_at
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 class Door(Protocol):
     """How one kind of HTTP response writes chunks. Frames are shared by all its readers."""
 
-    def data(self, entry: Entry, offset: Offset) -> bytes:
+    def data(self, entry: Entry, offset: str) -> bytes:
         """The chunks of `entry`; `offset` is the position after them."""
         ...
 
-    def control(self, offset: Offset, up_to_date: bool, cursor: str) -> bytes:
+    def control(self, offset: str, up_to_date: bool, cursor: str) -> bytes:
         """What follows them while the stream is open, or there are more chunks to come."""
         ...
 
-    def end(self, offset: Offset, reason: str, error: str) -> bytes:
+    def end(self, offset: str, reason: str, error: str) -> bytes:
         """What follows the last of them."""
         ...
 

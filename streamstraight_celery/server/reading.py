@@ -56,8 +56,7 @@ class Reading:
         place = durable.position_of(call, state)
         window = Window(place.seq)
         if place.ahead is None and asked != NOW:
-            if not seq or attempt == segment_of(state.segments, seq).attempt:
-                window.extend(page.entries)
+            window.extend(page.entries)
             following = await self._fill(window, stream_id, state)
             if following is None:
                 return await self.catch_up(stream_id, call)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import redis
 
-from streamstraight_celery.offsets import Offset
 from streamstraight_celery.relays.base import Entry
 from streamstraight_celery.server.frames import DurableFrames
 
@@ -44,7 +43,7 @@ async def test_readers_share_one_subscription_and_one_frame(
     encoded: list[Entry] = []
     original = DurableFrames.data
 
-    def data(self: DurableFrames, entry: Entry, offset: Offset) -> bytes:
+    def data(self: DurableFrames, entry: Entry, offset: str) -> bytes:
         encoded.append(entry)
         return original(self, entry, offset)
 

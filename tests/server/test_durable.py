@@ -197,6 +197,12 @@ def test_head() -> None:
     assert headers["stream-end-reason"] == "stopped"
 
 
+@pytest.mark.parametrize("reason", ["gr\u00fcn", "two\r\nlines", "\ud83d"])
+def test_a_reason_that_is_no_header_is_not_sent_as_one(reason: str) -> None:
+    headers = dict(durable.head_reply(replace(STATE, end=reason)).headers)
+    assert headers["stream-end-reason"] == "unknown"
+
+
 NOW = durable.CURSOR_EPOCH + 20 * 1000 + 5
 
 

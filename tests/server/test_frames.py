@@ -6,12 +6,11 @@ import json
 
 import pytest
 
-from streamstraight_celery.offsets import Offset
 from streamstraight_celery.relays.base import Entry
 from streamstraight_celery.server.frames import DurableFrames, error_of
 
 DOOR = DurableFrames(lambda: "7")
-OFFSET = Offset(1, 2, "aaaaaaaa")
+OFFSET = "000001_0000000002_aaaaaaaa"
 
 
 def test_data() -> None:
@@ -34,13 +33,18 @@ def test_end() -> None:
     *_, data, empty, _ = frame.decode().split("\n")
     assert empty == ""
     assert json.loads(data.removeprefix("data:")) == {
-        "streamNextOffset": str(OFFSET),
+        "streamNextOffset": OFFSET,
         "upToDate": True,
         "streamClosed": True,
         "endReason": "producer-error",
         "error": {"code": "c", "message": "\u00e4\n\nevent: x"},
     }
     assert frame.count(b"\n\n") == 1
+
+
+def test_an_error_with_half_an_emoji_can_be_sent() -> None:
+    frame = DOOR.end(OFFSET, "producer-error", '{"code":"c","message":"\\ud83d"}')
+    assert b"\\ud83d" in frame
 
 
 @pytest.mark.parametrize("reason", ["completed", "stopped"])
