@@ -52,7 +52,7 @@ def _scheme(settings: StreamSettings) -> str:
             "stream_relay_url is not set, and Celery's broker is not Redis. Set it to where "
             "streams are to be kept, for example redis://localhost:6379/0 (memory:// in tests)"
         )
-    scheme = settings.relay_url.partition("://")[0] if "://" in settings.relay_url else ""
+    scheme = settings.relay_url.partition(":")[0]
     known = (*SCHEMES, "memory")
     if scheme not in known:
         raise ConfigurationError(

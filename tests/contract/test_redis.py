@@ -190,7 +190,7 @@ class TestUnreachable:
     [
         ("", "stream_relay_url is not set"),
         ("kafka://x", "unknown scheme 'kafka'; use one of redis://"),
-        ("localhost:6379", "unknown scheme ''"),
+        ("localhost:6379", "unknown scheme 'localhost'"),
         ("[redis]://x", "unknown scheme"),
         ("redis://localhost:notaport/0", "stream_relay_url"),
     ],
