@@ -1,0 +1,77 @@
+"""What the documentation's build does beyond mkdocs: `make docs`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parent.parent
+# [text](target), not an image's.
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
+
+
+def on_config(config: Any) -> Any:
+    """Leave pages that are not there out of the navigation, and add those that it does not name."""
+    docs = Path(config.docs_dir)
+    config.nav = _existing(config.nav, docs)
+    named = set(_pages(config.nav))
+    others = [path.relative_to(docs).as_posix() for path in sorted(docs.rglob("*.md"))]
+    if more := [page for page in others if page not in named]:
+        config.nav.append({"More": more})
+    return config
+
+
+def on_files(files: Any, *, config: Any) -> Any:
+    """The README is the first page."""
+    readme = (ROOT / "README.md").read_text()
+    files.append(File.generated(config, "index.md", content=readme.replace("](docs/", "](")))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Links to files that are no pages become their names."""
+    depth = page.file.src_uri.count("/")
+    up = "../" * (depth + 1)
+
+    def replaced(match: re.Match[str]) -> str:
+        text, target = match.groups()
+        path = target.partition("#")[0]
+        if target.startswith(f"{up}README.md"):
+            return f"[{text}]({'../' * depth}index.md{target[len(up + 'README.md') :]})"
+        if page.file.src_uri == "index.md" and (ROOT / path).exists() and path:
+            if not (ROOT / "docs" / path).exists():
+                return _named(text, path)
+        elif target.startswith(up):
+            return _named(text, path[len(up) :])
+        return match[0]
+
+    return _LINK.sub(replaced, markdown)
+
+
+def _named(text: str, path: str) -> str:
+    return text if path in text else f"{text} (`{path}`)"
+
+
+def _existing(nav: list[Any], docs: Path) -> list[Any]:
+    found: list[Any] = []
+    for item in nav:
+        ((title, target),) = item.items()
+        if isinstance(target, list):
+            if below := _existing(target, docs):
+                found.append({title: below})
+        elif target == "index.md" or (docs / target).exists():
+            found.append(item)
+    return found
+
+
+def _pages(nav: list[Any]) -> Iterator[str]:
+    for item in nav:
+        for target in item.values():
+            if isinstance(target, list):
+                yield from _pages(target)
+            else:
+                yield target
