@@ -2,6 +2,12 @@
 #   make demo     the main job on an embedded Redis (ONCE=1: end after the proof)
 #   make test     set up and run the tests
 #   make check    lint and types
+#   make faults   every fault at every moment (a part of it is in make test)
+#   make soak     MINUTES=5 SEED=1: load and faults; one line of figures
+#   make mutations   take away what keeps each promise, and see tests go red
+#   make versions     WITH='django==4.2.*' PYTHON=python3.12: the frameworks' tests with other versions
+#   make conformance   the Durable Streams protocol's own suite against the relay (needs Node.js)
+#   make docs     the documentation as a site, in site/
 #   make bench    measure, side by side with other ways to stream
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,13 +15,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: demo test check bench client screenshots clean
+.PHONY: demo test check faults soak mutations versions conformance bench client screenshots docs clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python -m example_project.demo $(if $(ONCE),--once) $(ARGS)
 
+# Two files at a time: most tests wait for other processes. Browser tests stay the last of each.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -23,12 +30,33 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+faults: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/faults tests/contract tests/server/test_cluster.py tests/tasks/ends -m "faults or not faults" $(ARGS)
+
+soak: $(VENV)/installed-test
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),0) $(ARGS)
+
+mutations: $(VENV)/installed-test
+	$(BIN)/python -m tests.mutations $(ARGS)
+
+versions:
+	$(PYTHON) -m venv --clear build/versions
+	build/versions/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]' $(foreach one,$(WITH),'$(one)')
+	build/versions/bin/python -m pytest tests/integrations -p no:cacheprovider $(ARGS)
+
+conformance: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/conformance -v $(ARGS)
+
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
 # The pictures in docs/images (needs Chromium).
 screenshots: $(VENV)/installed-test
 	$(BIN)/python -m tests.browser.screenshots
+
+# The documentation as a site, in site/; a warning is an error.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --strict $(ARGS)
 
 # The browser module is committed; this builds it anew (needs Node.js).
 client:
@@ -43,4 +71,4 @@ $(VENV)/installed-%: $(VENV)/python-made pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

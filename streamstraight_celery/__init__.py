@@ -11,28 +11,46 @@ answer.stream("Hello").ref()   # {"stream_id", "url", "token", "expires_at"}
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .attempt import StreamSummary
+from .background import Publication, apublish, prepare, publish
 from .codecs import Codec, register_codec
+from .conversations import active_stream
 from .errors import (
+    AgentFailedError,
     ChunkTooLargeError,
     ConfigurationError,
+    DecodeError,
     EncodeError,
     MalformedOffsetError,
     MissingDependencyError,
     PublicError,
+    RelayRefusedError,
     RelayUnavailableError,
+    StreamActiveError,
     StreamBusyError,
     StreamClosedError,
     StreamError,
     StreamExistsError,
+    StreamFailedError,
     StreamFencedError,
+    StreamGoneError,
     StreamNotFoundError,
+    StreamReadError,
+    StreamResetError,
     StreamStopped,
     StreamTooLargeError,
     TokenError,
 )
-from .handle import StreamHandle, StreamRef, get_stream
+from .handle import StreamHandle, StreamRef, get_stream, stream_ref
+from .signals import stream_concluded, stream_ended, stream_first_chunk, stream_started
 from .task import StreamTask, stream_task
+from .tees import atee, tee
+from .ui import AG_UI, UI_MESSAGES
+
+if TYPE_CHECKING:
+    from .reader import AsyncStreamReader, StreamReader, aread_stream, read_stream
 
 __version__ = "0.1.0"
 
@@ -41,28 +59,68 @@ __all__ = [
     "stream_task",
     "StreamTask",
     "get_stream",
+    "active_stream",
+    "stream_ref",
     "StreamHandle",
     "StreamRef",
     "StreamSummary",
+    # signals
+    "stream_started",
+    "stream_first_chunk",
+    "stream_ended",
+    "stream_concluded",
+    # reading in Python
+    "read_stream",
+    "aread_stream",
+    "StreamReader",
+    "AsyncStreamReader",
+    # without a worker
+    "publish",
+    "apublish",
+    "prepare",
+    "Publication",
+    "tee",
+    "atee",
     # codecs
     "Codec",
     "register_codec",
+    "UI_MESSAGES",
+    "AG_UI",
     # errors
     "StreamError",
+    "AgentFailedError",
     "ChunkTooLargeError",
     "ConfigurationError",
+    "DecodeError",
     "EncodeError",
     "MalformedOffsetError",
     "MissingDependencyError",
     "PublicError",
+    "RelayRefusedError",
     "RelayUnavailableError",
+    "StreamActiveError",
     "StreamBusyError",
     "StreamClosedError",
     "StreamExistsError",
+    "StreamFailedError",
     "StreamFencedError",
+    "StreamGoneError",
     "StreamNotFoundError",
+    "StreamReadError",
+    "StreamResetError",
     "StreamStopped",
     "StreamTooLargeError",
     "TokenError",
     "__version__",
 ]
+
+_READING = ("AsyncStreamReader", "StreamReader", "aread_stream", "read_stream")
+
+
+def __getattr__(name: str) -> Any:
+    """Load the reading side when it is used: workers and most web routes never do."""
+    if name in _READING:
+        from . import reader
+
+        return getattr(reader, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

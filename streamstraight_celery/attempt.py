@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import json
 import logging
+import math
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
+from billiard.process import current_process
+from celery._state import _task_stack
 from celery.exceptions import Ignore, Reject, Retry
 
+from . import lifecycle
 from .codecs import Codec, wire_encoder
 from .driver import Driver
 from .errors import StreamBusyError, StreamClosedError, StreamError, StreamStopped
+from .names import STREAM_NONCE
 from .outcome import describe_error, retry_delay
-from .relays.base import EndReason
+from .relays.requests import EndReason, Expect, Read, Recall
+from .relays.scripts import REAPED
 from .runtime import Runtime
 from .writer import StreamWriter
 
@@ -26,7 +35,8 @@ log = logging.getLogger(__name__)
 
 # What a stopping worker waits for the relay to take note.
 LAST_WORDS_TIMEOUT = 2.0
-# How long a retry waits for the attempt before, which is about to let go, and how often it asks.
+# How long one that is not the first waits for the attempt before, which may be about to let go, and
+# how often it asks.
 HAND_OVER_TIMEOUT = 2.0
 HAND_OVER_POLL = 0.01
 
@@ -60,16 +70,20 @@ def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
     started = time.monotonic()
     runtime = Runtime.of(self.app)
     codec = self.codec_in(runtime)
-    driver = Driver(wire_encoder(codec), runtime.sender.poke)
+    # An eager task stays in its caller's thread, with its database connections.
+    detached = None if self.request.is_eager else functools.partial(_current, self, self.request)
+    driver = Driver(wire_encoder(codec), runtime.sender.poke, detached=detached)
     try:
         writer = _open(self, runtime, codec, driver)
     except StreamBusyError as busy:
-        _come_back(self, args, kwargs, busy.retry_after)
+        if self.request.is_eager:
+            raise  # nobody would deliver it again
+        _come_back(self, runtime, args, kwargs, busy.retry_after)
     except StreamClosedError as closed:
         if closed.reason not in ("stopped", "completed"):
             raise
         return _summary_of_closed(runtime, self.stream_id, closed.reason)
-    self.request.stream_writer = writer
+    lifecycle.begin(self, writer, started)
     value, reason = _produce(self, driver, writer, args, kwargs)
     seconds = time.monotonic() - started
     if value is not None:
@@ -84,21 +98,57 @@ def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
 def _open(task: StreamTask[Any], runtime: Runtime, codec: Codec, driver: Driver) -> StreamWriter:
     """Claim the stream.
 
-    A retry, or a task that takes another's place, can arrive before that has let go: wait for it.
+    A retry, a task that takes another's place and a message that was given back can arrive before
+    that has let go, or the parent of a lost process has said so: wait for it.
     """
     request = task.request
-    follows = request.retries or getattr(request, "replaced_task_nesting", 0)
-    deadline = time.monotonic() + (HAND_OVER_TIMEOUT if follows else 0)
+    # The parent process knows it too, and can end the stream when this process is killed.
+    nonce = (request.properties or {}).get(STREAM_NONCE, "")
+    before = _times_before(request)
+    deadline = time.monotonic() + (HAND_OVER_TIMEOUT if before else 0)
+    fails = task.on_redelivery == "fail" and _was_lost(runtime, task)
     while True:
         try:
-            return runtime.sender.open(
-                task.stream_id, owner=task.request.id or "", kind=codec.kind,
-                on_interrupt=driver.interrupt,
+            writer = runtime.sender.open(
+                task.stream_id, owner=request.id or "", kind=codec.kind, nonce=nonce,
+                resume=fails or task.on_redelivery == "resume", again=before,
+                untold=_reads_no_messages(request), on_interrupt=driver.interrupt,
             )  # fmt: skip
+            break
         except StreamBusyError:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(HAND_OVER_POLL)
+    # From here on `settle` ends the stream, whatever fails.
+    request.stream_writer = writer
+    if fails:
+        # Readers keep what they have, and are told that no more will come.
+        writer.finish("producer-disconnected", REAPED)
+        raise StreamClosedError(task.stream_id, "producer-disconnected")
+    if task.on_redelivery == "resume" and writer.attempt > 1:
+        request.stream_saved = _recall(runtime, task.stream_id)
+    return writer
+
+
+def _was_lost(runtime: Runtime, task: StreamTask[Any]) -> bool:
+    """Whether the stream has seen an attempt that was neither retried nor replaced, but lost."""
+    request = task.request
+    page = runtime.sender.patiently(lambda: runtime.relay.read(Read(task.stream_id)))
+    expected = request.retries + (getattr(request, "replaced_task_nesting", 0) or 0)
+    return page is not None and not page.state.end and page.state.attempt > expected
+
+
+def _recall(runtime: Runtime, stream_id: str) -> tuple[int, Any]:
+    """The last checkpoint: how many chunks it covers, and its value."""
+    answer = runtime.sender.patiently(lambda: runtime.relay.call(Recall(stream_id)))
+    return answer.number, json.loads(answer.reason) if answer.reason else None
+
+
+def _times_before(request: Any) -> int:
+    """How often this stream was begun before, as far as Celery knows."""
+    redelivered = bool((request.delivery_info or {}).get("redelivered"))
+    replaced = getattr(request, "replaced_task_nesting", 0) or 0
+    return int(request.retries or 0) + int(replaced) + redelivered
 
 
 def _produce(
@@ -125,6 +175,27 @@ def _produce(
     return value, reason
 
 
+@contextlib.contextmanager
+def _current(task: StreamTask[Any], request: Any) -> Iterator[None]:
+    """Make a thread one in which this task runs: `self.request`, `current_task`."""
+    _task_stack.push(task)
+    task.request_stack.push(request)
+    try:
+        yield
+    finally:
+        task.request_stack.pop()
+        _task_stack.pop()
+
+
+def _reads_no_messages(request: Any) -> bool:
+    """Whether the process that runs the task is the one that would be told of a stop (solo)."""
+    return (
+        not request.is_eager
+        and current_process()._parent_pid is None
+        and threading.current_thread() is threading.main_thread()
+    )
+
+
 class _OneRequest:
     """Stands in for a task's request stack, which Celery keeps by thread."""
 
@@ -148,21 +219,29 @@ def _chunks(task: StreamTask[Any], args: Any, kwargs: Any) -> Chunks:
     )
 
 
-def _come_back(task: StreamTask[Any], args: Any, kwargs: Any, seconds: float) -> NoReturn:
+def _come_back(
+    task: StreamTask[Any], runtime: Runtime, args: Any, kwargs: Any, seconds: float
+) -> NoReturn:
     """A living producer holds the stream: deliver this message again when its lease is over.
 
     Not `retry()`: that would use up one of the task's retries.
     """
     request = task.request
+    # Whole seconds: on quorum queues Celery cannot delay a message by less than one.
+    countdown = math.ceil(seconds + 0.1)
     task.signature_from_request(
-        request, args, kwargs, countdown=seconds + 0.1, retries=request.retries
+        request, args, kwargs, countdown=countdown, retries=request.retries
     ).apply_async()
+    # Should the holder be lost meanwhile, this delivery takes over.
+    wait = countdown + runtime.settings.lease + runtime.settings.reap_after
+    expect = Expect(task.stream_id, request.id or "", round(wait * 1000))
+    runtime.sender.patiently(lambda: runtime.relay.call(expect))
     raise Ignore
 
 
 def _summary_of_closed(runtime: Runtime, stream_id: str, reason: str) -> StreamSummary:
     """The summary of a stream that had ended before this delivery of its task could claim it."""
-    state = runtime.relay.state(stream_id)
+    state = runtime.sender.patiently(lambda: runtime.relay.state(stream_id))
     return StreamSummary(
         stream_id=stream_id, attempt=state.attempt, chunks=state.last, bytes=state.size,
         first_chunk_seconds=None, seconds=0.0, end_reason=reason,
@@ -177,24 +256,30 @@ def settle(task: StreamTask[...], error: BaseException) -> None:
     ttl = Runtime.of(task.app).settings.ttl
     if isinstance(error, Retry):
         # The message waits in a queue like any other: as long as a stream is kept.
-        _quietly(functools.partial(writer.release, retry_delay(error) + ttl))
+        wait = retry_delay(error, task.app) + ttl
+        _quietly(writer, functools.partial(writer.release, wait))
     elif getattr(task.request, "stream_replaced", False) or (
         isinstance(error, Reject) and error.requeue
     ):
-        _quietly(functools.partial(writer.release, ttl))
+        _quietly(writer, functools.partial(writer.release, ttl))
     elif isinstance(error, Ignore):
-        _quietly(functools.partial(writer.finish, "completed"))
+        _quietly(writer, functools.partial(writer.finish, "completed"))
     elif isinstance(error, Exception):
         reason, message = describe_error(error)
-        _quietly(functools.partial(writer.finish, reason, message))
+        _quietly(writer, functools.partial(writer.finish, reason, message))
     else:
-        # SystemExit and the like: the worker goes down or the task was terminated.
-        _quietly(functools.partial(writer.release, 0, timeout=LAST_WORDS_TIMEOUT))
+        # SystemExit and the like: the worker goes down or the task was terminated. Whether the task
+        # comes back is for the parent process to say; should that be gone, the broker may know.
+        wait = ttl if task.acks_late else 0.0
+        _quietly(writer, functools.partial(writer.release, wait, timeout=LAST_WORDS_TIMEOUT))
 
 
-def _quietly(write: Callable[[], None]) -> None:
+def _quietly(writer: StreamWriter, write: Callable[[], None]) -> None:
     """Write a stream's last words; the error on its way to Celery matters more than theirs."""
     try:
         write()
     except StreamError as error:
-        log.warning("the end of a stream could not be written: %s", error)
+        about = {"stream_id": writer.stream_id, "attempt": writer.attempt}
+        log.warning(
+            "stream %s: its end could not be written: %s", writer.stream_id, error, extra=about
+        )

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from .errors import ConfigurationError, EncodeError
+from .errors import ConfigurationError, EncodeError, PublicError
 
 Kind = Literal["json", "text"]
 Encoder = Callable[[Any], str]
@@ -52,7 +52,8 @@ class Codec:
 def wire_encoder(codec: Codec) -> Encoder:
     """Return a function from chunk to the one-line JSON text that is stored, or `""` for no chunk.
 
-    That function raises `EncodeError` when the codec fails or returns something other than `str`.
+    That function raises `EncodeError` when the codec fails or returns something other than `str`;
+    a `PublicError` of the codec's own goes through.
     """
     encode = codec.encode
     is_json = codec.kind == "json"
@@ -60,7 +61,7 @@ def wire_encoder(codec: Codec) -> Encoder:
     def to_wire(chunk: Any) -> str:
         try:
             text = encode(chunk)
-        except (EncodeError, SoftTimeLimitExceeded):
+        except (EncodeError, PublicError, SoftTimeLimitExceeded):
             raise
         except Exception as error:
             raise EncodeError(
@@ -166,12 +167,16 @@ def encode_json(chunk: Any) -> str:
     kind = type(chunk)
     encoder = _ENCODERS.get(kind)
     if encoder is None:
+        if len(_ENCODERS) >= _MOST_KINDS:
+            _ENCODERS.clear()
         encoder = _ENCODERS[kind] = _encoder_for(kind)
     return encoder(chunk)
 
 
-# Only a memo of _encoder_for, which depends on nothing but the type.
+# Only a memo of _encoder_for, which depends on nothing but the type. It begins anew when it is
+# full: there are applications that make a class for each request.
 _ENCODERS: dict[type, Encoder] = {}
+_MOST_KINDS = 1000
 
 JSON = Codec("json", encode_json, json.loads, "json")
 _REGISTRY: dict[str, Codec] = {"json": JSON}

@@ -1,4 +1,4 @@
-"""A worker's parent process: `celery -A proj control stop_stream ID`, and what `inspect` shows.
+"""A worker's parent process: `celery control stop_stream ID`, `celery inspect active_streams`.
 
 The parent cannot know which stream a pool process runs at this moment, so a stop only makes the
 process ask the relay for stops at once; the relay names the streams.
@@ -7,17 +7,22 @@ process ask the relay for stops at once; the relay names the streams.
 from __future__ import annotations
 
 import os
+import time
+from concurrent.futures import TimeoutError
 from typing import Any
 
 from celery.worker import state as worker_state
-from celery.worker.control import control_command
-from celery.worker.request import Request
+from celery.worker.control import control_command, inspect_command
 
 from .driver import INTERRUPT
-from .errors import ConfigurationError
-from .names import STOP_COMMAND, STREAM_ID_HEADER
-from .relays.base import Stop
+from .errors import RelayUnavailableError
+from .names import INSPECT_COMMAND, STOP_COMMAND
+from .parent import StreamRequest, stream_id_of
+from .relays.requests import Stop
 from .runtime import Runtime
+
+# How long the worker's event loop may wait for a relay that does not answer.
+ANSWER_TIMEOUT = 1.0
 
 
 @control_command(  # type: ignore[untyped-decorator]
@@ -28,51 +33,40 @@ from .runtime import Runtime
 def stop_stream(state: Any, stream_id: str) -> dict[str, str]:
     """Stop a stream: its generator is closed, and the connection to the LLM with it."""
     runtime = Runtime.of(state.app)
-    answer = runtime.relay.call(Stop(stream_id))
-    for request in list(worker_state.active_requests):
-        if _stream_id(request) == stream_id:
-            _wake(request, runtime)
-    return {"ok": f"stream {stream_id}: {answer.reason or answer.kind}"}
-
-
-class StreamRequest(Request):  # type: ignore[misc]
-    """A stream task's message in the worker. Does not show its arguments unless that is asked for.
-
-    Here and not only where the message is made: `send_task()` hides nothing, and `inspect active`
-    shows the arguments themselves.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if not _shows_arguments(self.app):
-            self._argsrepr = self._request_dict["argsrepr"] = "()"
-            self._kwargsrepr = repr({"stream_id": _stream_id(self)})
-            self._request_dict["kwargsrepr"] = self._kwargsrepr
-
-    def info(self, safe: bool = False) -> dict[str, Any]:
-        """What `celery inspect` and Flower show of it."""
-        shown: dict[str, Any] = super().info(safe=safe or not _shows_arguments(self.app))
-        return shown
-
-
-def _shows_arguments(app: Any) -> bool:
+    asked = runtime.aftermath.ask(Stop(stream_id))
     try:
-        return Runtime.of(app).settings.show_arguments
-    except ConfigurationError:
-        # The task itself will fail with it; here it would take the worker down.
-        return False
+        # Once for a relay that is away, not for each stop: the worker's other work would wait.
+        answer = asked.result(0 if runtime.aftermath.unanswered else ANSWER_TIMEOUT)
+        said = {"ok": f"stream {stream_id}: {answer.reason or answer.kind}"}
+    except (TimeoutError, RelayUnavailableError):
+        # It is asked again until the relay answers, and the producer learns of it then.
+        said = {"error": f"stream {stream_id}: the relay does not answer yet"}
+    for request in list(worker_state.active_requests):
+        if stream_id_of(request) == stream_id:
+            _wake(request, runtime, state.consumer.pool)
+    return said
 
 
-def _stream_id(request: Any) -> str:
-    headers = request.request_dict.get("headers") or {}
-    return str(
-        request.request_dict.get(STREAM_ID_HEADER) or headers.get(STREAM_ID_HEADER) or request.id
-    )
+@inspect_command(name=INSPECT_COMMAND)  # type: ignore[untyped-decorator]
+def active_streams(state: Any) -> list[dict[str, Any]]:
+    """The streams that this worker writes now."""
+    return [
+        {
+            "stream_id": stream_id_of(request),
+            "task_id": request.id,
+            "task": request.name,
+            "seconds": round(time.time() - request.time_start, 3) if request.time_start else None,
+            "pid": request.worker_pid,
+        }
+        for request in list(worker_state.active_requests)
+        if isinstance(request, StreamRequest)
+    ]
 
 
-def _wake(request: Any, runtime: Runtime) -> None:
+def _wake(request: Any, runtime: Runtime, pool: Any) -> None:
     pid = request.worker_pid
-    if pid and pid != os.getpid() and INTERRUPT is not None:
+    # In a green pool the "pid" is a greenlet's id.
+    if pid and pid != os.getpid() and not pool.is_green and INTERRUPT is not None:
         os.kill(pid, INTERRUPT)
     else:
         runtime.sender.poke()

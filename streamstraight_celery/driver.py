@@ -5,23 +5,28 @@ where it runs:
 
 - in the process' main thread (prefork, solo): a signal whose handler raises `StreamStopped`, only
   while the driver is inside `next()`;
+- in a greenlet (gevent, eventlet): the same is thrown into it;
 - on the event loop thread (async generators, in any pool): the task is cancelled;
-- in another thread: Python cannot interrupt it; it is stopped at its next chunk.
+- in another thread (threads): Python cannot interrupt it. So it runs on a thread of its own that is
+  left behind: the pool's thread is free at once, the generator is closed at its next chunk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
 
 from .errors import StreamError, StreamStopped
+from .greenlets import current_greenlet
+from .loop_thread import loop_thread
+from .threads import start_thread
 from .writer import StreamWriter
 
 Wire = Callable[[Any], str]
@@ -40,15 +45,27 @@ class Driver:
     Args:
         encode: chunk to one-line JSON text, `""` for no chunk.
         on_poke: called in a signal handler when the signal was not for a waiting generator.
+        detached: makes the context in which a sync generator runs that has to run on a thread of
+            its own to be stoppable; None: it must not leave this thread.
     """
 
-    def __init__(self, encode: Wire, on_poke: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        encode: Wire,
+        on_poke: Callable[[], None],
+        *,
+        detached: Callable[[], AbstractContextManager[object]] | None = None,
+    ) -> None:
         self._encode = encode
         self._on_poke = on_poke
         self._stopping = False
         self._waiting = False
         self._handling = False
-        self._main = threading.current_thread() is threading.main_thread()
+        self._green = current_greenlet()
+        self._main = self._green is None and threading.current_thread() is threading.main_thread()
+        self._detached = None if self._main or self._green else detached
+        self._gate = threading.Lock()
+        self._left: Future[Any] | None = None
         self._cancel: Callable[[], None] | None = None
         self._interrupter: threading.Thread | None = None
         self._ended = threading.Event()
@@ -58,6 +75,10 @@ class Driver:
         self._stopping = True
         if self._cancel is not None:
             self._cancel()
+        elif self._green is not None:
+            self._green.soon(self._throw)
+        elif self._left is not None:
+            self._leave(self._left)
         elif self._main and INTERRUPT is not None and self._interrupter is None:
             self._interrupter = threading.Thread(
                 target=self._keep_interrupting, args=(INTERRUPT,), name="stream-stop", daemon=True
@@ -73,6 +94,8 @@ class Driver:
         """
         if isinstance(chunks, AsyncIterator):
             return self._run_async(chunks, writer)
+        if self._detached is not None:
+            return self._run_detached(chunks, writer, self._detached)
         with self._signals():
             try:
                 return self._consume(chunks, writer)
@@ -99,6 +122,12 @@ class Driver:
             text = encode(chunk)
             if text:
                 write(text)
+
+    def _throw(self) -> None:
+        # Runs between the greenlets, so what it sees does not change meanwhile.
+        if self._waiting and self._green is not None:
+            self._waiting = False
+            self._green.throw(StreamStopped)
 
     def _keep_interrupting(self, number: int) -> None:
         # Once is not enough: a signal that comes when the main thread is about to enter a blocking
@@ -133,6 +162,63 @@ class Driver:
             self._waiting = False
             raise StreamStopped
 
+    # -- sync, on a thread of its own
+
+    def _run_detached(
+        self,
+        chunks: Iterator[Any],
+        writer: StreamWriter,
+        context: Callable[[], AbstractContextManager[object]],
+    ) -> Any:
+        outcome: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                with context():
+                    try:
+                        value = self._consume_gated(chunks, writer)
+                    finally:
+                        close = getattr(chunks, "close", None)
+                        if close is not None:
+                            close()
+            except BaseException as error:
+                _settle(outcome, error)
+            else:
+                _settle(outcome, None, value)
+
+        self._left = outcome
+        if self._stopping:
+            raise StreamStopped
+        start_thread("stream-generator", run)
+        return outcome.result()
+
+    def _consume_gated(self, chunks: Iterator[Any], writer: StreamWriter) -> Any:
+        """As `_consume`; a generator that was left behind while it waited writes nothing more."""
+        encode, write = self._encode, writer.write
+        while True:
+            with self._gate:
+                self._waiting = True
+            try:
+                if self._stopping:
+                    raise StreamStopped
+                chunk = next(chunks)
+            except StopIteration as end:
+                return end.value
+            finally:
+                with self._gate:
+                    self._waiting = False
+            if self._stopping:
+                raise StreamStopped
+            text = encode(chunk)
+            if text:
+                write(text)
+
+    def _leave(self, outcome: Future[Any]) -> None:
+        with self._gate:
+            # One that does not wait sees by itself that it is to stop.
+            if self._waiting:
+                _settle(outcome, StreamStopped())
+
     # -- async
 
     def _run_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
@@ -166,6 +252,25 @@ class Driver:
                         finished.result(CLEANUP_TIMEOUT)
                 raise
 
+    async def run_here(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
+        """As `run`, for an async generator on the running event loop."""
+        loop = asyncio.get_running_loop()
+        # A task of its own: a stop must not cancel who waits for it.
+        task = loop.create_task(self._consume_async(chunks, writer))
+
+        def cancel() -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        self._cancel = cancel
+        if self._stopping:
+            cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            raise StreamStopped from None
+
     async def _consume_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
         encode = self._encode
         loop = asyncio.get_running_loop()
@@ -182,6 +287,15 @@ class Driver:
             close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
+
+
+def _settle(outcome: Future[Any], error: BaseException | None, value: Any = None) -> None:
+    """Set a future that both sides may set: the first one counts."""
+    with contextlib.suppress(InvalidStateError):
+        if error is None:
+            outcome.set_result(value)
+        else:
+            outcome.set_exception(error)
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
@@ -203,31 +317,3 @@ def _copy(task: asyncio.Task[None], future: Future[None]) -> None:
         future.set_exception(error)
     else:
         future.set_result(None)
-
-
-class _LoopThread:
-    """The event loop on which a process runs its async generators.
-
-    One for all tasks, because a shared async client must not outlive the loop it was first used on
-    (a loop for each task breaks it: "Event loop is closed").
-    """
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=self.loop.run_forever, name="stream-loop", daemon=True)
-        thread.start()
-
-
-_loop: _LoopThread | None = None
-_loop_lock = threading.Lock()
-
-
-def loop_thread() -> asyncio.AbstractEventLoop:
-    """Return this process' event loop for async generators, started when first needed."""
-    global _loop
-    with _loop_lock:
-        # A loop thread does not survive a fork.
-        if _loop is None or _loop.pid != os.getpid():
-            _loop = _LoopThread()
-        return _loop.loop

@@ -53,10 +53,34 @@ class RelayUnavailableError(StreamError, ConnectionError):
     code = "relay-unavailable"
 
 
+class RelayRefusedError(StreamError):
+    """The relay does not take this stream: a wrong key, a limit; its reason is in the message."""
+
+    code = "relay-refused"
+
+
 class StreamExistsError(StreamError):
     """A stream of that name exists already and belongs to another task."""
 
     code = "stream-exists"
+
+
+class StreamActiveError(StreamError):
+    """The conversation `key` has an active stream already, `stream_id`."""
+
+    code = "stream-active"
+
+    def __init__(self, key: str, stream_id: str) -> None:
+        # As given: pickle, and a Celery result, make it anew from its arguments. So do those below.
+        super().__init__(key, stream_id)
+        self.key = key
+        self.stream_id = stream_id
+
+    def __str__(self) -> str:
+        return (
+            f"conversation {self.key!r} has the active stream {self.stream_id!r}: wait for its "
+            "end, stop it, or give if_active='join' or 'replace'"
+        )
 
 
 class StreamBusyError(StreamError):
@@ -65,11 +89,15 @@ class StreamBusyError(StreamError):
     code = "stream-busy"
 
     def __init__(self, stream_id: str, retry_after: float) -> None:
-        super().__init__(
-            f"stream {stream_id!r} is held by a living producer for another {retry_after:.1f} s"
-        )
+        super().__init__(stream_id, retry_after)
         self.stream_id = stream_id
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return (
+            f"stream {self.stream_id!r} is held by a living producer for another "
+            f"{self.retry_after:.1f} s"
+        )
 
 
 class StreamFencedError(StreamError):
@@ -84,15 +112,70 @@ class StreamClosedError(StreamError):
     code = "closed"
 
     def __init__(self, stream_id: str, reason: str) -> None:
-        super().__init__(f"stream {stream_id!r} has ended ({reason})")
+        super().__init__(stream_id, reason)
         self.stream_id = stream_id
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"stream {self.stream_id!r} has ended ({self.reason})"
 
 
 class StreamNotFoundError(StreamError, LookupError):
     """No such stream, or it has expired."""
 
     code = "not-found"
+
+
+class StreamReadError(StreamError):
+    """A stream could not be read on; `code` says why, `status` is the HTTP status, if any, or 0."""
+
+    def __init__(self, code: str, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class StreamGoneError(StreamReadError, LookupError):
+    """Chunks behind the reader's offset were lost for good, or have expired."""
+
+
+class StreamFailedError(StreamReadError):
+    """The stream itself ended badly; `end_reason` says how, `message` what readers may know."""
+
+    def __init__(self, stream_id: str, end_reason: str, code: str, message: str) -> None:
+        super().__init__(code, f"stream {stream_id!r} failed ({end_reason}): {message}")
+        self.stream_id = stream_id
+        self.end_reason = end_reason
+        self.message = message
+
+
+class StreamResetError(StreamReadError):
+    """A new attempt replaced the chunks that were read, and nobody (`on_reset`) drops them.
+
+    `attempt` is the new one, or 0 when it is not known.
+    """
+
+    def __init__(self, stream_id: str, attempt: int) -> None:
+        newer = f"attempt {attempt}" if attempt else "a new attempt"
+        super().__init__(
+            "superseded",
+            f"stream {stream_id!r} began again with {newer}: read it from the start, or give "
+            "on_reset= to drop what the attempt before had sent",
+        )
+        self.stream_id = stream_id
+        self.attempt = attempt
+
+
+class DecodeError(StreamError, ValueError):
+    """A chunk is not of the type that the reader asked for; `seq` is its number, if known."""
+
+    code = "decode-error"
+
+    def __init__(self, stream_id: str, seq: int | None, wanted: str, cause: Exception) -> None:
+        place = "a chunk" if seq is None else f"chunk {seq}"
+        super().__init__(f"{place} of stream {stream_id!r} is no {wanted}: {cause}")
+        self.stream_id = stream_id
+        self.seq = seq
 
 
 class MalformedOffsetError(StreamError, ValueError):
@@ -130,3 +213,15 @@ class PublicError(StreamError):
     def __init__(self, message: str, *, code: str = "producer-error") -> None:
         super().__init__(message)
         self.code = code
+
+
+class AgentFailedError(PublicError):
+    """The agent behind a chat's stream failed; `__cause__` holds what its adapter said.
+
+    Raised by the codecs `ui-messages` and `ag-ui`: `autoretry_for=(AgentFailedError,)` retries.
+    """
+
+    code = "agent-failed"
+
+    def __init__(self, message: str, *, code: str = "agent-failed") -> None:
+        super().__init__(message, code=code)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypedDict
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from celery import Celery, current_app
 
-from .errors import StreamExistsError
-from .names import STOP_COMMAND
-from .relays.base import Create, Stop, StreamState
+from .errors import ConfigurationError, StreamExistsError, StreamNotFoundError
+from .names import STOP_COMMAND, check_stream_id
+from .relays.base import Access, StreamState
+from .relays.requests import Create, Reap, Stop
 from .runtime import Runtime
+from .times import seconds_until
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:
+    # pydantic, and so FastAPI's `-> StreamRef`, takes no other.
+    from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
@@ -26,41 +36,37 @@ class StreamRef(TypedDict):
     expires_at: int
 
 
-class StreamHandle:
-    """A stream that has been asked for.
+class StreamLink:
+    """A stream that somebody else may produce, as web routes hand it out.
 
     Attributes:
         id: the stream's id.
-        task_id: the id of the task that produces it.
-        result: the task's `AsyncResult` (its value is the generator's, or the stream's summary).
     """
 
-    def __init__(self, app: Celery, runtime: Runtime, stream_id: str, result: AsyncResult) -> None:
+    def __init__(self, app: Celery, runtime: Runtime, stream_id: str) -> None:
         self.id = stream_id
-        self.task_id = str(result.id)
-        self.result = result
         self._app = app
         self._runtime = runtime
 
     def __repr__(self) -> str:
-        return f"<StreamHandle {self.id}>"
+        return f"<{type(self).__name__} {self.id}>"
 
     @property
     def url(self) -> str:
-        """Where the relay serves the stream."""
-        return f"{self._runtime.settings.public_url}/v1/stream/{quote(self.id, safe='')}"
+        """Where the relay serves the stream (the hosted service tells it in `ref()`)."""
+        return _url(self._runtime, self.id)
 
     def token(self, *, scopes: Iterable[str] = ("read", "stop"), ttl: float | None = None) -> str:
         """A token for this stream alone.
 
         Args:
-            scopes: what it allows: `read`, `stop`.
+            scopes: what it allows: `read`, `stop`, `write` (see `stream_writing`).
             ttl: seconds it is valid; default `stream_token_ttl`.
 
         Raises:
             ConfigurationError: no `stream_secret` is set, or a scope is unknown.
         """
-        return self._runtime.tokens.issue(self.id, scopes=scopes, ttl=ttl)[0]
+        return self._access(scopes, ttl).token
 
     def ref(
         self, *, scopes: Iterable[str] = ("read", "stop"), ttl: float | None = None
@@ -70,17 +76,45 @@ class StreamHandle:
         Raises:
             ConfigurationError: no `stream_secret` is set, or a scope is unknown.
         """
-        token, expires_at = self._runtime.tokens.issue(self.id, scopes=scopes, ttl=ttl)
-        return {"stream_id": self.id, "url": self.url, "token": token, "expires_at": expires_at}
+        url, token, expires_at = self._access(scopes, ttl)
+        return {"stream_id": self.id, "url": url, "token": token, "expires_at": expires_at}
+
+    def _access(self, scopes: Iterable[str], ttl: float | None) -> Access:
+        access = self._runtime.relay.access(self.id, scopes, ttl)
+        if access is None:
+            access = Access(self.url, *self._runtime.tokens.issue(self.id, scopes=scopes, ttl=ttl))
+        return access
+
+    @property
+    def sse_base_url(self) -> str:
+        """Where the stream is as plain server-sent events.
+
+        Also the `base_url` of an OpenAI client, whose `api_key` is then a token for the stream.
+        """
+        return f"{self._runtime.settings.public_url}/v1/sse/{quote(self.id, safe='')}"
+
+    def sse_url(self, *, ttl: float | None = None) -> str:
+        """`sse_base_url` with a token that only reads.
+
+        For an `EventSource`, and to redirect to (status 303) from a chat's endpoint: the AI SDK's
+        `useChat`, or whatever reads an answer as server-sent events, follows it unchanged.
+
+        Args:
+            ttl: seconds the token is valid; default `stream_token_ttl`.
+
+        Raises:
+            ConfigurationError: no `stream_secret` is set.
+        """
+        return f"{self.sse_base_url}?token={self.token(scopes=['read'], ttl=ttl)}"
 
     def state(self) -> StreamState:
-        """The stream as the relay has it now.
+        """The stream as the relay has it now; a lost producer's is ended, when that is due.
 
         Raises:
             StreamNotFoundError: it has expired.
             RelayUnavailableError: the relay does not answer.
         """
-        return self._runtime.relay.state(self.id)
+        return state_of(self._runtime, self.id)
 
     def stop(self) -> bool:
         """Stop the stream: a queued task never starts, a running generator is closed.
@@ -92,6 +126,31 @@ class StreamHandle:
             RelayUnavailableError: the relay does not answer.
         """
         return stop_stream(self._app, self._runtime, self.id)
+
+
+class StreamHandle(StreamLink):
+    """A stream that a task has been asked for.
+
+    Attributes:
+        id: the stream's id.
+        task_id: the id of the task that produces it.
+        result: the task's `AsyncResult` (its value is the generator's, or the stream's summary).
+        joined: it was active already, and nothing was enqueued (`if_active="join"`).
+    """
+
+    def __init__(
+        self,
+        app: Celery,
+        runtime: Runtime,
+        stream_id: str,
+        result: AsyncResult,
+        *,
+        joined: bool = False,
+    ) -> None:
+        super().__init__(app, runtime, stream_id)
+        self.task_id = str(result.id)
+        self.result = result
+        self.joined = joined
 
 
 def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
@@ -109,8 +168,58 @@ def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
     """
     found: Any = app or current_app._get_current_object()
     runtime = Runtime.of(found)
-    owner = runtime.relay.state(stream_id).owner
+    try:
+        check_stream_id(stream_id)
+    except ConfigurationError as error:
+        raise StreamNotFoundError(f"there can be no such stream: {error}") from None
+    owner = state_of(runtime, stream_id).owner
     return StreamHandle(found, runtime, stream_id, found.AsyncResult(owner))
+
+
+def stream_ref(
+    stream_id: str,
+    *,
+    scopes: Iterable[str] = ("read", "stop"),
+    ttl: float | None = None,
+    app: Celery | None = None,
+) -> StreamRef:
+    """What a client needs for a stream that may not be there yet, as `StreamHandle.ref`.
+
+    For streams that others write (`stream_writing`): `scopes=["write"]` for the job that is to
+    create and write it, the default for the browser that reads it. The relay is not asked; whether
+    the one who asks may have it is for the caller to decide first.
+
+    Args:
+        stream_id: the stream.
+        scopes: what the token allows: `read`, `stop`, `write`.
+        ttl: seconds it is valid; default `stream_token_ttl`.
+        app: the Celery app; default: the current one.
+
+    Raises:
+        ConfigurationError: no `stream_secret` is set, a scope is unknown, or no stream can have
+            that id.
+    """
+    found: Any = app or current_app._get_current_object()
+    return _ref(Runtime.of(found), check_stream_id(stream_id), scopes, ttl)
+
+
+def _url(runtime: Runtime, stream_id: str) -> str:
+    return f"{runtime.settings.public_url}/v1/stream/{quote(stream_id, safe='')}"
+
+
+def _ref(runtime: Runtime, stream_id: str, scopes: Iterable[str], ttl: float | None) -> StreamRef:
+    token, expires_at = runtime.tokens.issue(stream_id, scopes=scopes, ttl=ttl)
+    url = _url(runtime, stream_id)
+    return {"stream_id": stream_id, "url": url, "token": token, "expires_at": expires_at}
+
+
+def state_of(runtime: Runtime, stream_id: str) -> StreamState:
+    """The state of a stream. A relay server ends lost ones for their readers; this does for us."""
+    state = runtime.relay.state(stream_id)
+    if not state.end and state.lease_left + runtime.settings.reap_after * 1000 < 0:
+        runtime.relay.call(Reap(stream_id))
+        state = runtime.relay.state(stream_id)
+    return state
 
 
 def stop_stream(app: Celery, runtime: Runtime, stream_id: str) -> bool:
@@ -130,9 +239,31 @@ def announce(runtime: Runtime, request: Create) -> bool:
         RelayUnavailableError: the relay does not answer.
     """
     answer = runtime.relay.call(request)
+    if answer.kind == "exists" and not answer.reason:
+        # Its producer may be lost: then it ends now, and the message says so.
+        runtime.relay.call(Reap(request.stream_id))
+        answer = runtime.relay.call(request)
     if answer.kind == "exists":
         state = f"has ended ({answer.reason})" if answer.reason else "is active"
         raise StreamExistsError(
             f"a stream named {request.stream_id!r} {state} already: give each its own stream_id"
         )
     return answer.number == 1
+
+
+def awaited(task: Any, options: Mapping[str, Any], ttl: float) -> int:
+    """Milliseconds in which a task that is enqueued now may begin: until it expires, or `ttl`.
+
+    Args:
+        task: the task.
+        options: of `apply_async`: `expires`, `countdown`, `eta`.
+        ttl: how long a stream is kept, seconds.
+    """
+    expires = options.get("expires", task.expires)
+    if expires is not None:
+        seconds = seconds_until(expires, task.app)
+    else:
+        due = options.get("countdown") or options.get("eta")
+        seconds = ttl + (seconds_until(due, task.app) if due else 0.0)
+    # One that has expired already expires at once, which 0 would not mean.
+    return max(1, math.ceil(seconds * 1000))

@@ -8,8 +8,12 @@ from .errors import ConfigurationError
 
 # The message header that carries a stream id other than the task's own id.
 STREAM_ID_HEADER = "stream_id"
+# Under this name a delivery's `properties` hold the nonce by which its stream is claimed.
+STREAM_NONCE = "stream_nonce"
 # The remote control command that makes a worker look for stops at once.
 STOP_COMMAND = "stop_stream"
+# The one that lists the streams a worker writes.
+INSPECT_COMMAND = "active_streams"
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:@-]{0,199}\Z", re.ASCII)
 
@@ -23,6 +27,6 @@ def check_stream_id(stream_id: str) -> str:
     if not isinstance(stream_id, str) or _STREAM_ID.match(stream_id) is None:
         raise ConfigurationError(
             f"stream id {stream_id!r}: use 1 to 200 letters, digits and . _ ~ : @ -, "
-            "beginning with a letter or digit"
+            "beginning with a letter or digit, in a str"
         )
     return stream_id

@@ -11,13 +11,14 @@ from collections import deque
 
 from .codecs import utf8
 from .errors import (
+    RelayRefusedError,
     RelayUnavailableError,
     StreamClosedError,
     StreamError,
     StreamFencedError,
     StreamTooLargeError,
 )
-from .relays.base import Answer, Append, Claim, Entry, Release, Renew, Request
+from .relays.requests import Answer, Append, Checkpoint, Claim, Entry, Release, Renew, Request
 from .settings import StreamSettings
 
 log = logging.getLogger(__name__)
@@ -29,14 +30,15 @@ FLUSH_CHARS = 256 * 1024
 class Outbox:
     """One attempt's chunks on their way.
 
-    The producer only appends to `pending`, counts `written` and sets `final`; everything else
-    belongs to the sender. So neither needs a lock.
+    The producer only appends to `pending`, counts `written`, sets `checkpoint` and `final`;
+    everything else belongs to the sender. So neither needs a lock.
 
     Attributes:
         attempt: number of the attempt.
         pending: chunks that wait, JSON texts.
         written: characters ever added to `pending`; `taken`: ever taken from it.
         final: the request that concludes the attempt, once the producer has decided.
+        checkpoint: what is to be kept for the next attempt.
         size: bytes of chunks taken so far.
         stop_asked: whether the relay has said that a stop is asked.
         problem: why nothing can be written any more.
@@ -50,6 +52,7 @@ class Outbox:
         self.taken = 0
         self.size = 0
         self.final: Append | Release | None = None
+        self.checkpoint: Checkpoint | None = None
         self.stop_asked = answer.stop
         self.problem: StreamError | None = None
         self.concluded = False
@@ -58,9 +61,30 @@ class Outbox:
         self._base = int(answer.reason)
         self._entries: list[Entry] = []
         self._next = 0
+        self._kept: Checkpoint | None = None
         self._lost = False
+        self._ended = ""
         self._last_answer = now
         self._failing_since: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        """An end reason, `released`, or the code of the problem; `""` while it is undecided."""
+        problem, final = self.problem, self.final
+        if isinstance(problem, StreamClosedError):
+            return problem.reason
+        if isinstance(problem, StreamTooLargeError):
+            return "too-large"
+        if problem is not None:
+            return problem.code
+        if isinstance(final, Release):
+            return self._ended or "released"
+        return final.end if final is not None else ""
+
+    @property
+    def ended_elsewhere(self) -> bool:
+        """The outcome is an end that somebody else has written: the parent process, a relay."""
+        return isinstance(self.problem, StreamClosedError)
 
     @property
     def urgent(self) -> bool:
@@ -80,6 +104,7 @@ class Outbox:
             bool(self.pending)
             or self._lost
             or self._next < len(self._entries)
+            or self.checkpoint is not self._kept
             or self.final is not None
         )
 
@@ -91,6 +116,11 @@ class Outbox:
         if self._lost:
             claim = self._claim
             return Claim(name, nonce, claim.owner, claim.kind, attempt=self.attempt)
+        checkpoint = self.checkpoint
+        if checkpoint is not None and checkpoint is not self._kept:
+            sent = self._entries[self._next - 1].last if self._next else self._base
+            if checkpoint.seq <= sent:
+                return checkpoint
         if self._next == len(self._entries):
             self._gather()
         final = self.final
@@ -139,6 +169,10 @@ class Outbox:
             case "closed":
                 self.stop_asked = self.stop_asked or answer.reason == "stopped"
                 self._fail(StreamClosedError(name, answer.reason))
+            case "waits":
+                pass  # not acknowledged yet: the same request again in a moment
+            case "refused":
+                self._fail(RelayRefusedError(answer.reason))
             case "too-large":
                 limit = self._settings.max_bytes
                 self._fail(
@@ -148,13 +182,16 @@ class Outbox:
                     )
                 )
             case _:
-                self._fail(StreamError(f"unexpected answer {answer.kind} to {request!r}"))
+                self._fail(
+                    StreamError(f"unexpected answer {answer.kind} to {type(request).__name__}")
+                )
 
     def unanswered(self, error: RelayUnavailableError, now: float) -> None:
         """The relay did not answer: repeat, until `stream_relay_timeout` is over."""
         if self._failing_since is None:
             self._failing_since = now
-            log.warning("stream %s: %s; trying again", self._claim.stream_id, error)
+            about = {"stream_id": self._claim.stream_id, "attempt": self.attempt}
+            log.warning("stream %s: %s; trying again", about["stream_id"], error, extra=about)
         if now - self._failing_since >= self._settings.relay_timeout:
             self._fail(error)
 
@@ -182,7 +219,10 @@ class Outbox:
             self._lost = False
             self._rewind(int(answer.reason) + 1)
         elif isinstance(request, Release):
+            self._ended = answer.reason
             self.concluded = True
+        elif isinstance(request, Checkpoint):
+            self._kept = request
         elif isinstance(request, Append):
             if request.count:
                 self._next += 1
@@ -198,6 +238,8 @@ class Outbox:
             name = self._claim.stream_id
             self._fail(StreamError(f"stream {name!r}: the chunks of earlier attempts are lost"))
             return
+        # Whatever lost chunks may have lost it too.
+        self._kept = None
         index = len(self._entries)
         while index and self._entries[index - 1].last >= expected:
             index -= 1

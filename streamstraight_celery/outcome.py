@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
 
+from celery import Celery
 from celery.exceptions import Retry, SoftTimeLimitExceeded
 
 from .errors import ChunkTooLargeError, PublicError, StreamError, StreamTooLargeError
-from .relays.base import EndReason
+from .relays.requests import EndReason
+from .times import seconds_until
 
 
 def describe_error(error: Exception) -> tuple[EndReason, str]:
@@ -32,11 +33,6 @@ def error_json(code: str, message: str) -> str:
     return json.dumps({"code": code, "message": message}, separators=(",", ":"))
 
 
-def retry_delay(retry: Retry) -> float:
+def retry_delay(retry: Retry, app: Celery) -> float:
     """Seconds until a retry is due."""
-    when = retry.when
-    if isinstance(when, datetime):
-        now = datetime.now(when.tzinfo or timezone.utc)
-        due = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-        return max(0.0, (due - now).total_seconds())
-    return max(0.0, float(when or 0))
+    return seconds_until(retry.when or 0, app)

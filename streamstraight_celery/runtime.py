@@ -7,9 +7,10 @@ import threading
 
 from celery import Celery
 
+from .aftermath import Aftermath
 from .relays import Relay, open_relay
 from .sender import Sender
-from .settings import StreamSettings, read_settings
+from .settings import StreamSettings, check_app, read_settings
 from .tokens import Tokens
 
 _ATTRIBUTE = "_streamstraight"
@@ -19,12 +20,13 @@ _lock = threading.Lock()
 class Runtime:
     """Made when first used, kept on the Celery app; what does not survive a fork is made anew."""
 
-    def __init__(self, settings: StreamSettings) -> None:
+    def __init__(self, settings: StreamSettings, relay: Relay | None = None) -> None:
         self.settings = settings
         self._lock = threading.Lock()
-        self._relay: Relay | None = None
+        self._relay = relay
         self._tokens: Tokens | None = None
         self._sender: Sender | None = None
+        self._aftermath: Aftermath | None = None
         self._pid = 0
 
     @classmethod
@@ -33,7 +35,9 @@ class Runtime:
 
         Raises:
             ConfigurationError: a `stream_*` setting is wrong.
+            TypeError: `app` is no Celery app.
         """
+        check_app(app)
         runtime: Runtime | None = app.__dict__.get(_ATTRIBUTE)
         if runtime is None:
             with _lock:
@@ -42,6 +46,14 @@ class Runtime:
                     runtime = cls(read_settings(app))
                     app.__dict__[_ATTRIBUTE] = runtime
         return runtime
+
+    @classmethod
+    def install(cls, app: Celery, runtime: Runtime | None) -> Runtime | None:
+        """Give the app another runtime (None: a new one when it is needed); returns the old one."""
+        before: Runtime | None = app.__dict__.pop(_ATTRIBUTE, None)
+        if runtime is not None:
+            app.__dict__[_ATTRIBUTE] = runtime
+        return before
 
     @property
     def relay(self) -> Relay:
@@ -70,8 +82,22 @@ class Runtime:
                     self._sender, self._pid = Sender(relay, self.settings), pid
         return self._sender
 
+    @property
+    def aftermath(self) -> Aftermath:
+        """Tells the relay what became of tasks, in a worker's parent process."""
+        if self._aftermath is None:
+            with self._lock:
+                if self._aftermath is None:
+                    settings = self.settings
+                    self._aftermath = Aftermath(
+                        lambda: open_relay(settings), settings.relay_timeout
+                    )
+        return self._aftermath
+
     def close(self) -> None:
         """End this process' sender thread and connections."""
+        if self._aftermath is not None:
+            self._aftermath.flush()
         sender, relay = self._sender, self._relay
         self._sender = self._relay = None
         if sender is not None and self._pid == os.getpid():

@@ -6,25 +6,58 @@ at once, and batches grow by themselves under load. It also keeps the leases of 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import inf
 from queue import Empty, SimpleQueue
+from typing import NamedTuple, TypeVar
 
-from .errors import RelayUnavailableError, StreamBusyError, StreamClosedError
+from .errors import RelayRefusedError, RelayUnavailableError, StreamBusyError, StreamClosedError
 from .offsets import new_nonce
-from .relays.base import Answer, Claim, Relay, Request
+from .relays.base import Relay
+from .relays.requests import Answer, Append, Claim, Request
 from .settings import StreamSettings
+from .signals import stream_flushed
 from .writer import StreamWriter
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # How often a silent stream's lease is renewed, and so how soon a stop is seen without a message.
 POLL_INTERVAL = 1.0
+# The same where no message can tell of one: the solo pool reads none while its task runs. A request
+# of 0.1 ms ten times a second costs less than a subscription's connection and thread would.
+QUICK_POLL_INTERVAL = 0.1
 FIRST_BACKOFF = 0.02
+# How long to leave a relay alone that has not acknowledged something yet.
+WAIT = 0.005
 MAX_BACKOFF = 1.0
+
+
+class _Refused(NamedTuple):
+    """A stream whose request Redis refused, which alone waits: the others go on meanwhile.
+
+    `due` is infinite once it is being tried again.
+    """
+
+    writer: StreamWriter
+    due: float
+    delay: float
+
+
+@contextlib.contextmanager
+def _alone(writer: StreamWriter) -> Iterator[None]:
+    """One stream's failing callback must not take the others down."""
+    try:
+        yield
+    except Exception:
+        about = {"stream_id": writer.stream_id, "attempt": writer.attempt}
+        log.exception("stream %s: interrupting its producer failed", writer.stream_id, extra=about)
 
 
 class Sender:
@@ -51,6 +84,8 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._poked = False
+        # Streams that cannot be told of a stop by a message.
+        self._untold: set[int] = set()
 
     def open(
         self,
@@ -59,6 +94,9 @@ class Sender:
         owner: str = "",
         kind: str = "json",
         resume: bool = False,
+        nonce: str = "",
+        untold: bool = False,
+        again: int = 0,
         on_interrupt: Callable[[], None] | None = None,
     ) -> StreamWriter:
         """Claim the stream and return its writer.
@@ -68,26 +106,36 @@ class Sender:
             owner: the task's id.
             kind: the codec's kind.
             resume: continue the log of the attempt before.
+            nonce: of this attempt; a new one by default.
+            untold: no message can tell of a stop, so the relay is asked for it often.
+            again: how often the task ran before, as far as Celery knows.
             on_interrupt: called from the sender thread when a stop is asked or writing has become
                 impossible, so that a generator that waits can be interrupted.
 
         Raises:
             StreamBusyError: a living producer holds it.
             StreamClosedError: it has ended.
+            RelayRefusedError: the relay does not take it.
             RelayUnavailableError: no answer for `stream_relay_timeout`.
         """
-        claim = Claim(stream_id, new_nonce(), owner, kind, resume=resume)
-        answer = self._claim(claim)
+        claim = Claim(stream_id, nonce or new_nonce(), owner, kind, resume=resume, again=again)
+        # The same nonce makes the repetition harmless.
+        answer = self.patiently(lambda: self._relay.call(claim))
         if answer.kind == "busy":
             raise StreamBusyError(stream_id, answer.number / 1000)
         if answer.kind == "closed":
             raise StreamClosedError(stream_id, answer.reason)
+        if answer.kind == "refused":
+            raise RelayRefusedError(answer.reason)
         writer = StreamWriter(
             claim, answer, self._settings,
             signal=self.signal, forget=self.forget, on_interrupt=on_interrupt, now=self.now,
         )  # fmt: skip
         with self._lock:
             self._open[id(writer)] = writer
+            if untold:
+                self._untold.add(id(writer))
+                self._signals.put(None)  # so that the thread takes note
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="stream-sender", daemon=True)
                 self._thread.start()
@@ -110,6 +158,7 @@ class Sender:
         """Renew this stream's lease no longer."""
         with self._lock:
             self._open.pop(id(writer), None)
+            self._untold.discard(id(writer))
 
     def close(self) -> None:
         """End the thread. Streams still open are left to their leases."""
@@ -119,13 +168,17 @@ class Sender:
             self._thread.join()
             self._thread = None
 
-    def _claim(self, claim: Claim) -> Answer:
+    def patiently(self, ask: Callable[[], T]) -> T:
+        """What a question that may be repeated came to, from a relay that may be away for a while.
+
+        Raises:
+            RelayUnavailableError: no answer for `stream_relay_timeout`.
+        """
         deadline = self.now() + self._settings.relay_timeout
         backoff = FIRST_BACKOFF
         while True:
             try:
-                # The same nonce makes the repetition harmless.
-                return self._relay.call(claim)
+                return ask()
             except RelayUnavailableError:
                 if self.now() + backoff > deadline:
                     raise
@@ -134,11 +187,16 @@ class Sender:
 
     def _run(self) -> None:
         ready: dict[int, StreamWriter] = {}
-        interval = min(POLL_INTERVAL, self._settings.lease / 3)
-        next_poll = self.now() + interval
+        next_poll = self.now() + POLL_INTERVAL
         backoff = FIRST_BACKOFF
+        refused: dict[int, _Refused] = {}
         while not self._closing:
-            self._wait(ready, next_poll)
+            interval = min(
+                QUICK_POLL_INTERVAL if self._untold else POLL_INTERVAL, self._settings.lease / 3
+            )
+            next_poll = min(next_poll, self.now() + interval)
+            self._wait(ready, min([next_poll, *(each.due for each in refused.values())]))
+            self._hold_back(ready, refused)
             requests = [
                 (writer, request)
                 for writer in ready.values()
@@ -146,27 +204,80 @@ class Sender:
             ]
             now = self.now()
             if self._poked or now >= next_poll:
-                requests += self._renewals(ready, now if self._poked else now - interval / 2)
+                before = now if self._poked else now - interval / 2
                 self._poked = False
+                requests += self._renewals(ready, before)
                 next_poll = now + interval
             if not requests:
                 ready.clear()
                 continue
             try:
-                answers = self._relay.execute([request for _, request in requests])
+                answers = self._execute(requests)
+                self._tell(requests, now, answered=True)
             except RelayUnavailableError as error:
+                self._tell(requests, now, answered=False)
                 for writer, _ in requests:
-                    writer.unanswered(error, self.now())
+                    with _alone(writer):
+                        writer.unanswered(error, self.now())
                 ready = {id(w): w for w, _ in requests if not w.concluded}
                 time.sleep(backoff)
                 backoff = min(MAX_BACKOFF, backoff * 2)
                 continue
             ready = self._accept(requests, answers)
-            if any(answer.kind == "error" for answer in answers):
-                time.sleep(backoff)
-                backoff = min(MAX_BACKOFF, backoff * 2)
-            else:
-                backoff = FIRST_BACKOFF
+            self._note_refused(refused, requests, answers)
+            backoff = FIRST_BACKOFF
+            if any(answer.kind == "waits" for answer in answers):
+                self._take(ready, WAIT)
+
+    def _execute(self, requests: list[tuple[StreamWriter, Request]]) -> list[Answer]:
+        try:
+            return self._relay.execute([request for _, request in requests])
+        except RelayUnavailableError:
+            raise
+        except Exception as error:
+            # Whatever it is: the thread that serves all streams of the process goes on.
+            log.exception("the relay failed in a way of its own")
+            raise RelayUnavailableError(f"the relay failed: {error!r}") from error
+
+    def _hold_back(self, ready: dict[int, StreamWriter], refused: dict[int, _Refused]) -> None:
+        """Leave out the streams that were refused, until they are due."""
+        now = self.now()
+        for key, each in list(refused.items()):
+            if each.writer.concluded:
+                del refused[key]
+            elif each.due <= now:
+                ready[key] = each.writer
+                refused[key] = each._replace(due=inf)
+            elif each.due < inf:
+                ready.pop(key, None)
+
+    def _note_refused(
+        self,
+        refused: dict[int, _Refused],
+        requests: list[tuple[StreamWriter, Request]],
+        answers: list[Answer],
+    ) -> None:
+        now = self.now()
+        for (writer, _), answer in zip(requests, answers, strict=True):
+            before = refused.pop(id(writer), None)
+            if answer.kind == "error" and not writer.concluded:
+                delay = min(MAX_BACKOFF, before.delay * 2) if before else FIRST_BACKOFF
+                refused[id(writer)] = _Refused(writer, now + delay, delay)
+
+    def _tell(
+        self, requests: list[tuple[StreamWriter, Request]], began: float, *, answered: bool
+    ) -> None:
+        """Tell whoever measures flushes of one."""
+        if not stream_flushed.receivers:
+            return
+        sent = [each for _, each in requests if isinstance(each, Append) and each.count]
+        if sent:
+            # Without the line breaks that join chunks.
+            size = sum([len(each.data) - each.count + 1 for each in sent])
+            stream_flushed.send(
+                sender=self, seconds=self.now() - began, batches=[each.count for each in sent],
+                bytes=size, answered=answered,
+            )  # fmt: skip
 
     def _accept(
         self, requests: list[tuple[StreamWriter, Request]], answers: list[Answer]
@@ -174,11 +285,8 @@ class Sender:
         """Hand out the answers; return the streams that have more to send."""
         now = self.now()
         for (writer, request), answer in zip(requests, answers, strict=True):
-            try:
+            with _alone(writer):
                 writer.accept(request, answer, now)
-            except Exception:
-                # One stream's failing callback must not take the others down.
-                log.exception("stream %s: interrupting its producer failed", writer.stream_id)
         return {id(writer): writer for writer, _ in requests if not writer.concluded}
 
     def _wait(self, ready: dict[int, StreamWriter], until: float) -> None:

@@ -6,6 +6,7 @@ In Django settings the same keys are `CELERY_STREAM_*` (with `namespace="CELERY"
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,8 @@ from celery import Celery
 from .errors import ConfigurationError
 
 PREFIX = "stream_"
+MIN_SECRET_LENGTH = 16  # characters, of secrets and API keys
+HOSTED = "https://api.streamstraight.com"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # Known to everybody: only good on loopback, where nobody else can connect.
 _DEVELOPMENT_SECRET = "streamstraight-celery-development-only"
@@ -27,13 +30,16 @@ class StreamSettings:
     """All settings. Durations are seconds, sizes are bytes.
 
     Attributes:
-        relay_url: where streams are kept: `redis://`, `rediss://`, `unix://` or `memory://`.
+        relay_url: where streams are kept: `redis://`, `rediss://`, `unix://`, `redis+cluster://`,
+            `redis+sentinel://` or `memory://`.
             Default: the broker's or the result backend's URL when that is Redis.
         public_url: the relay server as browsers see it, without `/v1/...`.
         secret: signs tokens; a list of two rotates (the first signs, both verify).
         development: allow a missing secret; only for a machine of your own.
         token_ttl: how long a token is valid.
         allowed_origins: browser origins that may read, exact (`https://example.com`).
+        writing: let others write streams over HTTP, with a token or an API key that allows it.
+        api_keys: keys of back ends that may read and write every stream.
         codec: name of the codec for tasks that name none.
         key_prefix: first part of every Redis key.
         ttl: how long a stream is kept after its last write.
@@ -48,7 +54,15 @@ class StreamSettings:
         show_arguments: show task arguments in events, logs and Flower.
         ping_interval: seconds between comments on a quiet SSE connection.
         long_poll_timeout: seconds a long-poll request waits.
+        max_age: seconds after which a live SSE response is closed, so that its reader comes back.
         send_timeout: seconds a reader may take to accept bytes before it is closed (resumable).
+        permission: dotted path of Django's authorization hook.
+        api_key: of the Streamstraight service, for workers. Default: `STREAMSTRAIGHT_API_KEY`.
+        api_base_url: of the Streamstraight service. Default: `STREAMSTRAIGHT_API_BASE_URL`, or the
+            hosted one.
+        inactivity_timeout: how long a connected producer of the Streamstraight SDK may be silent.
+        metrics_port: where a worker serves its Prometheus metrics; 0: nowhere.
+        metrics_host: the address for that.
     """
 
     relay_url: str = ""
@@ -57,6 +71,8 @@ class StreamSettings:
     development: bool = False
     token_ttl: float = 3600.0
     allowed_origins: tuple[str, ...] = ()
+    writing: bool = False
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
     codec: str = "json"
     key_prefix: str = "ss:"
     ttl: float = 3600.0
@@ -71,7 +87,14 @@ class StreamSettings:
     show_arguments: bool = False
     ping_interval: float = 15.0
     long_poll_timeout: float = 20.0
+    max_age: float = 300.0
     send_timeout: float = 30.0
+    permission: str = ""
+    api_key: str = field(default="", repr=False)
+    api_base_url: str = HOSTED
+    inactivity_timeout: float = 300.0
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
 
     def secrets(self) -> tuple[str, ...]:
         """The secrets to sign and verify with.
@@ -89,8 +112,39 @@ class StreamSettings:
             "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
 
+    def impossible_origins(self) -> list[str]:
+        """Those of `allowed_origins` that no browser has: with a slash at the end, a path, ..."""
+        parts = {origin: urlsplit(origin) for origin in self.allowed_origins if origin != "*"}
+        return [
+            origin
+            for origin, (scheme, host, *_) in parts.items()
+            if scheme not in ("http", "https") or origin != f"{scheme}://{host}"
+        ]
 
+
+_INSTALLED = "_streamstraight_settings"
 _FIELDS = {item.name: item for item in fields(StreamSettings)}
+
+
+def check_app(app: Celery) -> None:
+    """Check that it is a Celery app, not the web application or its name.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(app, Celery):
+        raise TypeError(f"{app!r} is no Celery app: give the one that has the tasks")
+
+
+def install_settings(app: Celery, settings: StreamSettings | None) -> StreamSettings | None:
+    """Give the app other settings than its configuration's (None: these again); for tests.
+
+    Returns those that were installed before.
+    """
+    before: StreamSettings | None = app.__dict__.pop(_INSTALLED, None)
+    if settings is not None:
+        app.__dict__[_INSTALLED] = settings
+    return before
 
 
 def read_settings(app: Celery) -> StreamSettings:
@@ -98,21 +152,61 @@ def read_settings(app: Celery) -> StreamSettings:
 
     Raises:
         ConfigurationError: a setting is unknown, of the wrong type or out of range.
+        TypeError: it is no Celery app.
     """
-    given = _given(app)
+    check_app(app)
+    if (installed := app.__dict__.get(_INSTALLED)) is not None:
+        found: StreamSettings = installed
+        return found
+    _check_names(app)
+    given = given_settings(app)
     unknown = sorted(set(given) - set(_FIELDS))
     if unknown:
         raise ConfigurationError(_unknown_message(unknown[0]))
     values = {name: _checked(name, value) for name, value in given.items()}
     values.setdefault("relay_url", _default_relay_url(app))
+    values.setdefault("api_key", os.environ.get("STREAMSTRAIGHT_API_KEY", ""))
+    values.setdefault("api_base_url", os.environ.get("STREAMSTRAIGHT_API_BASE_URL") or HOSTED)
     settings = StreamSettings(**values)
     _check_ranges(settings)
     return settings
 
 
-def _given(app: Celery) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CeleryTimes:
+    """Settings of Celery's own that decide when a task runs twice. Seconds; None: no limit."""
+
+    broker_url: str
+    visibility_timeout: float | None  # None: the broker has none
+    longest_task: float | None
+    acks_late: tuple[str, ...]  # stream tasks that are acknowledged late
+
+
+def read_celery_times(app: Celery, stream_tasks: Mapping[str, Any]) -> CeleryTimes:
+    """Read what the broker and the stream tasks (by name) say about time."""
+    url = str(app.conf.broker_url or "")
+    options = app.conf.broker_transport_options or {}
+    limits = [
+        task.time_limit or app.conf.task_time_limit or task.soft_time_limit
+        for task in stream_tasks.values()
+    ]
+    return CeleryTimes(
+        broker_url=url,
+        visibility_timeout=float(options.get("visibility_timeout", 3600))
+        if url.startswith(("redis", "rediss", "sentinel", "sqs"))
+        else None,
+        longest_task=max(limits, default=None) if all(limits) else None,
+        acks_late=tuple(
+            name
+            for name, task in stream_tasks.items()
+            if (app.conf.task_acks_late if task.acks_late is None else task.acks_late)
+        ),
+    )
+
+
+def given_settings(app: Celery) -> dict[str, Any]:
     """All settings whose name starts with `stream_`, by their name without it."""
-    namespace = (getattr(app, "namespace", None) or app.conf.prefix or "").rstrip("_").lower()
+    namespace = _namespace(app)
     found: dict[str, Any] = {}
     for key in app.conf.keys():  # noqa: SIM118 - iterating it is not typed
         if not isinstance(key, str):
@@ -125,6 +219,20 @@ def _given(app: Celery) -> dict[str, Any]:
         if name.startswith(PREFIX):
             found[name[len(PREFIX) :]] = app.conf[key]
     return found
+
+
+def _namespace(app: Celery) -> str:
+    return (getattr(app, "namespace", None) or app.conf.prefix or "").rstrip("_").lower()
+
+
+def _check_names(app: Celery) -> None:
+    """Django's names, without the namespace that makes Celery read them, would mean nothing."""
+    for key in () if _namespace(app) else app.conf.keys():
+        if isinstance(key, str) and key.startswith("CELERY_STREAM_"):
+            raise ConfigurationError(
+                f"{key} is read only with namespace='CELERY' in config_from_object(), as in "
+                f"Django; elsewhere write {key[len('CELERY_') :].lower()}"
+            )
 
 
 def _unknown_message(name: str) -> str:
@@ -142,9 +250,9 @@ def _checked(name: str, value: Any) -> Any:
             return value
     elif wanted in ("float", "int"):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value) if wanted == "float" else int(value)
+            return float(value) if wanted == "float" or not math.isfinite(value) else int(value)
     elif isinstance(value, str):
-        return value.rstrip("/") if name == "public_url" else value
+        return value.rstrip("/") if name in ("public_url", "api_base_url") else value
     raise ConfigurationError(f"{PREFIX}{name} must be a {wanted}, not {value!r}")
 
 
@@ -164,19 +272,42 @@ def _default_relay_url(app: Celery) -> str:
     return os.environ.get("STREAM_RELAY_URL", "")
 
 
+def _check_public_url(url: str) -> None:
+    parts = urlsplit(url)
+    # A path is for a relay that is mounted on the origin of the pages.
+    if (parts.scheme in ("http", "https") and parts.netloc) or not url or url.startswith("/"):
+        return
+    raise ConfigurationError(
+        "stream_public_url must be http(s), such as https://relay.example.com, or a path, such as "
+        f"/streams, not {url!r}"
+    )
+
+
 def _check_ranges(settings: StreamSettings) -> None:
     if not 0 <= settings.linger <= 0.005:
         raise ConfigurationError("stream_linger is in seconds, from 0 to 0.005")
+    if not 0 <= settings.metrics_port <= 65535:
+        raise ConfigurationError("stream_metrics_port is a port, from 1 to 65535; 0 for none")
     positive: Mapping[str, float] = {
         name: getattr(settings, name)
         for name in _FIELDS
-        if isinstance(getattr(settings, name), (int, float)) and name not in ("linger",)
+        if isinstance(getattr(settings, name), (int, float))
+        and name not in ("linger", "metrics_port")
         if not isinstance(getattr(settings, name), bool)
     }
     for name, value in positive.items():
-        if value <= 0:
-            raise ConfigurationError(f"{PREFIX}{name} must be greater than 0, not {value!r}")
-    if urlsplit(settings.public_url).scheme not in ("http", "https", ""):
-        raise ConfigurationError(f"stream_public_url must be http(s), not {settings.public_url!r}")
+        if not 0 < value < math.inf:  # also of what is no number at all
+            raise ConfigurationError(
+                f"{PREFIX}{name} must be greater than 0, and finite, not {value!r}"
+            )
+    if urlsplit(settings.api_base_url).scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"stream_api_base_url must be http(s), not {settings.api_base_url!r}"
+        )
+    _check_public_url(settings.public_url)
+    if any(len(key) < MIN_SECRET_LENGTH for key in settings.api_keys):
+        raise ConfigurationError(
+            f"a key in stream_api_keys is too short: use at least {MIN_SECRET_LENGTH} characters"
+        )
     if len(settings.secret) > 2:
         raise ConfigurationError("stream_secret takes one secret, or two while you rotate")

@@ -26,13 +26,19 @@ from celery.utils import uuid
 from celery.utils.functional import head_from_fun
 
 from . import control as _control  # registers the remote control command
+from . import lifecycle, metrics
 from .attempt import run_attempt, settle
 from .codecs import Codec, get_codec
+from .conversations import IfActive
 from .driver import ignore_interrupts
-from .handle import StreamHandle, announce
+from .enqueue import InConversation, enqueue
+from .generators import check_generator_function, with_signature
+from .handle import StreamHandle, announce, awaited
 from .names import STREAM_ID_HEADER, check_stream_id
-from .relays.base import Create, Stop
+from .relays.requests import Create, Stop
+from .resuming import OnRedelivery, TaskStream, check_on_redelivery
 from .runtime import Runtime
+from .tracing import carry
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
@@ -47,22 +53,42 @@ P = ParamSpec("P")
 Chunks = Iterator[Any] | AsyncIterator[Any]
 
 worker_process_init.connect(ignore_interrupts, weak=False)
+metrics.install()
 __all__ = ["StreamTask", "stream_task"]
 assert _control
 
 
-class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
+class _WithAppTask(type):
+    """Makes the tasks of an app subclasses of its `task_cls` too, which `base=` would pass over."""
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> _WithAppTask:
+        app = namespace.get("app")
+        if app is not None and (own := app.Task) not in bases:
+            # Celery's own classes are bases already; what its app derives from them comes first.
+            news = [each for each in own.__mro__[1:] if not issubclass(bases[0], each)]
+            if news:
+                bases = (own,) if issubclass(own, bases[0]) else (*bases, own)
+        return super().__new__(mcs, name, bases, namespace, **kwargs)
+
+
+class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore[misc]
     """Base class of stream tasks: `@app.task(base=StreamTask)`, or subclass it with a `run`.
 
     Attributes:
         codec: name of a registered codec, or a `Codec`; default `stream_codec`.
         encoder: a function from chunk to `str`, instead of a codec.
+        on_redelivery: what happens when the process that ran the task was lost and the task comes
+            again: `restart` (readers are told to begin anew), `fail` (the stream ends as
+            `producer-disconnected`), `resume` (the log goes on; see `TaskStream`).
     """
 
     abstract = True
-    Request = "streamstraight_celery.control:StreamRequest"
+    Request = "streamstraight_celery.parent:StreamRequest"
     codec: ClassVar[str | Codec | None] = None
     encoder: ClassVar[Any] = None
+    on_redelivery: ClassVar[OnRedelivery] = "restart"
     _stream_function: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -72,6 +98,7 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
             # A plain function in a class would be called with the task as its first argument.
             cls.encoder = staticmethod(encoder)
         get_codec(cls.codec, encoder=cls.encoder)
+        check_on_redelivery(cls.on_redelivery)
         function = cls.__dict__.get("run")
         if function is None:
             return
@@ -80,20 +107,15 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         check_generator_function(plain)
         cls._stream_function = function
         cls.run = _run_like(plain, bound)
-        header: Any = head_from_fun(_with_signature(plain), bound=bound)
+        header: Any = head_from_fun(with_signature(plain), bound=bound)
         cls.__header__ = staticmethod(header)
 
     # -- enqueueing
 
-    def stream(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
-        """Enqueue, as `delay()` does, and return a handle at once.
-
-        Raises:
-            TypeError: the arguments do not fit the generator function.
-            RelayUnavailableError: the relay does not answer; nothing was enqueued.
-            kombu.exceptions.OperationalError: the broker does not answer; the stream was ended.
-        """
-        return self.apply_stream(args, kwargs)
+    @property
+    def stream(self) -> TaskStream[P]:
+        """`task.stream(...)` enqueues it; in a running task, `self.stream` tells of its stream."""
+        return TaskStream(self)
 
     def apply_stream(
         self,
@@ -101,6 +123,9 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         kwargs: Mapping[str, Any] | None = None,
         *,
         stream_id: str | None = None,
+        key: str | None = None,
+        if_active: IfActive = "reject",
+        on_commit: bool | str = False,
         **options: Any,
     ) -> StreamHandle:
         """Enqueue, as `apply_async()` does, and return a handle at once.
@@ -109,20 +134,44 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
             args: positional arguments.
             kwargs: keyword arguments.
             stream_id: name of the stream; default: the task's id.
+            key: names a conversation, which has one active stream at most.
+            if_active: what to do when it has one: `reject` (an error), `join` (return that one and
+                enqueue nothing) or `replace` (stop that one).
+            on_commit: enqueue when Django's transaction commits (a string names the database); a
+                rollback ends the stream.
             **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
 
         Raises:
             StreamExistsError: another task's stream has that name.
-            ConfigurationError: the name cannot stand in a URL.
+            StreamActiveError: the conversation has an active stream.
+            ConfigurationError: the name cannot stand in a URL, or an option is wrong.
             Exception: as `stream`.
         """
         headers = dict(options.pop("headers", None) or {})
         if stream_id is not None:
             headers[STREAM_ID_HEADER] = check_stream_id(stream_id)
+        if key is not None or on_commit:
+            options["headers"] = headers
+            return enqueue(self, args, kwargs, options, key, if_active, on_commit)
         result = self.apply_async(args, kwargs, headers=headers, **options)
         name = str(headers.get(STREAM_ID_HEADER) or result.id)
         app = self._get_app()
         return StreamHandle(app, Runtime.of(app), name, result)
+
+    def stream_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
+        """As `stream`, but enqueue when Django's transaction commits; a rollback ends the stream.
+
+        The stream is announced at once, so the handle can be handed out.
+
+        Raises:
+            Exception: as `stream`; when the broker does not answer, whoever commits gets its error.
+            MissingDependencyError: Django is not installed.
+        """
+        return self.apply_stream(args, kwargs, on_commit=True)
+
+    def conversation(self, key: str, *, if_active: IfActive = "reject") -> InConversation[P]:
+        """What to enqueue in the conversation `key`, one at a time: see `apply_stream`."""
+        return InConversation(self, key, if_active)
 
     def apply_async(
         self,
@@ -135,6 +184,10 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         """As Celery's; the stream is announced to the relay first.
 
         The arguments are not shown in events, logs or Flower unless `stream_show_arguments` is set.
+
+        Raises:
+            ConfigurationError: the stream's name, or the task's id, cannot stand in a URL.
+            Exception: as `stream`.
         """
         task_id = task_id or uuid()
         runtime = Runtime.of(self._get_app())
@@ -143,11 +196,17 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
             # Not setdefault: a retry brings those of the attempt before along.
             options["argsrepr"] = "()"
             options["kwargsrepr"] = repr({"stream_id": stream_id})
+        options["headers"] = headers = dict(options.get("headers") or {})
+        carry(headers)
         if self.typing:
             self.__header__(*(args or ()), **(kwargs or {}))
         # A retry's stream is known already, and a relay that is away must not lose the retry.
         again = task_id == self.request.id
-        create = Create(stream_id, task_id, self.codec_in(runtime).kind)
+        if not again:
+            # The task's own id may be a name that no reader can ask for.
+            check_stream_id(stream_id)
+        wait = awaited(self, options, runtime.settings.ttl)
+        create = Create(stream_id, task_id, self.codec_in(runtime).kind, wait)
         created = not again and announce(runtime, create)
         try:
             return super().apply_async(args, kwargs, task_id, *positional, **options)
@@ -177,11 +236,17 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         request = self.request
         if request.called_directly or getattr(request, "stream_writer", None) is not None:
             return self._stream_function(*args, **kwargs)
+        # The app's own task class (`task_cls`) may do something around each task, such as Flask's
+        # application context; Celery's would push another request.
+        around = super().__call__
+        inner = self.run if getattr(around, "__func__", None) is Task.__call__ else around
         try:
-            return self.run(*args, **kwargs)
+            return inner(*args, **kwargs)
         except BaseException as error:
             settle(self, error)
             raise
+        finally:
+            lifecycle.end(self)
 
     @property
     def stream_id(self) -> str:
@@ -196,22 +261,6 @@ class StreamTask(_BaseTask, Generic[P]):  # type: ignore[misc]
         """The codec that this task uses."""
         name = self.codec if self.codec is not None or self.encoder else runtime.settings.codec
         return get_codec(name, encoder=self.encoder)
-
-
-def _is_generator_function(function: Callable[..., Any]) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
-def _with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function whose signature `.delay()` checks arguments against.
-
-    `pydantic=True` wraps the user's function and would hide it. Other decorators stay in place, as
-    in Celery: they may pass arguments of their own.
-    """
-    if getattr(function, "__globals__", {}).get("__name__") == "celery.app.base":
-        wrapped: Callable[..., Any] = getattr(function, "__wrapped__", function)
-        return wrapped
-    return function
 
 
 def _run_like(function: Callable[..., Any], bound: bool) -> Callable[..., Any]:
@@ -229,39 +278,22 @@ def _run_like(function: Callable[..., Any], bound: bool) -> Callable[..., Any]:
     return run
 
 
-def check_generator_function(function: Callable[..., Any]) -> None:
-    """Check that `function`, or what it wraps, is a generator function.
-
-    Raises:
-        TypeError: it is not.
-    """
-    plain = inspect.unwrap(function, stop=_is_generator_function)
-    if _is_generator_function(plain):
-        return
-    name = getattr(plain, "__qualname__", repr(plain))
-    kind = (
-        "a coroutine function" if inspect.iscoroutinefunction(plain) else "not a generator function"
-    )
-    raise TypeError(
-        f"{name} is {kind}: a stream task yields its chunks. Write `yield chunk`, or "
-        "`yield from stream` (`async for chunk in stream: yield chunk`); "
-        "for a function that returns its result use Celery's own task decorator"
-    )
-
-
 @overload
 def stream_task(function: Callable[P, Chunks], /) -> StreamTask[P]: ...
 
 
 @overload
 def stream_task(
-    *, bind: Literal[True], **options: Any
+    *, bind: Literal[True], on_redelivery: OnRedelivery = "restart", **options: Any
 ) -> Callable[[Callable[Concatenate[Any, P], Chunks]], StreamTask[P]]: ...
 
 
 @overload
 def stream_task(
-    *, bind: Literal[False] = False, **options: Any
+    *,
+    bind: Literal[False] = False,
+    on_redelivery: OnRedelivery = "restart",
+    **options: Any,
 ) -> Callable[[Callable[P, Chunks]], StreamTask[P]]: ...
 
 
@@ -272,17 +304,19 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
 
     Args:
         function: a sync or async generator function, when used without parentheses.
-        **options: `codec` or `encoder`, and everything `@app.task` takes: `bind`, `name`, `queue`,
-            `acks_late`, `autoretry_for`, `rate_limit`, `soft_time_limit`, `pydantic`, ...
+        **options: `codec` or `encoder`, `on_redelivery`, and everything `@app.task` takes: `bind`,
+            `name`, `acks_late`, `autoretry_for`, `rate_limit`, `soft_time_limit`, `pydantic`, ...
 
     Raises:
         TypeError: not a generator function, or `base` is not a `StreamTask`.
-        ConfigurationError: an unknown codec.
+        ConfigurationError: an unknown codec, or a wrong `on_redelivery`.
     """
     base = options.setdefault("base", StreamTask)
     if not (isinstance(base, type) and issubclass(base, StreamTask)):
         raise TypeError(f"base={base!r} must be a subclass of StreamTask")
     get_codec(options.get("codec"), encoder=options.get("encoder"))
+    if "on_redelivery" in options:
+        check_on_redelivery(options["on_redelivery"])
 
     def decorate(function: Callable[..., Any]) -> Any:
         check_generator_function(function)

@@ -1,4 +1,4 @@
-"""Short-lived tokens that allow one stream to be read, and perhaps stopped.
+"""Short-lived tokens that allow one stream to be read, and perhaps stopped or written.
 
 JWT, HS256 only, with audience, issuer, subject (the exact stream id) and scope. Two secrets may be
 configured: the first signs, both verify, so that a secret can be changed without a gap.
@@ -15,12 +15,12 @@ from typing import Any
 import jwt
 
 from .errors import ConfigurationError, TokenError
+from .settings import MIN_SECRET_LENGTH
 
 AUDIENCE = "streamstraight-celery"
 ISSUER = "streamstraight-celery"
 ALGORITHM = "HS256"
-SCOPES = frozenset({"read", "stop"})
-MIN_SECRET_LENGTH = 16
+SCOPES = frozenset({"read", "stop", "write"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,14 @@ class Tokens:
         """Return a token for `stream_id` and the time it expires, in seconds since the epoch.
 
         Raises:
-            ConfigurationError: a scope other than `read` and `stop`.
+            ConfigurationError: a scope other than `read`, `stop` and `write`.
         """
+        if isinstance(scopes, str):
+            raise ConfigurationError(f"scopes={scopes!r} must be a list: scopes=[{scopes!r}]")
         wanted = frozenset(scopes)
         if not wanted <= SCOPES:
             raise ConfigurationError(
-                f"unknown token scope {sorted(wanted - SCOPES)}: use 'read', 'stop'"
+                f"unknown token scope {sorted(wanted - SCOPES)}: use 'read', 'stop', 'write'"
             )
         now = int(self._now())
         expires_at = now + int(self._ttl if ttl is None else ttl)
@@ -119,7 +121,7 @@ class Tokens:
                         "verify_iat": False,
                     },
                 )
-            except jwt.InvalidTokenError:
+            except (jwt.InvalidTokenError, UnicodeEncodeError):  # in JSON, a token may be no text
                 continue
             if isinstance(claims["exp"], (int, float)):
                 return claims

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .codecs import utf8
 from .errors import ChunkTooLargeError, RelayUnavailableError
 from .outbox import Outbox
-from .relays.base import Answer, Append, Claim, EndReason, Release, Renew, Request
+from .relays.requests import Answer, Append, Checkpoint, Claim, EndReason, Release, Renew, Request
 from .settings import StreamSettings
 
 
@@ -22,8 +22,10 @@ class StreamWriter:
         stream_id: the stream.
         attempt: number of this attempt, from 1.
         nonce: random mark of this attempt.
+        continues: chunks of earlier attempts that this one continues.
         chunks: chunks written so far.
         first_chunk_at: when the first chunk was written, in seconds of the sender's clock.
+        on_first_chunk: called, where the generator runs, once the first chunk is on its way.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class StreamWriter:
         self.stream_id = claim.stream_id
         self.attempt = answer.number
         self.nonce = claim.nonce
+        self.continues = int(answer.reason)
         self.chunks = 0
         self.first_chunk_at: float | None = None
+        self.on_first_chunk: Callable[[], None] | None = None
         self._outbox = Outbox(claim, answer, settings, now())
         self._settings = settings
         self._signal = signal
@@ -66,6 +70,16 @@ class StreamWriter:
     def concluded(self) -> bool:
         """Whether nothing is to be sent any more."""
         return self._outbox.concluded
+
+    @property
+    def outcome(self) -> str:
+        """What the producer made of it: an end reason, `released`, or an error's code."""
+        return self._outbox.outcome
+
+    @property
+    def ended_elsewhere(self) -> bool:
+        """The outcome is an end that somebody else has written: the parent process, a relay."""
+        return self._outbox.ended_elsewhere
 
     # -- the producer's side
 
@@ -96,9 +110,30 @@ class StreamWriter:
         self.chunks += 1
         if not self._signalled:
             self._signalled = True
-            if self.first_chunk_at is None:
+            first = self.first_chunk_at is None
+            if first:
                 self.first_chunk_at = self._now()
             self._signal(self)
+            if first and self.on_first_chunk is not None:
+                self.on_first_chunk()
+
+    def checkpoint(self, text: str) -> None:
+        """Have a JSON text kept for the next attempt, as soon as the chunks written so far are.
+
+        Raises:
+            ChunkTooLargeError: larger than `stream_max_chunk_bytes`.
+            StreamError: the stream cannot be written any more.
+        """
+        self.check()
+        if (size := len(utf8(text))) > self._settings.max_chunk_bytes:
+            raise ChunkTooLargeError(
+                f"a checkpoint of {size} bytes is larger than stream_max_chunk_bytes "
+                f"({self._settings.max_chunk_bytes})"
+            )
+        covers = self.continues + self.chunks
+        self._outbox.checkpoint = Checkpoint(self.stream_id, self.attempt, self.nonce, text, covers)
+        self._signalled = True
+        self._signal(self)
 
     def check(self) -> None:
         """Raise the error that made writing impossible, if there is one.
@@ -209,6 +244,8 @@ class StreamWriter:
     def _react(self, stop: bool) -> None:
         outbox = self._outbox
         if outbox.concluded:
+            # Also when it has failed, and so is never finished: it holds all its chunks.
+            self._forget(self)
             self._done.set()
             self._space.set()
         # Also for a problem: nobody reads what the generator would go on to produce.

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from streamstraight_celery.embedded import EmbeddedRedis
+from tests.clusters import Cluster
+from tests.clusters import free_port as free_port
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI") == "true"
 DATABASES = 4096
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 
 
 def missing(what: str) -> None:
@@ -38,8 +53,12 @@ def eventually(condition: Callable[[], object], *, timeout: float = 30.0) -> Non
         time.sleep(0.005)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: Playwright keeps an event loop running, in which no other can run."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
@@ -76,13 +95,6 @@ class RedisServer:
         return self.url(next(self._databases))
 
 
-def free_port() -> int:
-    """A TCP port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """The Redis that tests share; take a database of your own with `redis_url`."""
@@ -97,9 +109,57 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.new_database()
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The Redis Cluster that tests share: three primaries."""
+    if shutil.which("redis-server") is None:
+        missing("redis-server")
+    cluster = Cluster()
+    yield cluster
+    cluster.close()
+
+
 @pytest.fixture
 def own_redis() -> Iterator[RedisServer]:
     """A Redis of this test's own, to be killed and started again."""
     server = RedisServer()
     yield server
     server.close()
+
+
+def chromium_path() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One for all: its event loop runs on to the end of the session."""
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=60_000)
+    path = chromium_path()
+    if path is None:
+        missing("Chromium")
+    with (
+        sync_playwright() as playwright,
+        contextlib.closing(
+            playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        ) as browser,
+    ):
+        yield browser
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A browser profile of this test's own; a script error fails the test."""
+    errors: list[str] = []
+    with contextlib.closing(chromium.new_context()) as context:
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.set_default_timeout(60_000)
+        yield context
+    assert errors == []
+
+
+@pytest.fixture
+def tab(context: BrowserContext) -> Page:
+    return context.new_page()

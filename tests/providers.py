@@ -6,8 +6,9 @@
 
 The model's name is the recording's; a query after it says how this one is replayed:
 `model="openai-chat-text?delay=0.01&hold=3"`, with the fields of `Replay`. The anthropic client
-takes the same `base_url`. `python -m tests.providers` is a process of its own; its `GET /exchanges`
-and `POST /release` stand for the attributes of these names.
+takes the same `base_url`. `client.responses.retrieve(id, stream=True, starting_after=N)` replays
+the rest of a recorded response. `python -m tests.providers` is a process of its own; its
+`GET /exchanges` and `POST /release` stand for the attributes of these names.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 # openai adds /responses to the base URL, anthropic /v1/messages: one base URL for both.
 _ENDPOINT = re.compile(r"POST (?:/v1)*/(?:responses|chat/completions|messages)")
+_RETRIEVE = re.compile(r"GET (?:/v1)*/responses/(\w+)\?(.*)")
 _STREAM = b"HTTP/1.1 200 -\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -187,6 +189,8 @@ class ReplayProvider:
         elif target == "POST /release":
             self.release()
             client.respond(200, {})
+        elif retrieve := _RETRIEVE.fullmatch(target):
+            await self._retrieve(client, retrieve[1], dict(parse_qsl(retrieve[2])))
         elif not _ENDPOINT.fullmatch(target):
             client.refuse(404, f"nothing at {target}")
         elif name not in self._recordings:
@@ -196,7 +200,16 @@ class ReplayProvider:
         else:
             await self._replay_to(client, Exchange(name, body), query)
 
-    async def _replay_to(self, client: _Client, exchange: Exchange, query: str) -> None:
+    async def _retrieve(self, client: _Client, response: str, query: dict[str, str]) -> None:
+        name = next((n for n, e in self._recordings.items() if response.encode() in e[0]), None)
+        if name is None or query.get("stream") != "true":
+            return client.refuse(404, f"no stream of a response {response!r}")
+        after = int(query.get("starting_after", -1))
+        return await self._replay_to(client, Exchange(name, dict(query)), "", after + 1)
+
+    async def _replay_to(
+        self, client: _Client, exchange: Exchange, query: str, first: int = 0
+    ) -> None:
         try:
             replay = self._replay.updated(query)
         except ValueError as error:
@@ -207,7 +220,7 @@ class ReplayProvider:
             return client.refuse(replay.fail, "this provider was told to fail")
         try:
             client.writer.write(_STREAM)
-            await self._send_events(client, exchange, replay)
+            await self._send_events(client, exchange, replay, first)
         except ConnectionError:
             self._note(exchange, "client-closed")
             raise
@@ -217,8 +230,10 @@ class ReplayProvider:
         self._note(exchange, "complete")  # first, so that who has read the end finds it so
         return client.writer.write(b"0\r\n\r\n")
 
-    async def _send_events(self, client: _Client, exchange: Exchange, replay: Replay) -> None:
-        events = self._recordings[exchange.model][: replay.cut]
+    async def _send_events(
+        self, client: _Client, exchange: Exchange, replay: Replay, first: int
+    ) -> None:
+        events = self._recordings[exchange.model][first : replay.cut]
         for number, event in enumerate([b"", *events]):
             size = replay.write_bytes or len(event) or 1
             for start in range(0, len(event), size):

@@ -1,23 +1,35 @@
-// Builds the one module that npm and the Python package ship, and its types and licences.
+// Builds the modules that npm and the Python package ship, and their types and licences: the client,
+// and beside it those for React, the AI SDK and AG-UI, which import it by its name.
 //
 //   node scripts/build.mjs          writes dist/ and the static files of the Python package
+//   node scripts/build.mjs --dist   writes dist/ only
 //   node scripts/build.mjs --check  fails where the static files are not what the sources give
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { generateDtsBundle } from "dts-bundle-generator";
 import { build } from "esbuild";
 import { minify } from "terser";
 
-const LIMIT = 4096;
+// Each module, and what it may import by name: bytes gzipped are at most `limit`.
+const MODULES = {
+  client: { entry: "src/index.ts", imports: [], limit: 6144 },
+  react: { entry: "src/react.ts", imports: ["react", "streamstraight-celery"], limit: 2048 },
+  "ai-sdk": { entry: "src/ai-sdk.ts", imports: ["streamstraight-celery"], limit: 2048 },
+  "ag-ui": { entry: "src/ag-ui.ts", imports: ["streamstraight-celery"], limit: 2048 },
+};
 const root = new URL("../", import.meta.url);
 const dist = new URL("dist/", root);
 const served = new URL("../streamstraight_celery/static/streamstraight_celery/", root);
 const at = (path) => fileURLToPath(new URL(path, root));
 
-async function script() {
+async function script({ entry, imports }) {
   const { outputFiles } = await build({
-    entryPoints: [at("src/index.ts")],
+    entryPoints: [at(entry)],
+    external: imports,
     bundle: true,
     write: false,
     format: "esm",
@@ -33,45 +45,68 @@ async function script() {
   return `${code}\n`;
 }
 
-function types() {
+/** The client's own types in one file. */
+function clientTypes() {
   const [text] = generateDtsBundle([{ filePath: at("src/index.ts"), output: { noBanner: true } }], {
     preferredConfigPath: at("tsconfig.json"),
   });
   return text;
 }
 
+/** The types of the other modules, which say all that they show in their entry. */
+async function moduleTypes(...names) {
+  const out = await mkdtemp(join(tmpdir(), "client-types-"));
+  try {
+    const options = ["-p", at("tsconfig.build.json"), "--outDir", out];
+    const { status, stdout } = spawnSync(process.execPath, [at("node_modules/typescript/bin/tsc"), ...options], { encoding: "utf8" });
+    if (status) throw new Error(stdout);
+    return await Promise.all(names.map((name) => readFile(join(out, `${name}.d.ts`), "utf8")));
+  } finally {
+    await rm(out, { recursive: true });
+  }
+}
+
 async function licenses() {
   const own = await readFile(at("LICENSE"), "utf8");
   const parser = await readFile(at("node_modules/eventsource-parser/LICENSE"), "utf8");
-  return `client.js\n\n${own}\n---\n\nclient.js includes eventsource-parser\n\n${parser}`;
+  return `client.js, react.js, ai-sdk.js, ag-ui.js\n\n${own}\n---\n\nclient.js includes eventsource-parser\n\n${parser}`;
 }
 
+const [react, aiSdk, agUi] = await moduleTypes("react", "ai-sdk", "ag-ui");
 const files = {
-  "client.js": await script(),
-  "client.d.ts": types(),
+  "client.d.ts": clientTypes(),
+  "react.d.ts": react,
+  "ai-sdk.d.ts": aiSdk,
+  "ag-ui.d.ts": agUi,
   "client.licenses.txt": await licenses(),
 };
+for (const [name, module] of Object.entries(MODULES)) files[`${name}.js`] = await script(module);
 
 const faults = [];
-const size = gzipSync(files["client.js"], { level: 9 }).length;
-if (size > LIMIT) faults.push(`client.js has ${size} bytes gzipped, more than ${LIMIT}`);
-for (const name of ["client.js", "client.d.ts"]) {
-  if (/\bimport\b|\bfrom\s*["']|sourceMappingURL/.test(files[name])) faults.push(`${name} is not self-contained`);
+for (const [name, { imports, limit }] of Object.entries(MODULES)) {
+  const size = gzipSync(files[`${name}.js`], { level: 9 }).length;
+  console.log(`${name}.js: ${size} bytes gzipped, ${files[`${name}.js`].length} raw`);
+  if (size > limit) faults.push(`${name}.js has ${size} bytes gzipped, more than ${limit}`);
+  for (const file of [`${name}.js`, `${name}.d.ts`]) {
+    const found = [...files[file].matchAll(/\b(?:from|import)\s*\(?["']([^"']+)["']/g)].map((match) => match[1]);
+    const others = found.filter((each) => !imports.includes(each));
+    if (others.length || files[file].includes("sourceMappingURL")) faults.push(`${file} is not self-contained: ${others}`);
+  }
 }
 
 const check = process.argv.includes("--check");
+const folders = process.argv.includes("--dist") ? [dist] : [dist, served];
 for (const [name, text] of Object.entries(files)) {
   if (check) {
     const committed = await readFile(new URL(name, served), "utf8").catch(() => undefined);
     if (committed !== text) faults.push(`${name} is not what the sources give: run "npm run build" and commit it`);
     continue;
   }
-  for (const folder of [dist, served]) {
+  for (const folder of folders) {
     await mkdir(folder, { recursive: true });
     await writeFile(new URL(name, folder), text);
   }
 }
 
 for (const fault of faults) console.error(`error: ${fault}`);
-console.log(`client.js: ${size} bytes gzipped, ${files["client.js"].length} raw`);
 process.exitCode = faults.length ? 1 : 0;

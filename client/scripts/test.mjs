@@ -27,6 +27,8 @@ async function bundle(names, outdir, plugins = []) {
     platform: "node",
     target: "node20",
     sourcemap: "inline",
+    // Parts of the AI SDK are CommonJS, and require Node's own modules.
+    banner: { js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);' },
     plugins,
   });
   return names.map((name) => join(out, outdir, name.replace(/\.ts$/, ".mjs")));
@@ -37,7 +39,7 @@ try {
     ...(await bundle(tests, "sources")),
     ...(await bundle(tests.filter((name) => name.startsWith("stream")), "shipped", [useShipped])),
   ];
-  const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-reporter=spec", ...files], { stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-timeout=300000", "--test-reporter=spec", ...files], { stdio: "inherit" });
   process.exitCode = status ?? 1;
 } finally {
   await rm(out, { recursive: true });

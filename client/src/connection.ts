@@ -2,13 +2,21 @@ import { type Failure, StreamError } from "./errors.ts";
 import type { Clock } from "./types.ts";
 
 /** The relay sends at least a comment every 15 seconds: after three missing ones nobody is there. */
-const SILENCE = 45_000;
+export const SILENCE = 45_000;
+const SILENT: Failure = { code: "timeout", message: `the relay was silent for ${SILENCE / 1000} s` };
 
 export interface Connection {
   signal: AbortSignal;
   /** Waits for what the connection is to bring; a failure to bring it is a `StreamError`. */
   patiently: <R>(work: Promise<R>) => Promise<R>;
   close: () => void;
+}
+
+/** A signal for one request that is no part of the reading; it is aborted with a `StreamError`. */
+export function deadline(clock: Clock): { signal: AbortSignal; met: () => void } {
+  const controller = new AbortController();
+  const timer = clock.setTimeout(() => controller.abort(new StreamError(SILENT)), SILENCE);
+  return { signal: controller.signal, met: () => clock.clearTimeout(timer) };
 }
 
 /** Whatever is done with the signal ends with `close`, with too long a silence, or with `life`. */
@@ -23,7 +31,7 @@ export function connection(clock: Clock, life: AbortSignal): Connection {
     async patiently(work) {
       let failure: Failure = { code: "network", message: "the connection failed" };
       const timer = clock.setTimeout(() => {
-        failure = { code: "timeout", message: `the relay was silent for ${SILENCE / 1000} s` };
+        failure = SILENT;
         close();
       }, SILENCE);
       try {

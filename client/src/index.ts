@@ -2,7 +2,7 @@ import { LiveStream } from "./stream.ts";
 import type { Stream, StreamOptions, StreamRef } from "./types.ts";
 
 export { type Failure, StreamError, StreamResetError } from "./errors.ts";
-export type { Clock, EndReason, Stream, StreamOptions, StreamRef, StreamStatus } from "./types.ts";
+export type { Clock, EndReason, OffsetStorage, Stream, StreamOptions, StreamRef, StreamStatus } from "./types.ts";
 
 /**
  * Opens a stream for reading: `for await (const chunk of openStream<Chunk>(ref)) ...`

@@ -8,7 +8,7 @@
  * | 200 event stream   | reads                                                |
  * | 204                | ends if `Stream-Closed`, else tries again            |
  * | 401                | asks for a new token, fatal if that is refused too   |
- * | 410 `superseded`   | a new attempt: reads again from the start            |
+ * | 410 `superseded`   | a new attempt: reads again from its `startOffset`    |
  * | 408, 425, 429, 5xx | tries again, no sooner than `Retry-After`            |
  * | none, or cut       | tries again                                          |
  * | everything else    | fatal                                                |
@@ -54,6 +54,8 @@ export class Protocol {
   /** How many chunks after the offset are to be left out, and where their frame must end. */
   #skip: number;
   #proof: string;
+  /** What `-1` is asked for as: of a new attempt's start no relay gives older chunks. */
+  #start = "-1";
   /** The offset came with chunks, so that it is one of an attempt. */
   #grounded = false;
   #cursor = "";
@@ -84,7 +86,8 @@ export class Protocol {
   connect(): Record<string, string> {
     this.#held = [];
     this.#advanced = false;
-    return { live: "sse", offset: this.#offset, ...(this.#cursor && { cursor: this.#cursor }) };
+    const offset = this.#offset === "-1" ? this.#start : this.#offset;
+    return { live: "sse", offset, ...(this.#cursor && { cursor: this.#cursor }) };
   }
 
   /** An answer came. `canRefresh`: there is somebody to ask for a token. */
@@ -96,7 +99,7 @@ export class Protocol {
     if (status === 204 && headers.get("stream-closed")) return ended(headers.get("stream-end-reason") ?? undefined);
     const failure = readRefusal(answer);
     if (status === 401 && canRefresh && !again) return { do: "token" };
-    if (status === 410 && failure.code === "superseded") return this.#restart(failure.attempt);
+    if (status === 410 && failure.code === "superseded") return this.#restart(failure.attempt, failure.startOffset);
     if (isPassing(status)) return this.#retry(failure, retryAfter(headers.get("retry-after"), now));
     return end(failure);
   }
@@ -144,7 +147,9 @@ export class Protocol {
     const chunks = this.#held;
     const { length } = chunks;
     this.#held = [];
-    if (offset === from) return [];
+    // Offsets grow as texts (section 6): a smaller one is of a frame that came before.
+    // Without a chunk there is no before: when Redis lost an attempt, an earlier one goes on.
+    if (this.#grounded && offset <= from) return [];
     if (length && this.#proof && this.#proof !== offset) return [this.#restart(0)];
     this.#offset = offset;
     if (!length) return [];
@@ -157,10 +162,11 @@ export class Protocol {
     return chunks.map((chunk, i) => ({ chunk, position: end(i + 1) })).slice(skip);
   }
 
-  #restart(attempt: number): Move {
+  #restart(attempt: number, start = "-1"): Move {
     // Superseded at the very start makes no sense: then only as often as any other failure.
     const delay = this.#offset === "-1" ? this.#backoff() : 0;
     this.#offset = "-1";
+    this.#start = start;
     this.#skip = 0;
     this.#proof = this.#cursor = "";
     this.#grounded = false;
@@ -182,10 +188,10 @@ function at(offset: string, skip: number, proof: string): string {
 }
 
 /** What the relay said about a refusal, or what its status says. */
-export function readRefusal({ status, body }: Answer): Failure & { attempt: number } {
-  const { error, attempt = 0 }: Refusal = parseJson(body) ?? {};
+export function readRefusal({ status, body }: Answer): Failure & { attempt: number; startOffset: string | undefined } {
+  const { error, attempt = 0, startOffset }: Refusal = parseJson(body) ?? {};
   const code = CODES[status] ?? (isPassing(status) ? "unavailable" : "bad-response");
-  return { ...describe(error, code, `the relay answered ${status}`), status, attempt };
+  return { ...describe(error, code, `the relay answered ${status}`), status, attempt, startOffset };
 }
 
 const CODES: Record<number, string> = {
@@ -225,6 +231,7 @@ function describe(error: Refusal["error"], code: string, message: string): { cod
 interface Refusal {
   error?: { code?: string; message?: string };
   attempt?: number;
+  startOffset?: string;
 }
 
 interface Control extends Refusal {

@@ -1,12 +1,17 @@
-import { type Connection, connection } from "./connection.ts";
+import { type Connection, connection, deadline } from "./connection.ts";
 import { StreamError, StreamResetError } from "./errors.ts";
 import { frameParser } from "./frames.ts";
+import { pooled } from "./pool.ts";
 import { type Answer, type Arrival, type Move, Protocol, readRefusal } from "./protocol.ts";
 import type { Clock, EndReason, Stream, StreamOptions, StreamRef, StreamStatus } from "./types.ts";
-import { Bell, sleep, systemClock } from "./waiting.ts";
+import { keeper } from "./persist.ts";
+import { Bell, breather, Queue, sleep, systemClock } from "./waiting.ts";
 
 /** Past this many chunks the connection is not read until the consumer caught up. */
 const LIMIT = 1000;
+
+/** The platform's, whatever stands for it at the moment; one function, so that it has one pool. */
+const plain = (url: string, init: RequestInit) => fetch(url, init);
 
 /** A new attempt, waiting its turn between two chunks. */
 interface Reset {
@@ -23,27 +28,32 @@ export class LiveStream<T> implements Stream<T> {
   readonly #clock: Clock;
   readonly #protocol: Protocol;
   /** What arrived and was not taken yet. */
-  #inbox: (Arrival | Reset)[] = [];
+  #inbox = new Queue<Arrival | Reset>();
   /** After the last chunk taken. It counts while there are more, or when the rest was given up. */
   #position: string;
   #left = false;
   /** Rings when the inbox or the outcome changed. */
   readonly #bell = new Bell();
   readonly #life = new AbortController();
+  /** Over when the consumer is done, too. */
+  readonly #leaving = new AbortController();
   #token: string | undefined;
   /** The consumer has chunks that a new attempt would double. */
   #handed: boolean;
   /** Set when nothing more arrives; what had arrived is still to be taken. */
   #outcome: { error?: unknown } | undefined;
   #consumed = false;
+  readonly #keep: (offset: string) => void;
 
   constructor(source: StreamRef | string, options: StreamOptions<T>) {
     const { url, token }: { url: string; token?: string | undefined } =
       typeof source === "string" ? { url: source } : source;
-    const { offset = "-1", signal } = options;
     this.#url = new URL(url, globalThis.location?.href);
     // fetch refuses others with the error of a dead network, which would be retried.
     if (!/^http/.test(this.#url.protocol)) throw new TypeError(`not an http URL: ${url}`);
+    const { kept, keep } = keeper(options.persist, this.#url.pathname);
+    const { offset = kept ?? "-1", signal } = options;
+    this.#keep = keep;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#protocol = new Protocol(offset, options.random ?? Math.random);
@@ -52,7 +62,7 @@ export class LiveStream<T> implements Stream<T> {
     this.#handed = offset !== "-1" && offset !== "now";
     signal?.addEventListener("abort", this.#abort);
     // In a microtask: no callback comes before the caller has the stream.
-    queueMicrotask(() => (signal?.aborted ? this.#abort() : this.#run()));
+    queueMicrotask(() => this.#outcome ?? (signal?.aborted ? this.#abort() : this.#run()));
   }
 
   get offset(): string {
@@ -69,13 +79,20 @@ export class LiveStream<T> implements Stream<T> {
     const url = href.replace("/v1/stream/", "/v1/stop/");
     if (url === href) throw new TypeError(`no /v1/stream/ in ${href}`);
     const { getToken } = this.#options;
-    const post = () => this.#fetch(url, { method: "POST", headers: this.#headers() });
-    let response = await post();
-    if (response.status === 401 && getToken) {
+    const post = async () => {
+      const { signal, met } = deadline(this.#clock);
+      try {
+        return await readAnswer(await this.#fetch(url, { method: "POST", headers: this.#headers(), signal }));
+      } finally {
+        met();
+      }
+    };
+    let answer = await post();
+    if (answer.status === 401 && getToken) {
       this.#token = await getToken();
-      response = await post();
+      answer = await post();
     }
-    if (!response.ok) throw new StreamError(readRefusal(await readAnswer(response)));
+    if (answer.status >= 300) throw new StreamError(readRefusal(answer));
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
@@ -92,17 +109,40 @@ export class LiveStream<T> implements Stream<T> {
     };
   }
 
+  toReadableStream(): ReadableStream<T> {
+    const iterator = this[Symbol.asyncIterator]();
+    const source: UnderlyingDefaultSource<T> = {
+      async pull(controller) {
+        const { done, value } = await iterator.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await iterator.return?.();
+      },
+    };
+    return new ReadableStream(source, { highWaterMark: 0 });
+  }
+
   async *#chunks(): AsyncGenerator<T, undefined> {
+    const breathe = breather();
+    const keep = () => this.#keep(this.offset);
+    // A reload in the middle of a burst is to find what had been taken.
+    globalThis.addEventListener?.("pagehide", keep, { signal: this.#leaving.signal });
     try {
       for (;;) {
-        const item = this.#inbox[0];
+        const item = this.#inbox.first;
         if (item) {
+          await breathe();
+          // Whoever closed it meanwhile took the item away.
+          if (item !== this.#inbox.first) continue;
           const taken = this.#take(item);
           if (taken) yield taken.value;
         } else if (this.#outcome) {
           if ("error" in this.#outcome) throw this.#outcome.error;
           return;
         } else {
+          keep();
           await this.#bell.wait();
         }
       }
@@ -116,8 +156,14 @@ export class LiveStream<T> implements Stream<T> {
     const { decoder, onReset } = this.#options;
     let taken: { value: T } | undefined;
     try {
-      if ("attempt" in item) onReset?.(item.attempt);
-      else taken = { value: decoder ? decoder(item.chunk as string) : (item.chunk as T) };
+      if ("attempt" in item) {
+        // Not before the consumer hears of it: where it goes on from the old place, the relay refuses that.
+        this.#position = "-1";
+        if (onReset) onReset(item.attempt);
+        else if (this.#handed) throw new StreamResetError(item.attempt);
+      } else {
+        taken = { value: decoder ? decoder(item.chunk as string) : (item.chunk as T) };
+      }
     } catch (error) {
       this.#finish({ error }, true);
       return undefined;
@@ -140,7 +186,7 @@ export class LiveStream<T> implements Stream<T> {
   }
 
   async #make(move: Move): Promise<Move> {
-    const { getToken, onError, onReset } = this.#options;
+    const { getToken, onError } = this.#options;
     switch (move.do) {
       case "end":
         this.endReason = move.reason;
@@ -148,19 +194,21 @@ export class LiveStream<T> implements Stream<T> {
         this.#finish({});
         return move;
       case "reset":
-        this.#inbox = onReset ? [move] : [];
-        this.#position = "-1";
-        if (this.#handed && !onReset) throw new StreamResetError(move.attempt);
+        this.#inbox.clear();
+        this.#inbox.push(move);
         this.#bell.ring();
+        // There is nothing to read on for where it is going to be thrown.
+        if (this.#handed && !this.#options.onReset) this.#finish({});
         return { ...move, do: "connect" };
       case "connect":
         if (move.failure) onError?.(move.failure);
-        if (this.status !== "connecting") this.#setStatus("reconnecting");
+        if (move.failure || this.status !== "connecting") this.#setStatus("reconnecting");
         if (move.delay && !this.#outcome) await sleep(this.#clock, move.delay, this.#life.signal, !move.asked);
         break;
       case "token":
         this.#token = undefined;
     }
+    if (this.#outcome) return move;
     try {
       this.#token ??= await getToken?.();
     } catch (error) {
@@ -204,16 +252,20 @@ export class LiveStream<T> implements Stream<T> {
       while (this.#inbox.length > LIMIT && !this.#outcome) await this.#bell.wait();
       const bytes = reader && (await patiently(reader.read())).value;
       if (!bytes || this.#outcome) return undefined;
-      for (const item of parse(bytes).flatMap((frame) => this.#protocol.frame(frame))) {
-        if ("do" in item) return item;
-        this.#inbox.push(item);
-        this.#bell.ring();
+      for (const frame of parse(bytes)) {
+        // Frame by frame: what follows a move in the same bytes does not count.
+        for (const item of this.#protocol.frame(frame)) {
+          if ("do" in item) return item;
+          this.#inbox.push(item);
+          this.#bell.ring();
+        }
       }
     }
   }
 
   #fetch(url: string, init: RequestInit): Promise<Response> {
-    return (this.#options.fetch ?? fetch)(url, init);
+    const { pool, fetch: given = plain } = this.#options;
+    return (pool ? pooled(given) : given)(url, init);
   }
 
   #headers(): Headers {
@@ -221,7 +273,7 @@ export class LiveStream<T> implements Stream<T> {
   }
 
   #setStatus(status: StreamStatus): void {
-    if (this.status === status) return;
+    if (this.status === status || this.status === "closed") return;
     this.status = status;
     this.#options.onStatus?.(status);
   }
@@ -239,7 +291,8 @@ export class LiveStream<T> implements Stream<T> {
     if (drop) {
       this.#position = this.offset;
       this.#left = true;
-      this.#inbox = [];
+      this.#inbox.clear();
+      this.#leaving.abort();
       signal?.removeEventListener("abort", this.#abort);
     }
     this.#life.abort();
@@ -250,10 +303,12 @@ export class LiveStream<T> implements Stream<T> {
       this.#outcome = { error, ...outcome };
     }
     this.#bell.ring();
+    // Now, not when the loop comes to its end: another stream may have the name by then.
+    if (drop) this.#keep(this.#position);
   }
 }
 
 async function readAnswer(response: Response): Promise<Answer> {
   const { status, headers } = response;
-  return { status, headers, body: status === 200 ? "" : await response.text() };
+  return { status, headers, body: response.ok ? "" : await response.text() };
 }

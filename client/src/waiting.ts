@@ -21,6 +21,66 @@ export class Bell {
   }
 }
 
+/** First in, first out, in constant time: `shift` of a long array moves all of it. */
+export class Queue<T> {
+  #items: (T | undefined)[] = [];
+  #head = 0;
+
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+
+  get first(): T | undefined {
+    return this.#items[this.#head];
+  }
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  shift(): void {
+    this.#items[this.#head++] = undefined;
+    // At the cost of one move for each item that is gone; a consumer that always lags has it never empty.
+    if (this.#head * 2 < this.#items.length) return;
+    this.#items = this.#items.slice(this.#head);
+    this.#head = 0;
+  }
+
+  clear(): void {
+    this.#items = [];
+    this.#head = 0;
+  }
+}
+
+/** How long a page may be kept busy with what has arrived, in milliseconds. */
+const BREATH = 12;
+
+/**
+ * A function to await between two chunks: now and then it lets the page draw and react, which a
+ * loop over what is there already never would. Not by a timer: hidden tabs have few of those.
+ */
+export function breather(): () => Promise<void> | undefined {
+  let since = -Infinity;
+  let calls = 0;
+  return () => {
+    if (!("document" in globalThis) || ++calls % 16) return undefined;
+    const now = performance.now();
+    if (now - since < BREATH) return undefined;
+    const first = since < 0;
+    since = now;
+    if (first) return undefined;
+    return new Promise((resolve) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        since = performance.now();
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(0);
+    });
+  };
+}
+
 /**
  * Waits, but not beyond `life`. A `hurry` wait is also over as soon as the network is back or the
  * tab is shown (or hidden: one try too many).

@@ -48,9 +48,12 @@ for (const [name, newline] of Object.entries({ LF: "\n", CRLF: "\r\n", CR: "\r" 
   });
 }
 
-test("a frame is there as soon as its last byte is", () => {
-  const parser = frameParser();
-  const bytes = new TextEncoder().encode("event: data\ndata:[]\n\n");
-  assert.deepEqual(parser(bytes.slice(0, -1)), []);
-  assert.equal(parser(bytes.slice(-1)).length, 1);
-});
+for (const newline of ["\n", "\r"]) {
+  test(`a frame is there as soon as its last byte is: ${JSON.stringify(newline)}`, () => {
+    const parser = frameParser();
+    const bytes = new TextEncoder().encode("event: data\ndata:[]\n\n".replaceAll("\n", newline));
+    assert.deepEqual(parser(bytes.slice(0, -1)), []);
+    assert.equal(parser(bytes.slice(-1)).length, 1);
+    assert.deepEqual(parser(new TextEncoder().encode("\n")), []);
+  });
+}

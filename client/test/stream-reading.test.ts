@@ -116,10 +116,10 @@ test("status: each change is told once", async () => {
   assert.deepEqual(told, ["connecting", "open", "reconnecting", "open", "closed"]);
 });
 
-test("a first connection that fails is still connecting", async () => {
+test("a first connection that fails is tried again, and says so", async () => {
   const told: StreamStatus[] = [];
   await drain(openStream(URL_OF_STREAM, options(script(refusal(503), wholeRelay), { onStatus: (status) => told.push(status) })));
-  assert.deepEqual(told, ["connecting", "open", "closed"]);
+  assert.deepEqual(told, ["connecting", "reconnecting", "open", "closed"]);
 });
 
 test("failures that are retried are told, and are not fatal", async () => {

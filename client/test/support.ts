@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Clock, Stream, StreamOptions } from "../src/index.ts";
+import { type Clock, type Stream, StreamError, type StreamOptions } from "../src/index.ts";
 
 export const URL_OF_STREAM = "https://relay.example/v1/stream/abc";
 
@@ -96,6 +96,10 @@ export function refusal(status: number, error?: object, headers: Record<string, 
   return () => new Response(error ? JSON.stringify(error) : null, { status, headers });
 }
 
+export function superseded(attempt?: number): Answer {
+  return refusal(410, { error: { code: "superseded", message: "newer" }, attempt });
+}
+
 export function deadNetwork(): Answer {
   return () => Promise.reject(new TypeError("fetch failed"));
 }
@@ -173,6 +177,13 @@ export async function take<T>(iterator: AsyncIterator<T>, count: number): Promis
     chunks.push(value);
   }
   return chunks;
+}
+
+/** What a `StreamError` says, to be compared. */
+export function failed(error: unknown): { [key: string]: unknown } {
+  assert.ok(error instanceof StreamError, `${error}`);
+  const { name, code, message, status, endReason, fatal } = error;
+  return JSON.parse(JSON.stringify({ name, code, message, status, endReason, fatal }));
 }
 
 process.on("unhandledRejection", (reason) => {

@@ -79,7 +79,7 @@ def interrupt(*_: object) -> NoReturn:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("example_project.demo", description=__doc__)
     parser.set_defaults(framework="flask")
-    for name in ("flask", "django"):
+    for name in ("flask", "django", "fastapi"):
         parser.add_argument(
             f"--{name}", dest="framework", action="store_const", const=name,
             help=f"the page and tasks of example_project/{name}_chat",

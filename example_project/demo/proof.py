@@ -94,7 +94,7 @@ class Browser:
         return ref
 
     def stop(self, ref: Json) -> None:
-        self._post(f"/chat/{ref['stream_id']}/stop", {})
+        self._post(f"/streams/{ref['stream_id']}/stop", {})
 
     def _post(self, path: str, body: Json) -> httpx.Response:
         response = self._http.post(path, json=body)

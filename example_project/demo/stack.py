@@ -21,7 +21,7 @@ from streamstraight_celery.embedded import EmbeddedRedis
 from .children import ROOT, Child, wait_ready
 
 HOST = "127.0.0.1"
-Framework = Literal["flask", "django"]
+Framework = Literal["flask", "django", "fastapi"]
 OnReady = Callable[[str, str, float], None]
 
 
@@ -157,6 +157,7 @@ class Stack:
         page = {
             "flask": f"flask --app example_project.flask_chat run --port {port(self.page_url)}",
             "django": f"django runserver --noreload {HOST}:{port(self.page_url)}",
+            "fastapi": f"uvicorn example_project.fastapi_chat:api --port {port(self.page_url)}",
         }[self._framework]
         worker = f"{celery} worker --pool prefork --concurrency 2 --loglevel INFO"
         worker += " --without-mingle --without-gossip"  # there is no other worker

@@ -14,7 +14,7 @@ USE_TZ = True
 INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
-    "streamstraight_celery",
+    "streamstraight_celery.integrations.django",
     "example_project.django_chat",
 ]
 MIDDLEWARE = [
@@ -39,6 +39,7 @@ STATICFILES_DIRS = [PAGE / "static"]
 CELERY_BROKER_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_STREAM_SECRET = os.environ.get("STREAM_SECRET", "")  # needed off this machine
+CELERY_STREAM_PERMISSION = "example_project.django_chat.views.stream_permission"
 CELERY_STREAM_PUBLIC_URL = os.environ.get("STREAM_PUBLIC_URL", "http://127.0.0.1:8787")
 CELERY_STREAM_ALLOWED_ORIGINS = os.environ.get(
     "PAGE_ORIGINS", "http://127.0.0.1:8000 http://localhost:8000"

@@ -1,10 +1,9 @@
-from django.urls import path
+from django.urls import include, path
 
 from . import views
 
 urlpatterns = [
     path("", views.page),
     path("chat", views.ask),
-    path("chat/<str:stream_id>", views.reopen),
-    path("chat/<str:stream_id>/stop", views.stop),
+    path("streams/", include("streamstraight_celery.integrations.django.urls")),
 ]

@@ -11,16 +11,12 @@ from uuid import uuid4
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.views.decorators.http import require_GET, require_POST
 from kombu.exceptions import OperationalError
 from pydantic import BaseModel, Field, ValidationError
 
-from streamstraight_celery import (
-    RelayUnavailableError,
-    StreamHandle,
-    StreamNotFoundError,
-    get_stream,
-)
+from streamstraight_celery import RelayUnavailableError
 
 from .tasks import answer
 
@@ -35,10 +31,9 @@ class Question(BaseModel):
     history: list[Turn] = Field(default=[], max_length=100)
 
 
-# What the page shows when a question cannot be taken, or an answer not be found.
+# What the page shows when a question cannot be taken.
 PROBLEMS: dict[type[Exception], tuple[str, int]] = {
     ValidationError: ("That is no message.", 400),
-    StreamNotFoundError: ("This answer is no longer kept.", 404),
     RelayUnavailableError: ("The queue cannot be reached. Try again later.", 503),
     OperationalError: ("The queue cannot be reached. Try again later.", 503),
 }
@@ -61,7 +56,12 @@ def explained(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     visitor(request)
-    return render(request, "chat.html", {"framework": "Django", "static_url": settings.STATIC_URL})
+    shown = {
+        "framework": "Django",
+        "static_url": settings.STATIC_URL,
+        "client_url": static("streamstraight_celery/client.js"),
+    }
+    return render(request, "chat.html", shown)
 
 
 @require_POST
@@ -73,26 +73,11 @@ def ask(request: HttpRequest) -> HttpResponse:
     return JsonResponse(stream.ref())
 
 
-@require_GET
-@explained
-def reopen(request: HttpRequest, stream_id: str) -> HttpResponse:
-    """A fresh token, for a page that was reloaded or has been open for long."""
-    return JsonResponse(own_stream(request, stream_id).ref())
-
-
-@require_POST
-@explained
-def stop(request: HttpRequest, stream_id: str) -> HttpResponse:
-    own_stream(request, stream_id).stop()
-    return HttpResponse(status=204)
-
-
 def visitor(request: HttpRequest) -> str:
     """Who this browser is; the names of its streams begin with it."""
     return str(request.session.setdefault("visitor", token_hex(8)))
 
 
-def own_stream(request: HttpRequest, stream_id: str) -> StreamHandle:
-    if not stream_id.startswith(f"{visitor(request)}."):
-        raise StreamNotFoundError  # as if it were not there
-    return get_stream(stream_id)
+def stream_permission(request: HttpRequest, stream_id: str) -> bool:
+    """Who may have a stream: whoever asked for it."""
+    return stream_id.startswith(f"{visitor(request)}.")

@@ -8,32 +8,24 @@ flask --app example_project.flask_chat run
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from secrets import token_hex
 from uuid import uuid4
 
 from celery import Celery
-from flask import Blueprint, Flask, render_template, request, session
+from flask import Blueprint, Flask, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 
-import streamstraight_celery
-from streamstraight_celery import (
-    RelayUnavailableError,
-    StreamHandle,
-    StreamNotFoundError,
-    get_stream,
-)
+from streamstraight_celery import RelayUnavailableError
+from streamstraight_celery.integrations.flask import Streams, celery_init_app
 
 from .tasks import Question, answer
 
-CLIENT = Path(streamstraight_celery.__file__).with_name("static") / "streamstraight_celery"
 ORIGINS = "http://127.0.0.1:5000 http://localhost:5000"
-# What the page shows when a question cannot be taken, or an answer not be found.
+# What the page shows when a question cannot be taken.
 PROBLEMS: dict[type[Exception], tuple[str, int]] = {
     ValidationError: ("That is no message.", 400),
-    StreamNotFoundError: ("This answer is no longer kept.", 404),
     RelayUnavailableError: ("The queue cannot be reached. Try again later.", 503),
     OperationalError: ("The queue cannot be reached. Try again later.", 503),
 }
@@ -44,7 +36,10 @@ chat = Blueprint("chat", __name__)
 @chat.get("/")
 def page() -> ResponseReturnValue:
     visitor()
-    return render_template("chat.html", framework="Flask", static_url="/static/")
+    client_url = url_for("streams.static", filename="client.js")
+    return render_template(
+        "chat.html", framework="Flask", static_url="/static/", client_url=client_url
+    )
 
 
 @chat.post("/chat")
@@ -54,27 +49,17 @@ def ask() -> ResponseReturnValue:
     return answer.apply_stream(kwargs=question.model_dump(), stream_id=stream_id).ref()
 
 
-@chat.get("/chat/<stream_id>")
-def reopen(stream_id: str) -> ResponseReturnValue:
-    """A fresh token, for a page that was reloaded or has been open for long."""
-    return own_stream(stream_id).ref()
-
-
-@chat.post("/chat/<stream_id>/stop")
-def stop(stream_id: str) -> ResponseReturnValue:
-    own_stream(stream_id).stop()
-    return "", 204
-
-
 def visitor() -> str:
     """Who this browser is; the names of its streams begin with it."""
     return str(session.setdefault("visitor", token_hex(8)))
 
 
-def own_stream(stream_id: str) -> StreamHandle:
-    if not stream_id.startswith(f"{visitor()}."):
-        raise StreamNotFoundError  # as if it were not there
-    return get_stream(stream_id)
+def own_stream(stream_id: str) -> bool:
+    """Who may have a stream: whoever asked for it."""
+    return stream_id.startswith(f"{visitor()}.")
+
+
+streams = Streams(permission=own_stream)
 
 
 def create_app() -> Flask:
@@ -92,20 +77,10 @@ def create_app() -> Flask:
     )
     celery_init_app(app)
     app.register_blueprint(chat)
-    app.register_blueprint(
-        Blueprint("client", __name__, CLIENT, static_url_path="/static/streamstraight_celery")
-    )
+    streams.init_app(app)
     for error, (words, status) in PROBLEMS.items():
         app.register_error_handler(error, lambda _, answer=({"error": words}, status): answer)
     return app
-
-
-def celery_init_app(app: Flask) -> Celery:
-    celery = Celery(app.import_name)
-    celery.config_from_object(app.config["CELERY"])
-    celery.set_default()
-    app.extensions["celery"] = celery
-    return celery
 
 
 flask_app = create_app()

@@ -32,7 +32,8 @@ def client() -> OpenAI:
     return OpenAI()
 
 
-@stream_task(soft_time_limit=300)
+# When the process that runs it is killed, the next one begins the answer anew.
+@stream_task(soft_time_limit=300, acks_late=True, reject_on_worker_lost=True)
 def answer(prompt: str, history: ResponseInputParam) -> Iterator[ResponseStreamEvent]:
     messages: ResponseInputParam = [*history, {"role": "user", "content": prompt}]
     try:

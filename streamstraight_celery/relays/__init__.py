@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from ..errors import ConfigurationError
 from ..settings import StreamSettings
 from .base import AsyncRelay, Relay, RelayOptions
+from .cluster import ClusterRelay
 from .memory import AsyncMemoryRelay, MemoryRelay, store_for
 from .redis import SCHEMES, RedisRelay
+from .urls import CLUSTER_SCHEMES, SENTINEL_SCHEMES
+
+STREAMSTRAIGHT = ("streamstraight", "streamstraight+http")
 
 __all__ = ["AsyncRelay", "Relay", "RelayOptions", "open_async_relay", "open_relay"]
 
@@ -17,9 +23,16 @@ def open_relay(settings: StreamSettings) -> Relay:
     Raises:
         ConfigurationError: no URL, or one of an unknown scheme.
     """
-    if _scheme(settings) == "memory":
+    scheme = _scheme(settings)
+    if scheme == "memory":
         return MemoryRelay(store_for(settings.relay_url, options(settings)))
-    return RedisRelay(settings.relay_url, options(settings))
+    if scheme in CLUSTER_SCHEMES:
+        return ClusterRelay(_redis_url(settings), options(settings))
+    if scheme in STREAMSTRAIGHT:
+        from .streamstraight import StreamstraightRelay
+
+        return StreamstraightRelay(settings)
+    return RedisRelay(_redis_url(settings), options(settings))
 
 
 def open_async_relay(settings: StreamSettings) -> AsyncRelay:
@@ -28,11 +41,21 @@ def open_async_relay(settings: StreamSettings) -> AsyncRelay:
     Raises:
         ConfigurationError: no URL, or one of an unknown scheme.
     """
-    if _scheme(settings) == "memory":
+    scheme = _scheme(settings)
+    if scheme in STREAMSTRAIGHT:
+        raise ConfigurationError(
+            f"stream_relay_url is {scheme}://: the hosted service hands its streams out itself. "
+            "A relay server of your own keeps them in Redis"
+        )
+    if scheme == "memory":
         return AsyncMemoryRelay(store_for(settings.relay_url, options(settings)))
+    if scheme in CLUSTER_SCHEMES:
+        from .cluster_async import AsyncClusterRelay
+
+        return AsyncClusterRelay(_redis_url(settings), options(settings))
     from .redis_async import AsyncRedisRelay
 
-    return AsyncRedisRelay(settings.relay_url, options(settings))
+    return AsyncRedisRelay(_redis_url(settings), options(settings))
 
 
 def options(settings: StreamSettings) -> RelayOptions:
@@ -46,14 +69,24 @@ def options(settings: StreamSettings) -> RelayOptions:
     )
 
 
+def _redis_url(settings: StreamSettings) -> str:
+    """The URL, which may be the broker's: Celery calls `required` CERT_REQUIRED, redis-py not."""
+    return re.sub(
+        r"(?<=[?&]ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)\b",
+        lambda found: found[1].lower(),
+        settings.relay_url,
+    )
+
+
 def _scheme(settings: StreamSettings) -> str:
     if not settings.relay_url:
         raise ConfigurationError(
             "stream_relay_url is not set, and Celery's broker is not Redis. Set it to where "
-            "streams are to be kept, for example redis://localhost:6379/0 (memory:// in tests)"
+            "streams are to be kept, for example redis://localhost:6379/0 (memory:// in tests). If "
+            "your app's broker is Redis, this thread has another app: call app.set_default()"
         )
     scheme = settings.relay_url.partition(":")[0]
-    known = (*SCHEMES, "memory")
+    known = (*SCHEMES, *CLUSTER_SCHEMES, *SENTINEL_SCHEMES, "memory", *STREAMSTRAIGHT)
     if scheme not in known:
         raise ConfigurationError(
             f"stream_relay_url: unknown scheme {scheme!r}; "

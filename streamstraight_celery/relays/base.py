@@ -1,42 +1,20 @@
 """The contract of a relay: what keeps and hands out streams.
 
 A relay carries out requests (`Create`, `Claim`, `Append`, ...), each atomically, and answers each
-with an `Answer`. `lua/README.md` describes the log; the head of each script is the contract of its
-request. Workers and web routes use the synchronous `Relay`, the relay server the `AsyncRelay`.
+with an `Answer` (`requests.py`). `lua/README.md` describes the log. Workers and web routes use the
+synchronous `Relay`, the relay server the `AsyncRelay`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from ..errors import RelayUnavailableError, StreamNotFoundError
+from ..errors import ConfigurationError, RelayUnavailableError, StreamNotFoundError
 from ..offsets import Offset, Segment
-
-EndReason = Literal[
-    "completed",
-    "producer-error",
-    "producer-disconnected",
-    "inactivity-timeout",
-    "stopped",
-    "too-large",
-    "expired",
-]
-Kind = Literal[
-    "ok", "duplicate", "gap", "fenced", "closed", "unknown", "busy", "too-large", "exists",
-    "asked", "ended", "alive", "error",
-]  # fmt: skip
-
-
-class Answer(NamedTuple):
-    """What a request came to. The scripts' heads say what `number` and `reason` mean for each."""
-
-    kind: Kind
-    number: int = 0
-    stop: bool = False
-    reason: str = ""
+from .requests import Answer, Entry, Read, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,90 +26,6 @@ class RelayOptions:
     lease: int = 10_000
     reap_after: int = 30_000
     max_bytes: int = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Create:
-    stream_id: str
-    owner: str
-    kind: str = "json"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    stream_id: str
-    nonce: str
-    owner: str = ""
-    kind: str = "json"
-    attempt: int = 0
-    resume: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Chunks `first` .. `first + count - 1` as JSON texts joined by line breaks."""
-
-    stream_id: str
-    attempt: int
-    nonce: str
-    first: int
-    count: int
-    data: bytes
-    end: str = ""
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Renew:
-    stream_id: str
-    attempt: int
-    nonce: str
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    stream_id: str
-    attempt: int
-    nonce: str
-    wait: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    stream_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reap:
-    stream_id: str
-
-
-Request = Create | Claim | Append | Renew | Release | Stop | Reap
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """At most `limit` entries after chunk `seq` of `attempt`, and the state; 0: the state alone."""
-
-    stream_id: str
-    attempt: int = 0
-    seq: int = 0
-    limit: int = 0
-
-
-class Entry(NamedTuple):
-    """One flush of a writer: chunks `first` .. `last`, JSON texts joined by line breaks."""
-
-    first: int
-    last: int
-    data: bytes
-
-    def after(self, seq: int) -> Entry:
-        """The part of this entry behind chunk `seq`."""
-        if seq < self.first:
-            return self
-        lines = self.data.split(b"\n")[seq - self.first + 1 :]
-        return Entry(seq + 1, self.last, b"\n".join(lines))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +48,11 @@ class StreamState:
     created: int
     first_chunk: int
     ended: int
+    content_type: str = ""
+    shared: bool = False  # written over HTTP, by whoever may
+    ttl: int | None = None
+    expires_at: int | None = None
+    deleted: bool = False  # but there are forks of it
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -182,6 +81,14 @@ class Notice(NamedTuple):
     data: bytes
 
 
+class Access(NamedTuple):
+    """What a client needs to read a stream: where, a token, and when that expires (epoch, s)."""
+
+    url: str
+    token: str
+    expires_at: int
+
+
 class Relay(ABC):
     """Carries out requests for workers and web routes. Thread-safe."""
 
@@ -191,7 +98,7 @@ class Relay(ABC):
 
         Raises:
             RelayUnavailableError: the relay was not reached or did not answer. Any of the requests
-                may have been carried out; all may be repeated.
+                may have been carried out; those that are `repeatable` may be repeated.
         """
 
     @abstractmethod
@@ -201,6 +108,23 @@ class Relay(ABC):
         Raises:
             RelayUnavailableError: the relay was not reached or did not answer.
         """
+
+    def stream_ids(self) -> Iterator[str]:
+        """The ids of all streams, in no order; those that come or go meanwhile may be missing.
+
+        Raises:
+            ConfigurationError: this relay cannot list its streams.
+            RelayUnavailableError: the relay was not reached or did not answer.
+        """
+        raise ConfigurationError("this kind of relay cannot list its streams")
+
+    def access(self, stream_id: str, scopes: Iterable[str], ttl: float | None) -> Access | None:
+        """What clients need, from a relay that issues its own tokens; None: ours are to be used.
+
+        Raises:
+            StreamError: the relay gives none.
+        """
+        return None
 
     def close(self) -> None:
         """Give up connections. The relay may be used again, which reconnects."""
@@ -261,6 +185,16 @@ class AsyncRelay(ABC):
     @abstractmethod
     async def read(self, reads: Sequence[Read]) -> list[Page | None]:
         """As `Relay.read`, for several streams in one round trip."""
+
+    async def read_each(
+        self, reads: Sequence[Read]
+    ) -> Sequence[Page | RelayUnavailableError | None]:
+        """As `read`; of several servers, one that is away fails its own streams only."""
+        return await self.read(reads)
+
+    def stream_ids(self) -> AsyncIterator[str]:
+        """As `Relay.stream_ids`."""
+        raise ConfigurationError("this kind of relay cannot list its streams")
 
     @abstractmethod
     def watch(self, on_notice: OnNotice, on_gap: OnGap) -> Watcher:

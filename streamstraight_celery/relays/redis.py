@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import redis
@@ -15,8 +15,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ..errors import ConfigurationError, RelayUnavailableError
-from .base import Answer, Page, Read, Relay, RelayOptions, Request
-from .scripts import SCRIPTS, Calls, parse_answer, parse_page
+from .base import Page, Relay, RelayOptions
+from .requests import Answer, Read, Request, repeatable
+from .scripts import PUBLISH, SCRIPTS, Calls, parse_answer, parse_page
+from .sentinel import sentinel_client
+from .urls import SENTINEL_SCHEMES
 
 SCHEMES = ("redis", "rediss", "unix")
 TIMEOUT = 5.0
@@ -60,36 +63,71 @@ class RedisRelay(Relay):
     """Requests as scripts on one Redis.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`, with redis-py's query options.
+        url: `redis://`, `rediss://`, `unix://` or `redis+sentinel://`, with redis-py's options in
+            its query.
         options: what the requests have in common.
+        publish: as `Calls`.
     """
 
-    def __init__(self, url: str, options: RelayOptions) -> None:
+    def __init__(self, url: str, options: RelayOptions, *, publish: bytes = PUBLISH) -> None:
         self._url = url
+        # No silent re-sending: whether and what to repeat is the caller's to decide.
+        given = {**connection_options(), "retry": Retry(NoBackoff(), 0)}
         try:
-            # No silent re-sending: whether and what to repeat is the caller's to decide.
-            self._redis = redis.Redis.from_url(
-                url, **{**connection_options(), "retry": Retry(NoBackoff(), 0)}
-            )
+            if url.startswith(SENTINEL_SCHEMES):
+                self._redis = sentinel_client(url, given)
+            else:
+                self._redis = redis.Redis.from_url(url, **given)
         except ValueError as error:
             raise ConfigurationError(f"stream_relay_url: {error}") from error
         database = self._redis.connection_pool.connection_kwargs.get("db") or 0
-        self._calls = Calls(options, database=int(database))
+        self._calls = Calls(options, database=int(database), publish=publish)
         self._pid = os.getpid()
         self._recent: deque[tuple[Any, float]] = deque()
 
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
-        answers = self._run(requests)
-        return [
-            Answer("error", reason=str(raw)) if isinstance(raw, Exception) else parse_answer(raw)
-            for raw in answers
-        ]
+        return [as_answer(raw) for raw in self.run(requests)]
 
     def read(self, read: Read) -> Page | None:
-        raw = self._run([read])[0]
-        if isinstance(raw, Exception):
-            raise RelayUnavailableError(f"the relay refused to read {read.stream_id!r}: {raw}")
-        return parse_page(raw, read)
+        return as_page(self.run([read])[0], read)
+
+    def ask(self, *words: str | bytes) -> Any:
+        """The plain answer to a command of Redis.
+
+        Raises:
+            RelayUnavailableError: Redis was not reached, or refused it.
+        """
+        connection = None
+        try:
+            connection = self._redis.connection_pool.get_connection()
+            connection.send_command(*words)
+            return connection.read_response()
+        except (redis.exceptions.RedisError, OSError) as error:
+            if connection is not None:
+                connection.disconnect()
+            raise unavailable(self._url, error) from error
+        finally:
+            if connection is not None:
+                self._redis.connection_pool.release(connection)
+
+    def server_info(self) -> dict[str, Any]:
+        """What Redis says of itself (`INFO`), and `time`, its clock in seconds since the epoch.
+
+        Raises:
+            RelayUnavailableError: it was not reached, or does not tell.
+        """
+        try:
+            seconds, micros = self._redis.time()
+            return {**self._redis.info(), "time": seconds + micros / 1e6}
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise unavailable(self._url, error) from error
+
+    def stream_ids(self) -> Iterator[str]:
+        try:
+            for key in self._redis.scan_iter(match=self._calls.every_state_key(), count=1000):
+                yield self._calls.stream_id_of_state(key.decode())
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise unavailable(self._url, error) from error
 
     def close(self) -> None:
         while self._recent:
@@ -97,9 +135,17 @@ class RedisRelay(Relay):
         self._redis.close()
         self._redis.connection_pool.disconnect()
 
-    def _run(self, requests: Sequence[Request | Read]) -> list[Any]:
+    def run(self, requests: Sequence[Request | Read], *, asking: bool = False) -> list[Any]:
+        """What the scripts answer, or the exception with which Redis refused a request.
+
+        Args:
+            asking: this is the node of a cluster to which the streams are on their way.
+
+        Raises:
+            RelayUnavailableError: as `execute`.
+        """
         try:
-            raw = self._send(requests)
+            raw = self._send(requests, asking)
             missing = [
                 index for index, item in enumerate(raw)
                 if isinstance(item, redis.exceptions.NoScriptError)
@@ -107,21 +153,21 @@ class RedisRelay(Relay):
             if missing:
                 for script in SCRIPTS.values():
                     self._redis.script_load(script.text)
-                again = self._send([requests[index] for index in missing])
+                again = self._send([requests[index] for index in missing], asking)
                 for index, item in zip(missing, again, strict=True):
                     raw[index] = item
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+        except (redis.exceptions.RedisError, OSError) as error:
             raise unavailable(self._url, error) from error
         return raw
 
-    def _send(self, requests: Sequence[Request | Read]) -> list[Any]:
+    def _send(self, requests: Sequence[Request | Read], asking: bool) -> list[Any]:
         """Send all and read all answers; errors of single requests are returned.
 
         Straight over a connection: redis-py's pipeline takes three times the CPU for one command.
         """
         connection, checked = self._take()
         try:
-            commands = [("EVALSHA", *self._calls.evalsha(request)) for request in requests]
+            commands = self._calls.commands(requests, asking)
             for start in range(0, len(commands), AT_ONCE):
                 packed = connection.pack_commands(commands[start : start + AT_ONCE])
                 connection.send_packed_command(packed, check_health=False)
@@ -132,15 +178,17 @@ class RedisRelay(Relay):
             self._redis.connection_pool.release(connection)
             if checked or not isinstance(error, redis.exceptions.ConnectionError):
                 raise
-            # The server had closed it meanwhile. All requests may be repeated; once, on a new one.
-            return self._send(requests)
+            if not all(repeatable(request) for request in requests):
+                raise
+            # The server had closed it meanwhile: once more, on a new one.
+            return self._send(requests, asking)
         if any(isinstance(answer, Exception) for answer in answers):
             # Rare, and some servers (fakeredis) close the connection behind an error.
             connection.disconnect()
             self._redis.connection_pool.release(connection)
         else:
             self._recent.append((connection, time.monotonic()))
-        return answers
+        return answers[1::2] if asking else answers
 
     def _take(self) -> tuple[Any, bool]:
         """A connection that was in use just now, or one that the pool has checked (then True)."""
@@ -153,6 +201,34 @@ class RedisRelay(Relay):
                 return connection, False
             self._redis.connection_pool.release(connection)
         return self._redis.connection_pool.get_connection(), True
+
+
+def as_answer(raw: Any) -> Answer:
+    """A script's answer, or what stands for a refusal."""
+    return Answer("error", reason=refusal(raw)) if isinstance(raw, Exception) else parse_answer(raw)
+
+
+def as_page(raw: Any, read: Read) -> Page | None:
+    """The page that a read came to.
+
+    Raises:
+        RelayUnavailableError: Redis refused it.
+    """
+    if isinstance(raw, Exception):
+        raise RelayUnavailableError(
+            f"the relay refused to read {read.stream_id!r}: {refusal(raw)}"
+        ) from raw
+    return parse_page(raw, read)
+
+
+def refusal(error: Exception) -> str:
+    """Why Redis refused a request, and what to do about it."""
+    if isinstance(error, redis.exceptions.MovedError):
+        return (
+            f"it is a node of a Redis Cluster and serves only some streams (MOVED {error}): "
+            "write redis+cluster:// instead of redis:// in stream_relay_url"
+        )
+    return str(error)
 
 
 def _reply(connection: Any) -> Any:

@@ -11,12 +11,13 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from ..errors import MissingDependencyError
 from .base import OnGap, OnNotice, Watcher
+from .cancelling import cancelled
 from .scripts import Calls, parse_notice
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ MIN_BACKOFF = 0.02
 MAX_BACKOFF = 2.0
 NAMES_A_COMMAND = 500
 
+Locate = Callable[[], Awaitable["Address"]]
 OnReply = Callable[[Any], None]
 
 
@@ -48,6 +50,10 @@ class Address:
         if self.username:
             return [("AUTH", self.username, self.password)]
         return [("AUTH", self.password)]
+
+
+async def _now(address: Address) -> Address:
+    return address
 
 
 def hiredis_reader() -> Any:
@@ -110,23 +116,35 @@ class RedisWatcher(Watcher):
     """Keeps one connection subscribed to the channels of all streams asked for.
 
     Args:
-        address: where to connect.
-        calls: names the channels.
+        address: where to connect; a function is asked each time, and when it names another place
+            the connection to the old one is given up.
+        calls: names the channels, and says whether they are sharded.
         on_notice, on_gap: as `AsyncRelay.watch`.
         ping_interval: seconds between PINGs; a connection silent for two of them is given up.
+        on_trouble: called when the connection is lost, or the server refuses something.
     """
 
     def __init__(
         self,
-        address: Address,
+        address: Address | Locate,
         calls: Calls,
         on_notice: OnNotice,
         on_gap: OnGap,
         *,
         ping_interval: float = PING_INTERVAL,
+        on_trouble: Callable[[], None] | None = None,
     ) -> None:
         hiredis_reader()
-        self._address = address
+        self._locate = (lambda: _now(address)) if isinstance(address, Address) else address
+        self._connected_to: Address | None = None
+        self._on_trouble = on_trouble
+        # In a cluster a command takes channels of one slot only.
+        self._names_a_command = 1 if calls.sharded else NAMES_A_COMMAND
+        shard = "S" if calls.sharded else ""
+        self._subscribe, self._unsubscribe = f"{shard}SUBSCRIBE", f"{shard}UNSUBSCRIBE"
+        self._message, self._confirmed = (
+            f"{shard}message".lower().encode(), f"{shard}subscribe".lower().encode(),
+        )  # fmt: skip
         self._calls = calls
         self._on_notice = on_notice
         self._on_gap = on_gap
@@ -148,7 +166,7 @@ class RedisWatcher(Watcher):
         confirmed = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(channel, []).append(confirmed)
         if self._link is not None and not known:
-            self._link.send("SUBSCRIBE", channel.decode())
+            self._link.send(self._subscribe, channel.decode())
         await confirmed
 
     def unsubscribe(self, stream_id: str) -> None:
@@ -158,11 +176,10 @@ class RedisWatcher(Watcher):
         self._resubscribing.discard(channel)
         self._release([channel])
         if self._link is not None:
-            self._link.send("UNSUBSCRIBE", channel.decode())
+            self._link.send(self._unsubscribe, channel.decode())
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await cancelled(self._task)
         self._streams.clear()
         self._release(list(self._waiting))
 
@@ -188,14 +205,14 @@ class RedisWatcher(Watcher):
     async def _connect(self) -> Link:
         """Open a connection and log in."""
         link = Link(self._on_reply)
-        await asyncio.wait_for(self._open(link), CONNECT_TIMEOUT)
-        for words in self._address.login():
+        address = self._connected_to = await asyncio.wait_for(self._locate(), CONNECT_TIMEOUT)
+        await asyncio.wait_for(self._open(link, address), CONNECT_TIMEOUT)
+        for words in address.login():
             link.send(*words)
         return link
 
-    async def _open(self, link: Link) -> None:
+    async def _open(self, link: Link, address: Address) -> None:
         loop = asyncio.get_running_loop()
-        address = self._address
         if address.path:
             await loop.create_unix_connection(lambda: link, address.path)
         else:
@@ -210,9 +227,10 @@ class RedisWatcher(Watcher):
         self._down = False
         channels = list(self._streams)
         self._resubscribing = set(channels)
-        for start in range(0, len(channels), NAMES_A_COMMAND):
-            names = [channel.decode() for channel in channels[start : start + NAMES_A_COMMAND]]
-            link.send("SUBSCRIBE", *names)
+        for start in range(0, len(channels), self._names_a_command):
+            end = start + self._names_a_command
+            names = [channel.decode() for channel in channels[start:end]]
+            link.send(self._subscribe, *names)
         if not channels:
             self._report_gap()
 
@@ -221,13 +239,24 @@ class RedisWatcher(Watcher):
         lasted = False
         while True:
             await asyncio.wait([link.closed], timeout=self._ping_interval)
-            if link.closed.done() or not link.heard:
+            if link.closed.done() or not link.heard or await self._moved():
                 return lasted
             lasted = True
             link.heard = False
             link.send("PING")
 
+    async def _moved(self) -> bool:
+        """Whether another place is to be watched now; a primary may be demoted and go on."""
+        try:
+            address = await asyncio.wait_for(self._locate(), CONNECT_TIMEOUT)
+        except (OSError, asyncio.TimeoutError):
+            return False
+        known = self._connected_to
+        return known is not None and (address.host, address.port) != (known.host, known.port)
+
     def _lose(self) -> None:
+        if self._on_trouble is not None:
+            self._on_trouble()
         self._link = None
         self._down = self._missed = True
         self._release(list(self._waiting))
@@ -235,14 +264,21 @@ class RedisWatcher(Watcher):
     def _on_reply(self, reply: Any) -> None:
         if type(reply) is list:
             kind = reply[0]
-            if kind == b"message":
+            if kind == self._message:
                 self._on_message(reply[1], reply[2])
-            elif kind == b"subscribe":
+            elif kind == self._confirmed:
                 self._on_confirmed(reply[1])
+            elif kind == b"sunsubscribe" and reply[1] in self._streams and self._link is not None:
+                # Not asked for: its slot was moved to another node.
+                self._link.abort()
         elif isinstance(reply, Exception):
             # A wrong password, or no permission for the channel: the log is still read by and by.
-            logger.error("no notices: Redis refuses (%s)", reply)
             self._missed = True
+            if self._on_trouble is None:
+                logger.error("no notices: Redis refuses (%s)", reply)
+            elif self._link is not None:
+                # A channel of another node: it is not said which, so all are asked for again.
+                self._link.abort()
             self._release(list(self._waiting))
 
     def _on_message(self, channel: bytes, message: bytes) -> None:
@@ -252,7 +288,8 @@ class RedisWatcher(Watcher):
         try:
             notice = parse_notice(message)
         except ValueError:
-            logger.error("a malformed notice on %r was left out", channel)
+            about = {"stream_id": stream_id}
+            logger.error("stream %s: a malformed notice was left out", stream_id, extra=about)
             return
         self._on_notice(stream_id, notice)
 

@@ -1,22 +1,38 @@
-"""Who may read from where: tokens, origins and the headers that browsers ask for. No I/O."""
+"""Who may read from where: tokens, origins and the headers that browsers ask for (protocol.md,
+sections 2.2, 2.3 and 2.5). No I/O.
+"""
 
 from __future__ import annotations
 
+import hmac
+import math
 import re
 from urllib.parse import urlsplit
 
 from ..errors import TokenError
 from ..settings import StreamSettings
-from ..tokens import Grant, Tokens
-from .durable import Headers, Refused, Reply, Request, not_found, query_fields
+from ..tokens import SCOPES, Grant, Tokens
+from .durable import Headers, Refused, Reply, Request, not_found, nothing_here, query_fields
 
 COOKIE = "streamstraight_token"
 ANY_ORIGIN = "*"
+_LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z", re.ASCII)
+_LOOPBACK_ADDRESSES = frozenset({"127.0.0.1", "::1"})
+_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z", re.ASCII)
+_READING_METHODS = "GET, HEAD, POST, OPTIONS"
+_WRITING_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9_-]{1,64}(, ?[A-Za-z0-9_-]{1,64}){0,31}\Z", re.ASCII)
 _ALLOWED_HEADERS = "Authorization, Cache-Control, Content-Type, If-None-Match, Last-Event-ID"
+_WRITING_HEADERS = (
+    f"{_ALLOWED_HEADERS}, Producer-Id, Producer-Epoch, Producer-Seq, Stream-Seq, Stream-TTL, "
+    "Stream-Expires-At, Stream-Closed, Stream-End-Reason, Stream-Forked-From, "
+    "Stream-Fork-Offset, Stream-Fork-Sub-Offset"
+)
 _EXPOSED_HEADERS = (
     "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-End-Reason, "
-    "ETag, Retry-After, WWW-Authenticate"
+    "Stream-TTL, Stream-Expires-At, Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, "
+    "Producer-Expected-Seq, Producer-Received-Seq, Location, ETag, Retry-After, WWW-Authenticate"
 )
 _SAFETY: Headers = (
     ("x-content-type-options", "nosniff"),
@@ -29,41 +45,99 @@ class Access:
     """Checks tokens and origins.
 
     Args:
-        settings: secrets, allowed origins and whether this is a machine for development.
+        settings: secrets, API keys, allowed origins and whether this is a machine for development.
 
     Raises:
         ConfigurationError: there is no secret.
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        self._tokens = Tokens(settings.secrets(), ttl=settings.token_ttl)
+        self.tokens = Tokens(settings.secrets(), ttl=settings.token_ttl)
+        self._api_keys = [key.encode() for key in settings.api_keys]
         self._origins = frozenset(settings.allowed_origins)
+        self._writing = settings.writing
         self._own_origin = origin_of(settings.public_url)
         self._development = settings.development or not settings.secret
 
     def grant(self, request: Request, stream_id: str, scope: str) -> Grant:
-        """What the request's token allows.
+        """What the request's token or API key allows.
 
         Raises:
             Refused: 401, there is no good token; 404, it is not for this stream and `scope`.
         """
-        try:
-            grant = self._tokens.verify(self._token(request))
-        except TokenError as error:
-            raise _unauthorized(error) from None
-        if grant.stream_id != stream_id or scope not in grant.scopes:
-            raise not_found()
-        return grant
+        bearer = bearer_of(request)
+        if self.is_api_key(bearer):
+            return Grant(stream_id, SCOPES, math.inf)
+        refused: Refused | None = None
+        for token in self._given_tokens(request, bearer) or [None]:
+            try:
+                grant = self.tokens.verify(token)
+            except TokenError as error:
+                refused = refused or _unauthorized(error)
+                continue
+            if grant.stream_id == stream_id and scope in grant.scopes:
+                return grant
+            refused = not_found()
+        assert refused is not None
+        raise refused
+
+    def check_oversight(self, request: Request) -> None:
+        """Return when whoever asks may see all streams: by an API key, or on their own machine.
+
+        Raises:
+            Refused: 401, an API key is needed; 404, there are none and this is not for development.
+        """
+        if self._is_own_machine(request):
+            return
+        self.check_oversight_offered(request)
+        bearer = bearer_of(request)
+        if not self.is_api_key(bearer):
+            code = "invalid-key" if bearer else "missing-key"
+            challenge = (("www-authenticate", 'Bearer realm="streams"'),)
+            raise Refused(401, code, "a key of stream_api_keys is needed", challenge)
+
+    def check_oversight_offered(self, request: Request) -> None:
+        """Return when somebody may see all streams from there.
+
+        Raises:
+            Refused: 404, nobody may.
+        """
+        if not self._api_keys and not self._is_own_machine(request):
+            raise nothing_here()
+
+    def _is_own_machine(self, request: Request) -> bool:
+        """In development, from this machine, under its own name: not by way of a proxy, nor from a
+        page of another host, nor from one whose name was made to point here (DNS rebinding).
+        """
+        return (
+            self._development
+            and request.client in _LOOPBACK_ADDRESSES
+            and _LOOPBACK_HOST.match(request.headers.get("host", "")) is not None
+            and _LOOPBACK_ORIGIN.match(request.headers.get("origin", "http://localhost"))
+            is not None
+            and not any(name in request.headers for name in _PROXY_HEADERS)
+        )
+
+    def shows_metrics(self, request: Request) -> bool:
+        """Whether who asks may see the server's metrics: as `check_oversight`."""
+        return self._is_own_machine(request) or self.is_api_key(bearer_of(request))
 
     def headers(self, request: Request) -> Headers:
         """The headers that every response to this request carries."""
         return (*_SAFETY, *self._cors(request.headers.get("origin", "")))
 
+    def issue(self, stream_id: str, ttl: float) -> tuple[str, int]:
+        """A token to read and stop a stream, and when it expires (as `Tokens.issue`)."""
+        return self.tokens.issue(stream_id, ttl=ttl)
+
     def preflight(self, request: Request) -> Reply:
         """The answer to OPTIONS."""
         headers = [
-            ("access-control-allow-methods", "GET, HEAD, POST, OPTIONS"),
-            ("access-control-allow-headers", _ALLOWED_HEADERS),
+            (
+                "access-control-allow-methods",
+                _WRITING_METHODS if self._writing else _READING_METHODS,
+            ),
+            ("access-control-allow-headers", self._allowed_headers(request)),
             ("access-control-max-age", "600"),
             ("cache-control", "no-store"),
         ]
@@ -74,7 +148,7 @@ class Access:
         vary = (("vary", "Origin"),)
         if not origin:
             return vary
-        if self._may_read(origin):
+        if self.may_read(origin):
             return (
                 ("access-control-allow-origin", origin),
                 ("access-control-allow-credentials", "true"),
@@ -90,30 +164,64 @@ class Access:
             )
         return vary
 
-    def _may_read(self, origin: str) -> bool:
+    def may_read(self, origin: str) -> bool:
+        """Whether pages of this origin may read with what the browser knows of the visitor."""
         if origin in self._origins:
             return True
         return self._development and _LOOPBACK_ORIGIN.match(origin) is not None
 
-    def _token(self, request: Request) -> str | None:
-        """Header first, then the cookie, then the query."""
-        kind, _, value = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and value.strip():
-            return value.strip()
-        cookie = cookie_value(request.headers.get("cookie", ""), COOKIE)
-        if cookie and self._is_from_us(request):
-            return cookie
-        return query_fields(request.query).get("token")
+    def may_connect(self, origin: str, scheme: str, host: str) -> bool:
+        """Whether pages of this origin may open a WebSocket here and send a token by it.
+
+        As for reading by requests, of which a browser itself asks no leave of its own origin.
+        """
+        return (
+            ANY_ORIGIN in self._origins
+            or self.may_read(origin)
+            or self._is_own(origin, scheme.replace("ws", "http"), host)
+        )
+
+    def _is_own(self, origin: str, scheme: str, host: str) -> bool:
+        return origin in (f"{scheme}://{host}", self._own_origin)
+
+    def _allowed_headers(self, request: Request) -> str:
+        """Ours, and those asked for: a redirected request carries headers of the application's."""
+        ours = _WRITING_HEADERS if self._writing else _ALLOWED_HEADERS
+        asked = request.headers.get("access-control-request-headers", "")
+        return f"{ours}, {asked}" if _HEADER_NAMES.match(asked) else ours
+
+    def is_api_key(self, bearer: str) -> bool:
+        given = bearer.encode(errors="surrogatepass")
+        found = [hmac.compare_digest(given, key) for key in self._api_keys]  # all, whatever matches
+        return any(found)
+
+    def _given_tokens(self, request: Request, bearer: str) -> list[str | None]:
+        """Header first, then the cookie, then the query.
+
+        All of them, because a browser that was redirected here still sends its header for the
+        application, and perhaps the cookie of another stream.
+        """
+        tokens: list[str | None] = [bearer]
+        if self._is_from_us(request):
+            tokens.append(cookie_value(request.headers.get("cookie", ""), COOKIE))
+        tokens.append(query_fields(request.query).get("token"))
+        return [token for token in tokens if token]
 
     def _is_from_us(self, request: Request) -> bool:
         """A cookie is sent whoever asks, so it counts only for pages that may read."""
         origin = request.headers.get("origin")
         if origin is not None:
-            here = f"{request.scheme}://{request.headers.get('host', '')}"
-            return origin in (here, self._own_origin) or self._may_read(origin)
+            host = request.headers.get("host", "")
+            return self._is_own(origin, request.scheme, host) or self.may_read(origin)
         # Without an origin it is a GET: of the same origin, or of a page that cannot read it.
         site = request.headers.get("sec-fetch-site", "same-origin")
         return site == "same-origin" and request.method in ("GET", "HEAD")
+
+
+def bearer_of(request: Request) -> str:
+    """What `Authorization: Bearer` carries, or `""`."""
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    return value.strip() if kind.lower() == "bearer" else ""
 
 
 def headers_of_none() -> Headers:

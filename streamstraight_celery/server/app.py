@@ -7,40 +7,47 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
 from ..errors import (
-    ConfigurationError,
     RelayUnavailableError,
     StreamError,
     StreamNotFoundError,
 )
-from ..names import STOP_COMMAND, check_stream_id
+from ..names import STOP_COMMAND
 from ..relays import open_async_relay
-from ..relays.base import AsyncRelay, Stop
+from ..relays.base import AsyncRelay
+from ..relays.requests import Stop
 from ..settings import StreamSettings, read_settings
-from . import durable
+from . import durable, multiplex, oversight, producing, sse, streamstraight
 from .access import Access
+from .asgi import complete_headers, request_of, start_message, stream_id_of
 from .connection import Message, Receive, Send, SseConnection
-from .durable import Headers, Refused, Reply, Request
+from .durable import STREAM_PATH, Refused, Reply, Request
 from .hub import Hub, HubOptions
 from .log import redact_tokens
+from .metrics import METRICS, metrics_reply
 from .reading import Reading
 from .static import static_file
+from .stops import OnStop, StopTeller
+from .streamstraight.tokens import token_reply
+from .tally import Tally
 from .wire import WIRE, Wire
+from .writing import Writing
+
+if TYPE_CHECKING:
+    from .streamstraight.door import Door
 
 logger = logging.getLogger(__name__)
 
 Scope = Any
-OnStop = Callable[[str], None]
 
-MAX_AGE = 300.0
 DRAIN_SECONDS = 3.0
 QUIET_SECONDS = 10.0  # between two lines of the log about the same outage
-STREAM = "/v1/stream/"
+SSE = "/v1/sse/"
 STOP = "/v1/stop/"
 
 
@@ -51,17 +58,20 @@ class Running:
     relay: AsyncRelay
     hub: Hub
     reading: Reading
+    writing: Writing
+    door: Door | None
 
 
 class RelayApp:
-    """Hands out streams over HTTP. Mountable: paths are relative to the scope's `root_path`.
+    """Hands out streams over HTTP, and takes them in where that is allowed.
+
+    Mountable: paths are relative to the scope's `root_path`.
 
     It starts at the first request of an event loop (or at `lifespan.startup`, when the server or
     framework delivers that).
 
     Args:
         settings: all of the `stream_*` settings.
-        max_age: seconds after which a streaming response is closed, so that its reader comes back.
         on_stop: told the stream id when a stop is asked of a living producer, on a thread.
         open_relay: makes the relay; for tests.
 
@@ -73,25 +83,33 @@ class RelayApp:
         self,
         settings: StreamSettings,
         *,
-        max_age: float = MAX_AGE,
         on_stop: OnStop | None = None,
         open_relay: Callable[[StreamSettings], AsyncRelay] = open_async_relay,
         hub_options: HubOptions | None = None,
     ) -> None:
         self.settings = settings
         self._access = Access(settings)
-        self._max_age = max_age
-        self._on_stop = on_stop
+        self._oversight = oversight.Oversight(self._access, settings)
+        self._stops = None if on_stop is None else StopTeller(on_stop)
         self._open_relay = open_relay
         self._hub_options = hub_options or HubOptions.of(settings)
         self._quiet_until = 0.0
+        self._tally = Tally()
         self._running: dict[asyncio.AbstractEventLoop, Running] = {}
+        self._shared = multiplex.Multiplexer(
+            self._access, lambda: self.start().reading, self._unavailable, self._tally
+        )
         redact_tokens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if streamstraight.is_socket_io(scope):
+            await streamstraight.serve(self.settings, self.start().door, scope, receive, send)
+        elif scope["type"] == "http":
+            if scope["method"] == "POST" and (request := request_of(scope)).path == multiplex.PATH:
+                await self._shared.serve(request, receive, send)
+                return
             # A streaming response keeps this frame for long, so it holds little.
-            head, answer = await self._answer(scope)
+            head, answer = await self._answer(scope, receive)
             if isinstance(answer, SseConnection):
                 await answer.serve(head.pop(), receive, send)
             else:
@@ -115,10 +133,12 @@ class RelayApp:
             for other in [each for each in self._running if each.is_closed()]:
                 del self._running[other]
             relay = self._open_relay(self.settings)
-            hub = Hub(relay, self._hub_options)
+            hub = Hub(relay, self._hub_options, tally=self._tally)
             hub.start()
-            reading = Reading(hub, self.settings, self._max_age)
-            running = self._running[loop] = Running(relay, hub, reading)
+            reading = Reading(hub, self.settings)
+            writing = Writing(relay, self.settings)
+            door = streamstraight.open_door(self.settings, hub, self._access)
+            running = self._running[loop] = Running(relay, hub, reading, writing, door)
         return running
 
     async def drain(self) -> None:
@@ -126,6 +146,8 @@ class RelayApp:
         running = self._running.get(asyncio.get_running_loop())
         if running is not None:
             await running.reading.drain(DRAIN_SECONDS)
+            if running.door is not None:
+                await running.door.close()
 
     async def close(self) -> None:
         """Drain, and give up all connections of this event loop."""
@@ -150,13 +172,15 @@ class RelayApp:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _answer(self, scope: Scope) -> tuple[list[Message], SseConnection | bytes]:
+    async def _answer(
+        self, scope: Scope, receive: Receive
+    ) -> tuple[list[Message], SseConnection | bytes]:
         """The head of the response, to be popped, and what follows it."""
         request = request_of(scope)
         reply: Reply | SseConnection
         try:
             wire = (scope.get("extensions") or {}).get(WIRE)
-            reply = await self._route(request, wire)
+            reply = await self._route(request, receive, wire)
         except Refused as refused:
             reply = refused.reply()
         except StreamNotFoundError:
@@ -168,32 +192,50 @@ class RelayApp:
             reply = Refused(500, "internal", "the relay failed; its log says why").reply()
         common = self._access.headers(request)
         if isinstance(reply, SseConnection):
-            return [start_message(200, (*durable.sse_headers(), *common))], reply
+            door = reply.door
+            headers = (*durable.sse_headers(door.content), *door.headers, *common)
+            return [start_message(200, headers)], reply
+        self._tally.answered(request, reply)
         head = start_message(reply.status, complete_headers(reply, common, request.method))
         return [head], b"" if request.method == "HEAD" else reply.body
 
-    async def _route(self, request: Request, wire: Wire | None) -> Reply | SseConnection:
+    async def _route(
+        self, request: Request, receive: Receive, wire: Wire | None
+    ) -> Reply | SseConnection:
         if request.method == "OPTIONS":
             return self._access.preflight(request)
-        if request.path.startswith(STREAM):
-            return await self._stream(request, wire)
+        if request.path.startswith(STREAM_PATH):
+            if request.method in durable.READ_METHODS:
+                return await self._read(request, receive, wire)
+            return await self._write(request, receive)
+        if request.path.startswith(SSE):
+            return await self._sse(request, wire)
         if request.path.startswith(STOP):
             return await self._stop(request)
+        if request.path == streamstraight.TOKEN:
+            return token_reply(request, self.settings, self._access)
         if request.method not in durable.READ_METHODS:
             raise durable.method_not_allowed(durable.READ_METHODS)
+        if oversight.leads_there(request.path):
+            return await self._oversight.answer(request, lambda: self.start().relay)
         if request.path in ("/healthz", "/readyz"):
             if request.path == "/readyz":
                 await self.start().relay.ping()
             return durable.json_reply(200, {"status": "ok"})
+        if request.path == METRICS and self._access.shows_metrics(request):
+            feeds = [
+                each for running in self._running.values() for each in running.hub.feeds.values()
+            ]
+            return metrics_reply(self._tally, feeds)
         found = static_file(request)
         if found is None:
-            raise Refused(404, "not-found", "there is nothing here")
+            raise durable.nothing_here()
         return found
 
-    async def _stream(self, request: Request, wire: Wire | None) -> Reply | SseConnection:
-        if request.method not in durable.READ_METHODS:
-            raise durable.method_not_allowed(durable.READ_METHODS)
-        stream_id = stream_id_of(request, STREAM)
+    async def _read(
+        self, request: Request, receive: Receive, wire: Wire | None
+    ) -> Reply | SseConnection:
+        stream_id = stream_id_of(request, STREAM_PATH)
         grant = self._access.grant(request, stream_id, "read")
         call = durable.parse_read(request)
         reading = self.start().reading
@@ -201,9 +243,31 @@ class RelayApp:
             return await reading.head(stream_id)
         if not call.live:
             return await reading.catch_up(stream_id, call)
+        lifetime = grant.expires_at - time.time()
         if call.live == "long-poll":
-            return await reading.long_poll(stream_id, call)
-        return await reading.stream(stream_id, call, grant.expires_at - time.time(), wire)
+            return await reading.long_poll(stream_id, call, lifetime, receive)
+        return await reading.stream(stream_id, call, lifetime, wire)
+
+    async def _write(self, request: Request, receive: Receive) -> Reply:
+        allowed = producing.METHODS if self.settings.writing else durable.READ_METHODS
+        if request.method not in allowed:
+            raise durable.method_not_allowed(allowed)
+        stream_id = stream_id_of(request, STREAM_PATH)
+        self._access.grant(request, stream_id, "write")
+
+        def check_readable(source: str) -> None:
+            self._access.grant(request, source, "read")
+
+        return await self.start().writing.answer(stream_id, request, receive, check_readable)
+
+    async def _sse(self, request: Request, wire: Wire | None) -> Reply | SseConnection:
+        if request.method not in sse.METHODS:
+            raise durable.method_not_allowed(sse.METHODS)
+        stream_id = stream_id_of(replace(request, path=sse.target_of(request.path)), SSE)
+        grant = self._access.grant(request, stream_id, "read")
+        call = sse.parse_plain(request)
+        reading, lifetime = self.start().reading, grant.expires_at - time.time()
+        return await reading.plain(stream_id, call, lifetime, wire, request.method == "POST")
 
     async def _stop(self, request: Request) -> Reply:
         if request.method != "POST":
@@ -216,7 +280,8 @@ class RelayApp:
         if answer.kind == "error":
             raise RelayUnavailableError(f"the relay refused to stop: {answer.reason}")
         if answer.kind == "asked":
-            asyncio.get_running_loop().run_in_executor(None, self._tell_of_stop, stream_id)
+            if self._stops is not None:
+                self._stops.soon(stream_id)
             return durable.json_reply(202, {"status": "asked"})
         return durable.json_reply(200, {"status": "ended", "endReason": answer.reason})
 
@@ -229,14 +294,6 @@ class RelayApp:
             self._quiet_until = now + QUIET_SECONDS
         after = (("retry-after", str(random.randint(1, 3))),)
         return Refused(503, error.code, "the relay's storage does not answer", after).reply()
-
-    def _tell_of_stop(self, stream_id: str) -> None:
-        try:
-            if self._on_stop is not None:
-                self._on_stop(stream_id)
-        except Exception:
-            # The producer learns of the stop from the relay as well, only a little later.
-            logger.warning("workers could not be told of a stop", exc_info=True)
 
 
 def create_app(settings: StreamSettings, **options: Any) -> RelayApp:
@@ -255,35 +312,3 @@ def relay_app(app: Celery, **options: Any) -> RelayApp:
         app.control.broadcast(STOP_COMMAND, arguments={"stream_id": stream_id})
 
     return RelayApp(read_settings(app), **{"on_stop": on_stop, **options})
-
-
-def request_of(scope: Scope) -> Request:
-    """The request that a scope describes, its path relative to where the application is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and (path == root or path.startswith(root.rstrip("/") + "/")):
-        path = path[len(root.rstrip("/")) :] or "/"
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    query = scope.get("query_string", b"").decode("latin-1")
-    return Request(scope["method"], path, query, headers, scope.get("scheme", "http"))
-
-
-def stream_id_of(request: Request, prefix: str) -> str:
-    try:
-        return check_stream_id(request.path[len(prefix) :])
-    except ConfigurationError:
-        raise durable.not_found() from None
-
-
-def start_message(status: int, headers: Headers) -> Message:
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return {"type": "http.response.start", "status": status, "headers": raw}
-
-
-def complete_headers(reply: Reply, common: Headers, method: str) -> Headers:
-    """A reply's headers, and those that all replies have unless it says otherwise."""
-    headers = list(reply.headers)
-    if reply.status not in (204, 304) and method != "HEAD":
-        headers.append(("content-length", str(len(reply.body))))
-    said = {name for name, _ in headers}
-    return (*headers, *(item for item in common if item[0] not in said))

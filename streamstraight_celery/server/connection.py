@@ -1,4 +1,7 @@
-"""One streaming response: bare ASGI, a cursor into the feed, whatever is pending in one send."""
+"""One streaming response: bare ASGI, a cursor into the feed, whatever is pending in one send.
+
+How it ends: protocol.md, sections 6.3 and 7.4.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,28 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ..errors import RelayUnavailableError
 from ..offsets import Verdict
 from .feed import Feed
-from .frames import PING, STALLED, DurableFrames
 from .hub import Hub
 from .position import Position
-from .readers import Reader
+from .readers import Door, Reader
 from .window import Window
 from .wire import Wire
 
 logger = logging.getLogger(__name__)
 
+# How long a reader who was told of a failure may take to leave by itself; seconds.
+LINGER = 1.0
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+async def disconnected(receive: Receive) -> None:
+    """Return when the client is gone; what it sends is ignored."""
+    while (await receive())["type"] != "http.disconnect":
+        continue
 
 
 class SseConnection(Reader):
@@ -34,9 +44,12 @@ class SseConnection(Reader):
         ping_interval: seconds of quiet after which a comment is sent.
         send_timeout: seconds that one send may take.
         wire: the server's shortcut, if it has one.
+        has_body: the request has a body, which is read and ignored.
+        counts_as: as `Reader`.
     """
 
     __slots__ = (
+        "_has_body",
         "_hub",
         "_note",
         "_ping_interval",
@@ -52,13 +65,13 @@ class SseConnection(Reader):
         "task",
     )
 
-    door: DurableFrames
+    door: Door
 
     def __init__(
         self,
         feed: Feed,
         position: Position,
-        door: DurableFrames,
+        door: Door,
         cursor: str,
         *,
         hub: Hub,
@@ -66,10 +79,13 @@ class SseConnection(Reader):
         ping_interval: float,
         send_timeout: float,
         wire: Wire | None = None,
+        has_body: bool = False,
+        counts_as: str = "",
     ) -> None:
-        super().__init__(feed, position, door, cursor)
+        super().__init__(feed, position, door, cursor, counts_as=counts_as)
         self._hub = hub
         self._wire = wire
+        self._has_body = has_body
         self._ping_interval = ping_interval
         self._send_timeout = send_timeout
         self._note = b""
@@ -89,10 +105,11 @@ class SseConnection(Reader):
         watching: asyncio.Task[None] | None = None
         if self._wire is not None:
             self._wire.on_lost = self._leave
-        else:
+            self.left = self._wire.lost  # while the stream was looked up, perhaps
+        if self._wire is None or self._has_body:
             watching = asyncio.get_running_loop().create_task(self._watch(receive))
         try:
-            await send(head)
+            await self._sending(head)
             del head
             await self._run()
         except OSError:
@@ -111,13 +128,13 @@ class SseConnection(Reader):
         """Send until the stream ends, the reader leaves, or the deadline."""
         feed = self.feed
         page: Window | None = None
-        greeted = False
+        greeted = ended = False
         while not (self.left or self.closing) and self.verdict is Verdict.VALID:
             window = feed.window
             if self.ahead is None and self.seq < window.last:
                 if self.seq < window.base:
                     if page is None or self.seq >= page.last:
-                        page = await self._backlog()
+                        page = await self._hub.backlog_of(self)
                         continue
                     window = page
                 data = feed.take(self, window)
@@ -128,6 +145,7 @@ class SseConnection(Reader):
                     break
             elif feed.end:
                 await self._write(feed.end_frame(self.door))
+                ended = True
                 break
             elif not greeted:
                 greeted = True
@@ -139,13 +157,46 @@ class SseConnection(Reader):
             else:
                 page = None
                 await self.wait()
-        if not self.left:
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._part(feed.end if ended else "")
+
+    async def _part(self, reason: str) -> None:
+        """End the response, or break it off: to the reader that is an error."""
+        if self.left:
+            return
+        if self.door.completes(reason):
+            await self._sending({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        told = bool(reason)
+        if not told:
+            offset = str(self.ahead or self.feed.offset(self.seq))
+            if words := self.door.farewell(offset, self.verdict):
+                await self._write(words)
+                told = True
+        if told:
+            await self._linger()
+        if self._wire is not None and not self.left:
+            self._sending_since = 0.0
+            self._wire.hang_up()
+            while not self.left:
+                await self.wait()
+        # Without a wire: a server breaks off what an application leaves without its last part.
+
+    async def _linger(self) -> None:
+        """Let the reader leave by itself: browsers drop what a cut overtakes."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + LINGER
+        while not (self.left or self.closing) and clock() < until:
+            await asyncio.wait([self.wait()], timeout=until - clock())
 
     def close(self) -> None:
         """End the response cleanly; the reader comes back, here or elsewhere."""
         self.closing = True
         self.wake()
+
+    def taken(self) -> None:
+        """The reader takes something, although what is sent now may have to wait for its turn."""
+        if self._sending_since is not None:
+            self._sending_since = 0.0
 
     def push(self) -> bool:
         wire, feed = self._wire, self.feed
@@ -177,38 +228,26 @@ class SseConnection(Reader):
             self._sent = False
             self._quiet_since = now
         elif now - self._quiet_since >= self._ping_interval:
-            self._note = self._note or PING
+            self._note = self._note or self.door.ping
             self.wake()
 
     def stalled(self) -> None:
-        self._note = STALLED
+        self._note = self.door.stalled
         self.wake()
 
     async def _write(self, data: bytes) -> None:
-        self._sending_since = 0.0
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self._sending_since = None
+        await self._sending({"type": "http.response.body", "body": data, "more_body": True})
         self._sent = True
 
-    async def _backlog(self) -> Window | None:
-        """A page of what lies before the feed's window; None: look again at how things are."""
-        feed = self.feed
-        try:
-            page = await self._hub.backlog(feed, self.seq)
-        except RelayUnavailableError:
-            page = None
-            feed.starving = True
-        if page is None:
-            if feed.over:
-                self.verdict = Verdict.GONE
-            else:
-                await self.wait()
-        return page
+    async def _sending(self, message: Message) -> None:
+        """Send, under the eyes of `tick`: what is still unsent may hold up any message."""
+        self._sending_since = 0.0
+        await self._send(message)
+        self._sending_since = None
 
     async def _watch(self, receive: Receive) -> None:
         """Notice that the client is gone."""
-        while (await receive())["type"] != "http.disconnect":
-            continue
+        await disconnected(receive)
         self._leave()
 
     def _leave(self) -> None:
@@ -217,7 +256,10 @@ class SseConnection(Reader):
 
     def _give_up(self) -> None:
         """The reader takes nothing any more: close it. It may resume."""
-        logger.info("stream %s: a reader takes nothing; closed", self.feed.stream_id)
+        self.feed.tally.dropped += 1
+        feed = self.feed
+        about = {"stream_id": feed.stream_id, "attempt": feed.attempt}
+        logger.info("stream %s: a reader takes nothing; closed", feed.stream_id, extra=about)
         self.left = True
         if self._wire is not None:
             self._wire.abort()

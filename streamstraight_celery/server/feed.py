@@ -12,14 +12,18 @@ import logging
 from collections.abc import Callable, Sequence
 
 from ..offsets import Offset, Segment, Verdict, judge
-from ..relays.base import Entry, Notice, Page, Read, StreamState
+from ..relays.base import Notice, Page, StreamState
+from ..relays.requests import Entry, Read
+from .content import JSON_CONTENT, content_of
 from .position import Asked, Position, locate, offset_at, segment_of
 from .readers import Door, Reader
+from .tally import Tally
 from .window import Window
 from .wire import http_chunk
 
 logger = logging.getLogger(__name__)
 
+DELETED = "deleted"  # instead of an end reason, when a stream was deleted
 FIRST_LIMIT = 256
 MAX_LIMIT = 16384
 PAGE_BYTES = 1024 * 1024
@@ -36,6 +40,7 @@ class Feed:
         patience: seconds to wait for a producer to send again what Redis lost.
         soon: calls a function a little later (`loop.call_soon`), so that whatever came in together
             goes out together.
+        tally: what is delivered is counted there.
     """
 
     def __init__(
@@ -47,18 +52,24 @@ class Feed:
         lease: float,
         patience: float,
         soon: Callable[[Callable[[], None]], object],
+        tally: Tally | None = None,
     ) -> None:
         self.stream_id = stream_id
         self._soon = soon
+        self.tally = tally or Tally()
         self._waking = False
         self.window = Window()
         self.attempt = -1
         self.nonce = ""
+        self.kind = ""
         self.lineage: tuple[Segment, ...] = ()
         self.tail = 0  # the last chunk known to exist, perhaps not here yet
+        self.content = JSON_CONTENT
+        self.shared = False
         self.end = ""
         self.error = ""
         self.gone = False
+        self.deleted = False
         self.stalled = False
         self.starving = False  # a reader could not read what lies before the window
         self.lost_since: float | None = None
@@ -85,6 +96,11 @@ class Feed:
         return (*self.lineage, Segment(self.attempt, self.nonce, self.tail))
 
     @property
+    def reach(self) -> tuple[int, int]:
+        """Attempt and seq of the last chunk that is here."""
+        return self.attempt, self.last
+
+    @property
     def over(self) -> bool:
         """Nothing more will come."""
         return self.gone or bool(self.end)
@@ -102,7 +118,8 @@ class Feed:
     def read_after(self, seq: int) -> Read:
         """The request for a page behind chunk `seq`."""
         attempt = segment_of(self.segments, seq).attempt if seq else 0
-        return Read(self.stream_id, attempt, seq, self._limit)
+        asked = bool(self.readers) or self.opening is not None
+        return Read(self.stream_id, attempt, seq, self._limit, touch=asked)
 
     def take(self, reader: Reader, window: Window, *, chunked: bool = False) -> bytes:
         """The next frames of `window` for `reader`, which is moved behind them.
@@ -117,7 +134,9 @@ class Feed:
             if chunked:
                 found = http_chunk(found[0]), found[1]
             window.remember(key, found)
-        data, reader.seq = found
+        data, last = found
+        self.tally.delivered(reader.counts_as, last - reader.seq, len(data))
+        reader.seq = last
         return data
 
     def ended_at(self, seq: int) -> bool:
@@ -134,7 +153,7 @@ class Feed:
 
         def encode(entry: Entry) -> bytes:
             offset = str(self.offset(entry.last))
-            data = door.data(entry, offset)
+            data = door.data(entry, offset, self)
             if self.ended_at(entry.last):
                 return data + door.end(offset, self.end, self.error)
             return data + door.control(offset, entry.last >= self.tail, cursor)
@@ -153,14 +172,19 @@ class Feed:
             try:
                 pushed = reader.push()
             except Exception:  # its own task will fail in the same way; the others go on
-                logger.exception("stream %s: a reader failed", self.stream_id)
+                logger.exception("stream %s: a reader failed", self.stream_id, extra=self._about())
                 pushed = False
             if not pushed:
                 reader.wake()
 
     def hear(self, notice: Notice, now: float) -> bool:
         """Take in a notice; True when the log must be read."""
+        if notice.end == DELETED:
+            self._end_deleted()
+            return False
         if self.over:
+            # Overwritten: whoever comes from now on is to find the new one.
+            self.deleted = self.deleted or notice.attempt > self.attempt
             return False
         if notice.attempt != self.attempt or notice.nonce != self.nonce:
             return True
@@ -169,7 +193,7 @@ class Feed:
                 return True
             self.tail = max(self.tail, self.last)
             self.news_at = now
-            self.lease_until = now + self._lease
+            self.lease_until = max(self.lease_until, now + self._lease)
             self.stalled = False
             self.lost_since = None
             self.wake()
@@ -184,6 +208,10 @@ class Feed:
             self._lose(now)
             return False
         state = page.state
+        self.content, self.shared = content_of(state.kind, state.content_type), state.shared
+        if state.deleted:
+            self._end_deleted()
+            return False
         if self._is_behind(asked, state):
             self._end_gone() if state.end else self._lose(now)
             return False
@@ -211,7 +239,9 @@ class Feed:
     def tick(self, now: float) -> None:
         """A second has passed."""
         if self.lost_since is not None and now > self.lost_since + self._patience:
-            logger.warning("stream %s was lost, and nobody sent it again", self.stream_id)
+            logger.warning(
+                "stream %s was lost, and nobody sent it again", self.stream_id, extra=self._about()
+            )
             self._end_gone()
         if self.starving:
             self.starving = False
@@ -240,7 +270,7 @@ class Feed:
             return False, False
         before, new, last = self.segments, self.attempt < 0, self.last
         self.attempt, self.nonce, self.lineage = state.attempt, state.nonce, state.lineage
-        self.tail = state.last
+        self.tail, self.kind = state.last, state.kind
         for reader in self.readers:
             reader.rejudge(before, state.segments, bool(state.end))
         goes_on = judge(offset_at(before, last), state.segments, False) is Verdict.VALID
@@ -252,9 +282,18 @@ class Feed:
         return True, asked.seq > 0
 
     def _lose(self, now: float) -> None:
-        if self.lost_since is None:
+        if self.shared:
+            self._end_deleted()  # or expired, or lost: nobody sends it again
+        elif self.lost_since is None:
             self.lost_since = now
-            logger.info("stream %s: Redis has lost chunks; waiting for them", self.stream_id)
+            logger.info(
+                "stream %s: Redis has lost chunks; waiting for them", self.stream_id,
+                extra=self._about(),
+            )  # fmt: skip
+
+    def _about(self) -> dict[str, object]:
+        """What a record of the log carries."""
+        return {"stream_id": self.stream_id, "attempt": self.attempt}
 
     def _finish(self, state: StreamState) -> None:
         self.end, self.error = state.end, state.error
@@ -262,8 +301,13 @@ class Feed:
             if reader.ahead is not None or reader.seq > self.last:
                 reader.rejudge(self.segments, self.segments, True)
 
+    def _end_deleted(self) -> None:
+        self.deleted = True
+        self._end_gone()
+
     def _end_gone(self) -> None:
         self.gone = True
+        self.lost_since = None
         for reader in self.readers:
             reader.verdict = Verdict.GONE
         self.wake()

@@ -1,4 +1,4 @@
-"""Server-sent events of the Durable Streams protocol (its section 5.8). No I/O.
+"""Server-sent events of the Durable Streams protocol (protocol.md, section 6.2). No I/O.
 
 Beyond the standard: `id:` lines (for `Last-Event-ID`), and `endReason` and `error` beside
 `streamClosed`.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from ..relays.base import Entry
-
-PING = b": ping\n\n"
-STALLED = b": stalled\n\n"
+from ..offsets import Verdict
+from ..relays.requests import Entry
+from .content import JSON_CONTENT, Content
+from .readers import Log
 
 _MESSAGES = {
     "producer-error": "The producer of this stream failed.",
@@ -28,15 +28,21 @@ class DurableFrames:
 
     Args:
         shared_cursor: gives the cursor of readers that have none of their own.
+        content: what the stream consists of.
     """
 
-    def __init__(self, shared_cursor: Callable[[], str]) -> None:
-        self._shared_cursor = shared_cursor
+    name = "sse"
+    headers: tuple[tuple[str, str], ...] = ()
+    ping = b": ping\n\n"
+    stalled = b": stalled\n\n"
 
-    def data(self, entry: Entry, offset: str) -> bytes:
+    def __init__(self, shared_cursor: Callable[[], str], content: Content = JSON_CONTENT) -> None:
+        self._shared_cursor = shared_cursor
+        self.content = content
+
+    def data(self, entry: Entry, offset: str, log: Log) -> bytes:
         """One `data` event with all chunks of `entry`."""
-        chunks = entry.data.replace(b"\n", b",")
-        return b"event: data\nid: %b\ndata:[%b]\n\n" % (offset.encode(), chunks)
+        return b"event: data\nid: %b\n%b\n" % (offset.encode(), self.content.event(entry))
 
     def control(self, offset: str, up_to_date: bool, cursor: str) -> bytes:
         """The `control` event after each `data` event."""
@@ -65,6 +71,14 @@ class DurableFrames:
         # In ASCII, because an error may hold half of a split emoji.
         text = json.dumps(control, separators=(",", ":"))
         return f"event: control\nid: {offset}\ndata:{text}\n\n".encode()
+
+    def farewell(self, offset: str, verdict: Verdict) -> bytes:
+        """Nothing: the reader comes back, and is told then."""
+        return b""
+
+    def completes(self, reason: str) -> bool:
+        """Always: the end is in the `control` event."""
+        return True
 
     def _next(self, position: bytes, cursor: str) -> bytes:
         raw = (cursor or self._shared_cursor()).encode()

@@ -11,10 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import RelayUnavailableError, StreamNotFoundError
-from ..relays.base import AsyncRelay, Notice, Reap, Watcher
+from ..offsets import Verdict
+from ..relays.base import AsyncRelay, Notice, Watcher
+from ..relays.cancelling import cancelled
+from ..relays.requests import Reap
 from ..settings import StreamSettings
 from .feed import Feed
 from .readers import Reader
+from .tally import Tally
 from .window import Window
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,8 @@ class HubOptions:
         window_bytes: how much of each watched log's end is kept in memory.
         check_every: a stream without news for so long is looked at.
         keep_idle: how long a stream without readers is still watched.
+        settle: how long a stream that is not there is waited for, because Redis may just have lost
+            it: its producer, if it lives, notices within that and creates it again.
         interval: how often readers and streams are looked at.
     """
 
@@ -40,6 +46,7 @@ class HubOptions:
     window_bytes: int = 1024 * 1024
     check_every: float = 1.0
     keep_idle: float = 10.0
+    settle: float = 3.0
     interval: float = 1.0
 
     @classmethod
@@ -54,6 +61,7 @@ class Hub:
         relay: where the streams are.
         options: how to watch.
         now: the clock, seconds.
+        tally: where to count.
     """
 
     def __init__(
@@ -62,10 +70,12 @@ class Hub:
         options: HubOptions | None = None,
         *,
         now: Callable[[], float] = time.monotonic,
+        tally: Tally | None = None,
     ) -> None:
         self.relay = relay
         self.options = options or HubOptions()
         self.now = now
+        self.tally = tally or Tally()
         self.feeds: dict[str, Feed] = {}
         self._watcher: Watcher | None = None
         self._wanted: deque[Feed] = deque()
@@ -73,6 +83,7 @@ class Hub:
         self._pumps = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._unavailable = False
+        self._away_at = now()  # when Redis refused something, or did not answer
 
     def start(self, *, background: bool = True) -> None:
         """Begin to watch; without `background`, `tick` and `check` are up to the caller."""
@@ -83,10 +94,7 @@ class Hub:
 
     async def close(self) -> None:
         """Stop watching. Readers that are still there get nothing more."""
-        tasks = [*self._tasks, *self._pages.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(*self._tasks, *self._pages.values())
         if self._watcher is not None:
             await self._watcher.close()
         self.feeds.clear()
@@ -101,9 +109,13 @@ class Hub:
             RelayUnavailableError: the relay does not answer.
         """
         feed = self.feeds.get(stream_id)
+        if feed is not None and feed.deleted:
+            self._forget(feed)  # there may be another stream of that name by now
+            feed = None
         if feed is None:
             feed = self.feeds[stream_id] = self._new_feed(stream_id)
             feed.opening = asyncio.get_running_loop().create_future()
+            feed.reading = True
             self._spawn(self._load(feed, feed.opening))
         if feed.opening is not None:
             await asyncio.shield(feed.opening)
@@ -142,6 +154,26 @@ class Hub:
             self._want(feed)
         return page
 
+    async def backlog_of(self, reader: Reader) -> Window | None:
+        """As `backlog`, for a reader that waits while there is none.
+
+        None: look again at how things are; the log may have gone, and its verdict says so.
+        """
+        feed = reader.feed
+        try:
+            page = await self.backlog(feed, reader.seq)
+        except RelayUnavailableError:
+            # Not lost, also when the stream is over: `tick` wakes the reader to ask again.
+            feed.starving = True
+            await reader.wait()
+            return None
+        if page is None:
+            if feed.over:
+                reader.verdict = Verdict.GONE
+            else:
+                await reader.wait()
+        return page
+
     def tick(self) -> None:
         """Look after readers and forget streams that nobody reads; about each second."""
         now = self.now()
@@ -160,8 +192,10 @@ class Hub:
         ]  # fmt: skip
         for feed in quiet:
             self._want(feed)
+        # While Redis was away nobody could renew a lease: who lives has one lease to do so now.
+        settled = now > self._away_at + self.options.lease
         dead = [feed for feed in quiet if now > feed.lease_until + self.options.reap_after]
-        if dead:
+        if dead and settled:
             await self._reap(dead)
 
     async def _reap(self, feeds: Sequence[Feed]) -> None:
@@ -173,13 +207,19 @@ class Hub:
             return
         for feed, answer in zip(feeds, answers, strict=True):
             if answer.kind == "ended":
-                logger.info("stream %s: its producer is lost; ended", feed.stream_id)
-            if answer.kind != "error":
+                self.tally.reaped += 1
+                about = {"stream_id": feed.stream_id, "attempt": feed.attempt}
+                logger.info("stream %s: its producer is lost; ended", feed.stream_id, extra=about)
+            if answer.kind == "error":
+                self._away_at = self.now()
+            else:
                 self._want(feed)
 
     def _on_notice(self, stream_id: str, notice: Notice) -> None:
         feed = self.feeds.get(stream_id)
-        if feed is not None and feed.hear(notice, self.now()):
+        if feed is not None and feed.end and notice.attempt > feed.attempt:
+            self._forget(feed)  # begun anew: whoever opens it from now on reads that
+        elif feed is not None and feed.hear(notice, self.now()):
             self._want(feed)
 
     def _on_gap(self) -> None:
@@ -196,12 +236,12 @@ class Hub:
             lease=options.lease,
             patience=options.lease + options.reap_after,
             soon=asyncio.get_running_loop().call_soon,
+            tally=self.tally,
         )
 
     async def _load(self, feed: Feed, opening: asyncio.Future[None]) -> None:
         """Subscribe, then read: whatever is written after the read is in a notice."""
         assert self._watcher is not None
-        feed.reading = True
         asked = feed.read_after(0)
         try:
             await self._watcher.subscribe(feed.stream_id)
@@ -219,6 +259,7 @@ class Hub:
         feed.reading = False
         more = feed.absorb(asked, page, self.now())
         feed.opening = None
+        feed.idle_since = self.now()  # whoever waits comes only after the next tick, perhaps
         opening.set_result(None)
         if more or feed.stale:
             self._want(feed)
@@ -254,15 +295,21 @@ class Hub:
             feed.stale = False
             reads.append(feed.read_after(feed.last))
         try:
-            pages = await self.relay.read(reads)
+            pages = await self.relay.read_each(reads)
         except RelayUnavailableError as error:
             self._is_unavailable(error)
             return  # check() asks again
         finally:
             for feed in feeds:
                 feed.reading = False
-        self._unavailable = False
+        failures = [page for page in pages if isinstance(page, RelayUnavailableError)]
+        if failures:
+            self._is_unavailable(failures[0])
+        else:
+            self._unavailable = False
         for feed, asked, page in zip(feeds, reads, pages, strict=True):
+            if isinstance(page, RelayUnavailableError):
+                continue  # check() asks again
             if feed.absorb(asked, page, self.now()) or feed.stale:
                 self._want(feed)
 
@@ -275,6 +322,7 @@ class Hub:
         return window if window.last > seq else None
 
     def _is_unavailable(self, error: RelayUnavailableError) -> None:
+        self._away_at = self.now()
         if not self._unavailable:
             self._unavailable = True
             logger.warning("%s", error)

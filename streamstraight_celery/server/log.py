@@ -5,7 +5,13 @@ from __future__ import annotations
 import logging
 import re
 
-ACCESS_LOGGERS = ("uvicorn.access", "hypercorn.access", "gunicorn.access", "daphne.access")
+ACCESS_LOGGERS = (
+    "uvicorn.access",
+    "uvicorn.error",  # where it tells of WebSockets
+    "hypercorn.access",
+    "gunicorn.access",
+    "daphne.access",
+)
 _TOKEN = re.compile(r"(\btoken=)[^&\s\"'#]+")
 
 
@@ -22,6 +28,11 @@ class TokenFilter(logging.Filter):
             record.args = tuple(
                 without_token(item) if isinstance(item, str) else item for item in record.args
             )
+        elif isinstance(record.args, dict):
+            # Of gunicorn and hypercorn, which look up more in it than its items: so it stays.
+            for name, item in record.args.items():
+                if isinstance(item, str):
+                    record.args[name] = without_token(item)
         if isinstance(record.msg, str):
             record.msg = without_token(record.msg)
         return True

@@ -42,11 +42,16 @@ def locate(
 
     An offset before the first chunk means the beginning whatever its attempt: nothing was
     delivered yet, so nothing needs a reset when a queued stream starts or an attempt fails early.
+    Only an older attempt's chunks are not for a reader that knows of a newer one.
     """
     if asked == "now":
         return Position(segments[-1].last)
-    if asked == "-1" or asked.seq == 0:
+    if asked == "-1":
         return Position(0)
+    if asked.seq == 0:
+        # From the start of an attempt that is not known here yet: what is here is an older one's.
+        early = asked.attempt > segments[-1].attempt and not ended
+        return Position(0, asked if early else None)
     verdict = judge(asked, segments, ended)
     if verdict is not Verdict.VALID:
         return verdict

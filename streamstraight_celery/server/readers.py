@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..offsets import Segment, Verdict
-from ..relays.base import Entry
+from ..offsets import Offset, Segment, Verdict
+from ..relays.requests import Entry
+from .content import Content
 from .position import Position, locate, offset_at
+from .tally import LONG_POLL
 
 if TYPE_CHECKING:
     from .feed import Feed
 
 
-class Door(Protocol):
-    """How one kind of HTTP response writes chunks. Frames are shared by all its readers."""
+class Log(Protocol):
+    """What a door may ask about the chunks that it writes."""
 
-    def data(self, entry: Entry, offset: str) -> bytes:
+    @property
+    def kind(self) -> str:
+        """`json`, `text` or `bytes`: what the stored JSON texts stand for."""
+        ...
+
+    @property
+    def content(self) -> Content:
+        """What the stream says it consists of."""
+        ...
+
+    def offset(self, seq: int) -> Offset:
+        """The offset after chunk `seq`."""
+        ...
+
+
+class Door(Protocol):
+    """How one kind of HTTP response writes chunks. Frames are shared by all its readers.
+
+    Attributes:
+        content: what the whole response carries.
+        headers: beside those of every SSE response.
+        ping, stalled: what a reader gets when all is quiet, and when the producer is.
+    """
+
+    content: Content
+    headers: tuple[tuple[str, str], ...]
+    ping: bytes
+    stalled: bytes
+
+    def data(self, entry: Entry, offset: str, log: Log) -> bytes:
         """The chunks of `entry`; `offset` is the position after them."""
         ...
 
@@ -28,18 +59,51 @@ class Door(Protocol):
         """What follows the last of them."""
         ...
 
+    def hello(self, offset: str, cursor: str) -> bytes:
+        """What a reader gets for whom there is nothing yet."""
+        ...
+
+    def farewell(self, offset: str, verdict: Verdict) -> bytes:
+        """What a reader gets whose response stops before the stream's end; `""` for nothing."""
+        ...
+
+    def completes(self, reason: str) -> bool:
+        """Whether a response that stops now is complete, or breaks off.
+
+        `reason` is the end reason that was sent, `""` before the stream's end.
+        """
+        ...
+
 
 class Reader:
-    """One reader's place in a feed, and the future it waits on."""
+    """One reader's place in a feed, and the future it waits on.
 
-    __slots__ = ("ahead", "cursor", "door", "feed", "future", "seq", "verdict")
+    Args:
+        feed: what it reads.
+        position: where it begins.
+        door: what writes its frames; None for one that takes the entries as they are.
+        cursor: its own, or `""` for the one that all readers share.
+        counts_as: the name under which a `Tally` counts it; `""`: by its door.
+    """
 
-    def __init__(self, feed: Feed, position: Position, door: Door | None, cursor: str = "") -> None:
+    __slots__ = ("ahead", "counts_as", "cursor", "door", "feed", "future", "seq", "verdict")
+
+    def __init__(
+        self,
+        feed: Feed,
+        position: Position,
+        door: Door | None,
+        cursor: str = "",
+        *,
+        counts_as: str = "",
+    ) -> None:
         self.feed = feed
         self.seq = position.seq
         self.ahead = position.ahead
         self.door = door
-        self.cursor = cursor  # its own, or "": the one that all readers share
+        self.cursor = cursor
+        # The class, because there may be many doors of it, and this one need not be kept for it.
+        self.counts_as: Any = counts_as or (LONG_POLL if door is None else type(door))
         self.verdict = Verdict.VALID
         self.future: asyncio.Future[None] | None = None
 

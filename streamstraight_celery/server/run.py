@@ -21,6 +21,7 @@ from ..relays.redis import without_password
 from ..relays.redis_pubsub import hiredis_reader
 from ..settings import StreamSettings, read_settings
 from .app import RelayApp, relay_app
+from .streamstraight import uvicorn_options
 from .wire import wired_protocol
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def run_relay(app: Celery, host: str, port: int, *, log_level: str, access_log: 
     config = uvicorn.Config(
         relay,
         http=wired_protocol(),
-        ws="none",
+        **uvicorn_options(settings),
         lifespan="on",
         log_config=None,
         log_level=max(logging.WARNING, logging.getLogger().level),
@@ -111,6 +112,8 @@ def listen(host: str, port: int) -> socket.socket:
             f"the relay cannot listen on {host} port {port}: {error.strerror or error}. "
             "Is another one running? Choose another port with --port"
         ) from error
+    # Inherited by its connections; asyncio sets it only on sockets that it has made itself.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.set_inheritable(True)
     return listening
 

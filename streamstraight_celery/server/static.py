@@ -8,8 +8,12 @@ from importlib import resources
 from .durable import Reply, Request, matches
 
 _FILES = {
-    "/client.js": ("text/javascript; charset=utf-8", "client.js"),
-    "/client.d.ts": ("text/plain; charset=utf-8", "client.d.ts"),
+    f"/{name}{suffix}": (content_type, f"{name}{suffix}")
+    for name in ("client", "react", "ai-sdk", "ag-ui")
+    for suffix, content_type in (
+        (".js", "text/javascript; charset=utf-8"),
+        (".d.ts", "text/plain; charset=utf-8"),
+    )
 }
 _HOME = (
     b"This is a relay of streamstraight-celery: streams are read at /v1/stream/<id>, with a token."

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Protocol
 
-from ..relays.base import Entry
+from ..relays.requests import Entry
 
 # One frame is what a reader gets whole or not at all, one send what it gets in one system call.
 FRAME_BYTES = 32 * 1024
 SEND_BYTES = 64 * 1024
+# One request over HTTP may write millions of chunks, and each may get an event of its own.
+PIECE_CHUNKS = 4096
 ENCODED_BYTES = 512 * 1024  # of frames kept for other readers, about
 
 _last = attrgetter("last")
@@ -47,9 +49,7 @@ class Window:
         before = self.last
         for entry in entries:
             if entry.first == self.last + 1:
-                self.entries.append(entry)
-                self.last = entry.last
-                self.size += len(entry.data)
+                self._take(entry)
             elif not self.append(entry):
                 break
         if self.last == before:
@@ -65,11 +65,19 @@ class Window:
             return False
         if entry.first <= self.last:
             entry = entry.after(self.last)
-        self.entries.append(entry)
-        self.last = entry.last
-        self.size += len(entry.data)
+        self._take(entry)
         self.encoded.clear()
         return True
+
+    def _take(self, entry: Entry) -> None:
+        if entry.last - entry.first < PIECE_CHUNKS:
+            self.entries.append(entry)
+            self.size += len(entry.data)
+        else:
+            pieces = _pieces(entry)
+            self.entries += pieces
+            self.size += sum([len(piece.data) for piece in pieces])
+        self.last = entry.last
 
     def remember(self, key: object, frames: tuple[bytes, int]) -> None:
         """Keep `frames` for other readers at the same place."""
@@ -130,6 +138,16 @@ def merge(entries: Iterable[Entry], limit: int) -> Iterator[Entry]:
         size += len(entry.data)
     if group:
         yield _joined(group)
+
+
+def _pieces(entry: Entry) -> list[Entry]:
+    lines = entry.data.split(b"\n")
+    found = []
+    for start in range(0, len(lines), PIECE_CHUNKS):
+        part = lines[start : start + PIECE_CHUNKS]
+        first = entry.first + start
+        found.append(Entry(first, first + len(part) - 1, b"\n".join(part)))
+    return found
 
 
 def _joined(group: list[Entry]) -> Entry:

@@ -8,11 +8,18 @@ server simply does not offer it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
 # The name under which it stands in a scope's extensions.
 WIRE = "streamstraight.wire"
+
+# Of a request's head, about, and seconds until it has to be there: uvicorn has no limit of its own.
+HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 15.0
+# After so many seconds in which a client takes nothing of a whole answer it is cut off.
+REST_SECONDS = 30.0
 
 
 class Wire(Protocol):
@@ -21,12 +28,20 @@ class Wire(Protocol):
     on_lost: Callable[[], None] | None
 
     @property
+    def lost(self) -> bool:
+        """The connection is gone, or going: `on_lost` may have been due before it was set."""
+        ...
+
+    @property
     def writable(self) -> bool:
         """The connection is open and takes bytes as fast as they come."""
         ...
 
     def write(self, chunk: bytes) -> None:
         """Send a part of the response's body, already as `http_chunk`."""
+
+    def hang_up(self) -> None:
+        """Close the connection once all is sent, although the response is not complete."""
 
     def abort(self) -> None:
         """Drop the connection at once, whatever is still unsent."""
@@ -38,17 +53,26 @@ def http_chunk(data: bytes) -> bytes:
 
 
 def wired_protocol() -> type[Any]:
-    """uvicorn's HTTP protocol with a `Wire` in each scope; needs uvicorn and httptools."""
+    """uvicorn's HTTP protocol with a `Wire` in each scope, and limits for whoever connects.
+
+    Needs uvicorn and httptools.
+    """
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class WiredProtocol(HttpToolsProtocol):
         # Not in the instance's dict: one more key there would cost each connection 1.5 KB.
-        __slots__ = ("on_lost",)
+        __slots__ = ("_head_size", "_head_timer", "on_lost")
         on_lost: Callable[[], None] | None
+        _head_size: int
+        _head_timer: asyncio.TimerHandle | None  # a head is awaited
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
-            self.on_lost = None
+            self.on_lost = self._head_timer = None
+
+        @property
+        def lost(self) -> bool:
+            return bool(self.transport.is_closing())
 
         @property
         def writable(self) -> bool:
@@ -57,15 +81,57 @@ def wired_protocol() -> type[Any]:
         def write(self, chunk: bytes) -> None:
             self.transport.write(chunk)
 
+        def hang_up(self) -> None:
+            self.transport.close()
+
         def abort(self) -> None:
             self.transport.abort()
 
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._await_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._head_timer is not None:
+                self._head_size += len(data)
+                if self._head_size > HEAD_BYTES and not self.transport.is_closing():
+                    self.send_400_response("The request's head is too large.")
+
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            if self._head_timer is None:
+                self._await_head()
             extensions: dict[str, Any] = {WIRE: self}
             self.scope["extensions"] = extensions
 
+        def on_headers_complete(self) -> None:
+            self._forget_head()
+            super().on_headers_complete()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch_rest(0)
+
+        def _await_head(self) -> None:
+            self._head_size = 0
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+        def _forget_head(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _watch_rest(self, before: int) -> None:
+            """Look whether what is unsent becomes less."""
+            size = self.transport.get_write_buffer_size()
+            if size and size == before:
+                self.transport.abort()
+            elif size:
+                self.loop.call_later(REST_SECONDS, self._watch_rest, size)
+
         def connection_lost(self, exc: Exception | None) -> None:
+            self._forget_head()
             super().connection_lost(exc)
             if self.on_lost is not None:
                 self.on_lost()

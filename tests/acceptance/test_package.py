@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import venv
@@ -28,6 +29,11 @@ def test_it_holds_what_is_needed_at_run_time(wheel: Path) -> None:
         "streamstraight_celery/relays/lua/append.lua",
         "streamstraight_celery/static/streamstraight_celery/client.js",
         "streamstraight_celery/static/streamstraight_celery/client.d.ts",
+        "streamstraight_celery/static/streamstraight_celery/streams.html",
+        "streamstraight_celery/static/streamstraight_celery/streams.css",
+        "streamstraight_celery/static/streamstraight_celery/streams.js",
+        "streamstraight_celery/static/streamstraight_celery/streams-plots.js",
+        "streamstraight_celery/docs/protocol.md",
     } <= names
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"streamstraight_celery"}
@@ -62,6 +68,7 @@ assert handle.ref()["token"]
     relay = subprocess.run(
         [python, "-m", "celery", "--broker", "memory://", "streams", "relay"],
         capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env={**os.environ, "STREAM_RELAY_URL": "redis://127.0.0.1:1"},
     )  # fmt: skip
     assert relay.returncode != 0
     assert "pip install 'streamstraight-celery[relay]'" in relay.stdout + relay.stderr

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 from example_project.demo.reader import Reading, replay
 from example_project.demo.stack import Stack
@@ -42,6 +43,15 @@ class Chat:
         self.stack = stack
         tab.add_init_script(_WATCH_JS)
         tab.goto(stack.page_url)
+
+    def in_another_tab(self, context: BrowserContext) -> Chat:
+        """The same messages in one more tab, as when this one is duplicated."""
+        kept = self.tab.evaluate("dispatchEvent(new Event('pagehide')), {...sessionStorage}")
+        tab = context.new_page()
+        tab.add_init_script(
+            f"if (!sessionStorage.length) Object.assign(sessionStorage, {json.dumps(kept)})"
+        )
+        return Chat(tab, self.stack)
 
     def send(self, text: str) -> None:
         self.tab.get_by_label("Your message").fill(text)
@@ -90,7 +100,7 @@ class Chat:
 
     def in_the_relay(self) -> Reading:
         """The stream of the last message, read from the relay with a token for this visitor."""
-        answered = self.tab.request.get(f"{self.stack.page_url}/chat/{self.kept()['id']}")
+        answered = self.tab.request.get(f"{self.stack.page_url}/streams/{self.kept()['id']}/token")
         assert answered.ok
         return replay(answered.json())
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from example_project.demo.reader import replay
 from example_project.demo.stack import Framework, Stack
-from tests.browser.chat import QUESTION, Chat
+from streamstraight_celery.settings import StreamSettings
+from streamstraight_celery.tokens import Tokens
+from tests.browser.chat import QUESTION, Chat, letters_of
 from tests.conftest import eventually
 
 pytestmark = pytest.mark.browser
@@ -39,15 +41,52 @@ def test_a_stopped_answer_is_still_there_after_a_reload(chat: Chat) -> None:
 def test_a_second_tab_reads_the_same_stream(chat: Chat, context: BrowserContext) -> None:
     chat.send(QUESTION)
     chat.wait_letters(60)
-    kept = chat.tab.evaluate("dispatchEvent(new Event('pagehide')), {...sessionStorage}")
-
-    second = context.new_page()
-    second.add_init_script(f"Object.assign(sessionStorage, {kept!r})")
-    other = Chat(second, chat.stack)
+    other = chat.in_another_tab(context)
 
     other.wait_state("completed")
     chat.wait_state("completed")
     assert other.kept()["text"] == chat.kept()["text"] == chat.in_the_relay().sent_text
+
+
+def test_a_tab_that_slept_shows_what_it_missed(
+    chat: Chat, stack: Stack, context: BrowserContext
+) -> None:
+    chat.send(QUESTION)
+    shown = chat.wait_letters(60)
+    devtools = context.new_cdp_session(chat.tab)
+    devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+    ref = context.request.get(f"{stack.page_url}/streams/{chat.kept()['id']}/token").json()
+    eventually(lambda: len(letters_of(replay(ref).text)) > shown + 60)
+    stack.kill("relay")
+    stack.start("relay")
+    devtools.send("Page.setWebLifecycleState", {"state": "active"})
+
+    chat.wait_state("completed")
+    stream = chat.in_the_relay()
+    assert chat.kept()["text"] == stream.text == stream.sent_text
+    assert chat.chunks() == len(stream.chunks)
+
+
+def test_a_token_that_expires_in_the_middle_is_renewed(chat: Chat, stack: Stack) -> None:
+    tokens = Tokens(StreamSettings(relay_url="memory://").secrets())  # those of development
+    renewed: list[str] = []
+
+    def shorten(route: Route) -> None:
+        answered = route.fetch()
+        ref = answered.json()
+        ref["token"], ref["expires_at"] = tokens.issue(ref["stream_id"], ttl=2)
+        route.fulfill(response=answered, json=ref)
+
+    chat.tab.route("**/chat", shorten)
+    chat.tab.on("request", lambda request: renewed.append(request.url))
+    chat.send(QUESTION)
+    chat.wait_state("completed")
+
+    stream = chat.in_the_relay()
+    assert chat.kept()["text"] == stream.text == stream.sent_text
+    assert chat.chunks() == len(stream.chunks)
+    asked = [url for url in renewed if url.startswith(stack.page_url) and url.endswith("/token")]
+    assert len(asked) == 1
 
 
 def test_a_queue_that_is_down_is_shown_in_words(chat: Chat) -> None:
@@ -93,7 +132,7 @@ def test_the_next_question_takes_the_conversation_along(chat: Chat) -> None:
 def test_a_new_chat_ends_the_answer_of_the_old_one(chat: Chat, stack: Stack) -> None:
     chat.send(QUESTION)
     chat.wait_letters(60)
-    ref = chat.tab.request.get(f"{stack.page_url}/chat/{chat.kept()['id']}").json()
+    ref = chat.tab.request.get(f"{stack.page_url}/streams/{chat.kept()['id']}/token").json()
 
     chat.tab.get_by_role("button", name="New chat").click()
     expect(chat.tab.get_by_role("heading", name="Ask, then reload in the middle.")).to_be_visible()

@@ -9,7 +9,9 @@ import redis
 
 from streamstraight_celery.embedded import EmbeddedRedis
 from streamstraight_celery.relays.base import Relay, RelayOptions
-from streamstraight_celery.relays.memory import MemoryRelay, MemoryStore
+from streamstraight_celery.relays.cluster import ClusterRelay
+from streamstraight_celery.relays.memory import MemoryRelay
+from streamstraight_celery.relays.memory_store import MemoryStore
 from streamstraight_celery.relays.redis import RedisRelay
 
 MakeRelay = Callable[..., Relay]
@@ -22,7 +24,7 @@ def fakeredis_server() -> Iterator[EmbeddedRedis]:
         yield server
 
 
-@pytest.fixture(params=["memory", "redis", "fakeredis"])
+@pytest.fixture(params=["memory", "redis", "fakeredis", "cluster"])
 def make_relay(request: pytest.FixtureRequest) -> Iterator[MakeRelay]:
     """A function that makes a relay with the given `RelayOptions`, on a store of its own."""
     made: list[Relay] = []
@@ -36,6 +38,10 @@ def make_relay(request: pytest.FixtureRequest) -> Iterator[MakeRelay]:
             with redis.Redis.from_url(url) as client:
                 client.flushall()
             relay = RedisRelay(url, wanted)
+        elif request.param == "cluster":
+            cluster = request.getfixturevalue("cluster")
+            cluster.flush()
+            relay = ClusterRelay(cluster.url, wanted)
         else:
             relay = RedisRelay(request.getfixturevalue("redis_url"), wanted)
         made.append(relay)

@@ -9,9 +9,19 @@ import pytest
 import redis
 
 from streamstraight_celery.errors import ConfigurationError, RelayUnavailableError
-from streamstraight_celery.relays import open_relay
-from streamstraight_celery.relays.base import Append, Claim, Create, Read, RelayOptions, Renew
+from streamstraight_celery.relays import open_async_relay, open_relay
+from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.redis import RedisRelay, without_password
+from streamstraight_celery.relays.redis_async import AsyncRedisRelay
+from streamstraight_celery.relays.requests import (
+    Append,
+    Checkpoint,
+    Claim,
+    Conclude,
+    Create,
+    Read,
+    Renew,
+)
 from streamstraight_celery.relays.scripts import parse_notice
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import RedisServer, free_port
@@ -71,12 +81,13 @@ def test_every_change_is_published_with_its_bytes(
 
 
 def test_no_key_without_a_time_to_live(relay: RedisRelay, client: redis.Redis) -> None:
-    def all_expire() -> bool:
+    def all_expire(longest: int = 60_000) -> bool:
         keys = list(client.scan_iter())
-        return bool(keys) and all(0 < client.pttl(key) <= 60_000 for key in keys)
+        return bool(keys) and all(0 < client.pttl(key) <= longest for key in keys)
 
     relay.call(Create("s", "task-1"))
-    assert all_expire()
+    # Awaited for as long as a stream is kept, and then kept so that readers are told.
+    assert all_expire(2 * 60_000)
     relay.call(CLAIM)
     assert all_expire()
     relay.call(append(1, "1"))
@@ -86,6 +97,10 @@ def test_no_key_without_a_time_to_live(relay: RedisRelay, client: redis.Redis) -
     relay.call(append(1, "1", "2"))
     assert all_expire()
     relay.call(Renew("s", 1, "aaaaaaaa"))
+    relay.call(Checkpoint("s", 1, "aaaaaaaa", "1", 2))
+    assert all_expire()
+    relay.call(Conclude("s", "task-1", "aaaaaaaa", wait=5_000))
+    assert all_expire(65_000)
     relay.call(append(3, end="completed"))
     assert all_expire()
 
@@ -96,6 +111,15 @@ def test_an_evicted_log_is_asked_for_again(relay: RedisRelay, client: redis.Redi
     client.delete("ss:{s}:s")
     assert relay.call(append(3, "3")) == ("gap", 1, False, "")
     assert relay.call(append(1, "1", "2", "3")) == ("ok", 3, False, "")
+
+
+def test_an_end_asks_for_an_evicted_log_too(relay: RedisRelay, client: redis.Redis) -> None:
+    relay.call(CLAIM)
+    relay.call(append(1, "1", "2"))
+    client.delete("ss:{s}:s")
+    assert relay.call(append(3, end="completed")) == ("gap", 1, False, "")
+    assert relay.state("s").end == ""
+    assert relay.call(append(1, "1", "2", end="completed")) == ("ok", 2, False, "completed")
 
 
 def test_forgotten_scripts_are_loaded_again(relay: RedisRelay, client: redis.Redis) -> None:
@@ -109,6 +133,37 @@ def test_forgotten_scripts_are_loaded_again(relay: RedisRelay, client: redis.Red
     assert len(page.entries) == 2
 
 
+async def test_scripts_that_may_not_be_loaded_are_a_relay_that_cannot_be_used(
+    own_redis: RedisServer,
+) -> None:
+    with redis.Redis.from_url(own_redis.url()) as client:
+        client.acl_setuser(
+            "limited", enabled=True, passwords=["+password"], keys=["*"], channels=["*"],
+            commands=["+@all", "-script"],
+        )  # fmt: skip
+    url = f"redis://limited:password@127.0.0.1:{own_redis.port}/"
+    relay, server_side = RedisRelay(url, RelayOptions()), AsyncRedisRelay(url, RelayOptions())
+    with pytest.raises(RelayUnavailableError, match="permission"):
+        relay.call(CLAIM)
+    with pytest.raises(RelayUnavailableError, match="permission"):
+        await server_side.execute([CLAIM])
+    relay.close()
+    await server_side.close()
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster", "rediss+sentinel"])
+@pytest.mark.parametrize("value", ["CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE", "none"])
+async def test_a_url_may_be_written_as_for_celery(scheme: str, value: str) -> None:
+    url = f"{scheme}://127.0.0.1:{free_port()}/0?socket_timeout=1&ssl_cert_reqs={value}"
+    settings = StreamSettings(relay_url=url)
+    with pytest.raises(RelayUnavailableError, match=r"refused|No master"):
+        open_relay(settings).call(CLAIM)
+    relay = open_async_relay(settings)
+    with pytest.raises(RelayUnavailableError, match=r"refused|Connect call failed|No master"):
+        await relay.execute([CLAIM])
+    await relay.close()
+
+
 def test_a_refused_request_is_an_error_answer(relay: RedisRelay, client: redis.Redis) -> None:
     client.set("ss:{s}:m", "not a hash")
     answer = relay.execute([CLAIM])[0]
@@ -118,6 +173,13 @@ def test_a_refused_request_is_an_error_answer(relay: RedisRelay, client: redis.R
         relay.call(CLAIM)
     with pytest.raises(RelayUnavailableError, match="WRONGTYPE"):
         relay.read(Read("s"))
+
+
+def test_a_database_that_is_not_there(redis_server: RedisServer) -> None:
+    relay = RedisRelay(redis_server.url(9999), RelayOptions())
+    with pytest.raises(RelayUnavailableError, match="DB index is out of range"):
+        relay.state("s")
+    relay.close()
 
 
 def test_databases_do_not_hear_each_other(redis_server: RedisServer) -> None:
@@ -151,6 +213,29 @@ def test_an_interrupted_request_leaves_no_answer_behind(own_redis: RedisServer) 
         with pytest.raises(Interrupted):
             relay.state("one")
     signal.signal(signal.SIGALRM, before)
+    assert relay.state("other").owner == "owner of other"
+    relay.close()
+
+
+def test_a_request_interrupted_before_its_answer_leaves_none_behind(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a signal that comes while nothing of redis-py runs, so that it cannot clean up."""
+    relay = RedisRelay(own_redis.url(), RelayOptions())
+    for name in ("one", "other"):
+        relay.call(Create(name, f"owner of {name}"))
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(connection: object) -> None:
+        raise Interrupted
+
+    with redis.Redis.from_url(own_redis.url()) as client, monkeypatch.context() as patched:
+        patched.setattr("streamstraight_celery.relays.redis._reply", interrupt)
+        client.client_pause(300)
+        with pytest.raises(Interrupted):
+            relay.state("one")
     assert relay.state("other").owner == "owner of other"
     relay.close()
 

@@ -8,15 +8,14 @@ import pytest
 
 from streamstraight_celery.errors import StreamNotFoundError
 from streamstraight_celery.offsets import Segment
-from streamstraight_celery.relays.base import (
+from streamstraight_celery.relays.base import Page, Relay
+from streamstraight_celery.relays.requests import (
     Answer,
     Append,
     Claim,
     Create,
-    Page,
     Read,
     Reap,
-    Relay,
     Release,
     Renew,
     Stop,
@@ -168,6 +167,13 @@ class TestAppend:
         assert relay.call(append(3, "3")) == ("gap", 2, False, "")
         assert chunks(relay) == ["1"]
 
+    def test_an_end_behind_a_gap_is_refused(self, relay: Relay) -> None:
+        claim(relay)
+        relay.call(append(1, "1"))
+        assert relay.call(append(3, "3", end="completed")) == ("gap", 2, False, "")
+        assert relay.call(append(3, end="completed")) == ("gap", 2, False, "")
+        assert relay.state(S).end == ""
+
     def test_a_superseded_attempt_is_fenced(self, relay: Relay) -> None:
         claim(relay)
         relay.call(Release(S, 1, "aaaaaaaa", 0))
@@ -318,6 +324,15 @@ class TestStop:
         relay.call(Release(S, 1, "aaaaaaaa", 60_000))
         assert relay.call(Stop(S)).kind == "ended"
 
+    def test_a_producer_that_lets_go_ends_it(self, relay: Relay) -> None:
+        claim(relay)
+        relay.call(append(1, "1"))
+        relay.call(Stop(S))
+        assert relay.call(Release(S, 1, "aaaaaaaa", 60_000)) == ("ok", 1, True, "stopped")
+        state = relay.state(S)
+        assert (state.end, state.last, state.released) == ("stopped", 1, False)
+        assert relay.call(Release(S, 1, "aaaaaaaa", 60_000)).kind == "closed"
+
     def test_a_lost_producers_stream_ends_at_once(self, make_relay: MakeRelay) -> None:
         relay = make_relay(lease=1)
         claim(relay)
@@ -368,3 +383,10 @@ class TestReap:
         claim(relay)
         relay.call(append(1, end="completed"))
         assert relay.call(Reap(S)) == ("closed", 0, False, "completed")
+
+
+def test_streams_are_listed(relay: Relay) -> None:
+    wanted = {f"listed-{number}" for number in range(5)}
+    for name in wanted:
+        relay.call(Create(name, "task"))
+    assert wanted <= set(relay.stream_ids())

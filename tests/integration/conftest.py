@@ -4,54 +4,25 @@ from __future__ import annotations
 
 import importlib
 import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, RedisServer, eventually, free_port
+from tests.conftest import RedisServer, eventually, free_port
+from tests.processes import answers, start_celery, stop
 from tests.providers import ReplayProvider
 
 APP = "tests.integration.app"
 
 
-def start(log: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Start `celery -A tests.integration.app ...`."""
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", APP, *words],
-            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def provider() -> Iterator[ReplayProvider]:
     with ReplayProvider() as provider:
         yield provider
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def project(
     redis_server: RedisServer, provider: ReplayProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
@@ -64,11 +35,11 @@ def project(
         TEST_PROVIDER_URL=provider.base_url,
     )
     module = importlib.import_module(APP)
-    worker = start(
-        logs / "worker.log", "worker", "-P", "prefork", "-c", "2", "-n", "integration@tests",
+    worker = start_celery(
+        APP, logs / "worker.log", "worker", "-P", "prefork", "-c", "2", "-n", "integration@tests",
         "-l", "INFO", "--without-mingle", "--without-gossip", "--without-heartbeat",
     )  # fmt: skip
-    relay = start(logs / "relay.log", "streams", "relay", "--port", str(port))
+    relay = start_celery(APP, logs / "relay.log", "streams", "relay", "--port", str(port))
     try:
         eventually(lambda: b" ready." in (logs / "worker.log").read_bytes(), timeout=60)
         eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), timeout=60)

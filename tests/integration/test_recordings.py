@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from streamstraight_celery.codecs import encode_json
+from tests.conftest import eventually
 from tests.integration.reader import read_dropping
 from tests.providers import RECORDINGS, ReplayProvider, recorded_events
 
@@ -77,7 +78,7 @@ def test_a_stop_closes_the_connection_to_the_provider(
             if "streamClosed" in line:
                 assert json.loads(line.removeprefix("data:"))["endReason"] == "stopped"
     assert provider.wait_closed(timeout=30), [(e.state, e.events) for e in provider.exchanges]
-    assert provider.open_connections == before
+    eventually(lambda: provider.open_connections == before)
     assert handle.result.get(timeout=30)["end_reason"] == "stopped"
 
 

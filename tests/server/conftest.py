@@ -12,9 +12,11 @@ import pytest
 
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.base import Relay, RelayOptions
-from streamstraight_celery.relays.memory import MemoryRelay, MemoryStore
+from streamstraight_celery.relays.memory import MemoryRelay
+from streamstraight_celery.relays.memory_store import MemoryStore
 from streamstraight_celery.server import RelayApp, create_app
 from streamstraight_celery.server.hub import HubOptions
+from streamstraight_celery.server.streamstraight import uvicorn_options
 from streamstraight_celery.settings import StreamSettings
 from streamstraight_celery.tokens import Tokens
 
@@ -103,14 +105,18 @@ async def make_site() -> AsyncIterator[MakeSite]:
         settings = StreamSettings(relay_url=url, **{"secret": (SECRET,), **changes})
         options: dict[str, Any] = {
             "hub_options": HubOptions(
-                lease=settings.lease, reap_after=settings.reap_after, interval=0.02, check_every=0.1
+                lease=settings.lease,
+                reap_after=settings.reap_after,
+                interval=0.02,
+                check_every=0.1,
+                settle=0.2,
             ),
             **(app_options or {}),
         }
         relay = open_relay(settings)  # before the server: it keeps a store in memory alive
         relays.append(relay)
         app = create_app(settings, **options)
-        end = serving(app, wired=wired)
+        end = serving(app, wired=wired, **uvicorn_options(settings))
         port = await end.__aenter__()
         ends.append(end)
         site = Site(app, port, relay, Tokens([SECRET]))

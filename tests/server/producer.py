@@ -6,7 +6,8 @@ import json
 from itertools import count
 
 from streamstraight_celery.offsets import Offset, new_nonce
-from streamstraight_celery.relays.base import Answer, Append, Claim, Create, EndReason, Relay
+from streamstraight_celery.relays.base import Relay
+from streamstraight_celery.relays.requests import Answer, Append, Claim, Create, EndReason, Release
 
 _names = count(1)
 
@@ -18,21 +19,22 @@ class Producer:
         chunks: every chunk that the current attempt appended, as JSON texts.
     """
 
-    def __init__(self, relay: Relay, stream_id: str = "") -> None:
+    def __init__(self, relay: Relay, stream_id: str = "", kind: str = "json") -> None:
         self.relay = relay
         self.stream_id = stream_id or f"stream-{next(_names)}"
+        self.kind = kind
         self.attempt = 0
         self.nonce = ""
         self.chunks: list[str] = []
 
     def create(self) -> Producer:
-        self.relay.call(Create(self.stream_id, "task"))
+        self.relay.call(Create(self.stream_id, "task", self.kind))
         return self
 
     def claim(self, *, nonce: str = "", attempt: int = 0, resume: bool = False) -> Producer:
         """Begin an attempt."""
         nonce = nonce or new_nonce()
-        answer = self.relay.call(Claim(self.stream_id, nonce, "task", "json", attempt, resume))
+        answer = self.relay.call(Claim(self.stream_id, nonce, "task", self.kind, attempt, resume))
         assert answer.kind == "ok", answer
         if not resume and nonce != self.nonce:
             self.chunks = []
@@ -53,6 +55,11 @@ class Producer:
                 self.stream_id, self.attempt, self.nonce, first, last - first + 1, data, end, error
             )
         )
+
+    def release(self) -> Producer:
+        """Give the attempt up: the next one may begin."""
+        self.relay.call(Release(self.stream_id, self.attempt, self.nonce, 0))
+        return self
 
     def end(self, reason: EndReason = "completed", error: str = "") -> Answer:
         return self.append(end=reason, error=error)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import uvicorn
 
+from streamstraight_celery.server import run
 from streamstraight_celery.server.run import listen
 from streamstraight_celery.server.wire import wired_protocol
+
+# Those that are open now, by the server's port.
+connections: dict[int, set[Any]] = {}
+
+
+def listen_narrow(host: str, port: int) -> socket.socket:
+    """As `listen`; the system takes little of what its connections write."""
+    listening = run.listen(host, port)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    return listening
 
 
 class _Server(uvicorn.Server):
@@ -26,7 +38,7 @@ async def serving(app: Any, *, wired: bool = True, **options: Any) -> AsyncItera
     config = uvicorn.Config(
         app,
         http=wired_protocol() if wired else "httptools",
-        ws="none",
+        ws=options.pop("ws", "none"),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=2,
@@ -37,9 +49,12 @@ async def serving(app: Any, *, wired: bool = True, **options: Any) -> AsyncItera
     while not server.started:
         assert not task.done(), "the server did not start"
         await asyncio.sleep(0)
+    port = listening.getsockname()[1]
+    connections[port] = server.server_state.connections
     try:
-        yield listening.getsockname()[1]
+        yield port
     finally:
+        del connections[port]
         if hasattr(app, "drain"):
             await app.drain()
         server.should_exit = True

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.server.access import COOKIE, Access, cookie_value, origin_of
 from streamstraight_celery.server.durable import Refused, Request
-from streamstraight_celery.settings import StreamSettings
+from streamstraight_celery.settings import StreamSettings, read_settings
 from streamstraight_celery.tokens import Tokens
 
 SECRET = "the secret of the access tests"
@@ -36,11 +37,24 @@ def refusal(asked: Request, scope: str = "read", **changes: Any) -> Refused:
     return refused.value
 
 
-def test_the_header_counts_first() -> None:
-    good = request("token=nonsense", authorization=f"Bearer {token()}", cookie=f"{COOKIE}=x")
-    assert access().grant(good, "s", "read").stream_id == "s"
-    bad = request(f"token={token()}", authorization="Bearer nonsense")
-    assert refusal(bad).status == 401
+@pytest.mark.parametrize("other", ["nonsense", token("another"), token("s", scopes=["stop"])])
+def test_one_good_token_is_enough(other: str) -> None:
+    """A redirect brings along the header that was meant for the application."""
+    bearer, cookie = {"authorization": f"Bearer {token()}"}, {"cookie": f"{COOKIE}={token()}"}
+    bad_bearer, bad_cookie = {"authorization": f"Bearer {other}"}, {"cookie": f"{COOKIE}={other}"}
+    for asked in (
+        request(f"token={other}", **bearer, **bad_cookie),
+        request(f"token={other}", **bad_bearer, **cookie),
+        request(f"token={token()}", **bad_bearer, **bad_cookie),
+    ):
+        assert access().grant(asked, "s", "read").stream_id == "s"
+
+
+def test_the_first_reason_is_told() -> None:
+    assert refusal(request("token=x", authorization=f"Bearer {token(ttl=-1)}")).code == (
+        "expired-token"
+    )
+    assert refusal(request(f"token={token('t')}", authorization="Bearer x")).status == 404
 
 
 def test_the_query_counts_last() -> None:
@@ -182,3 +196,58 @@ def test_cookies(header: str, value: str) -> None:
 )
 def test_origins(url: str, origin: str) -> None:
     assert origin_of(url) == origin
+
+
+KEY = "an API key of a back end"
+
+
+@pytest.mark.parametrize("scope", ["read", "stop", "write"])
+def test_an_api_key_allows_every_stream(scope: str) -> None:
+    asked = request(authorization=f"Bearer {KEY}")
+    assert access(api_keys=("another key entirely", KEY)).grant(asked, "s", scope)
+
+
+def test_an_api_key_counts_only_in_the_header() -> None:
+    assert refusal(request(f"token={KEY}"), api_keys=(KEY,)).status == 401
+    assert refusal(request(cookie=f"{COOKIE}={KEY}"), api_keys=(KEY,)).status == 401
+
+
+@pytest.mark.parametrize("given", ["", KEY[:-1], KEY + "x", KEY.upper()])
+def test_another_key_is_refused(given: str) -> None:
+    assert refusal(request(authorization=f"Bearer {given}"), api_keys=(KEY,)).status == 401
+
+
+def test_a_short_api_key_is_refused() -> None:
+    app = Celery(set_as_current=False)
+    app.conf.update(stream_api_keys=["short"])
+    with pytest.raises(ConfigurationError, match="at least 16 characters"):
+        read_settings(app)
+
+
+def test_a_token_for_reading_does_not_write() -> None:
+    assert refusal(request(authorization=f"Bearer {token()}"), "write").status == 404
+    writing = request(authorization=f"Bearer {token(scopes=['write'])}")
+    assert access().grant(writing, "s", "write")
+    assert refusal(writing, "read").status == 404
+
+
+def test_writing_is_offered_to_browsers_only_when_it_is_on() -> None:
+    asked = request(method="OPTIONS", origin=APP)
+    for writing in (False, True):
+        headers = dict(access(writing=writing).preflight(asked).headers)
+        assert ("PUT" in headers["access-control-allow-methods"]) is writing
+        assert ("Producer-Id" in headers["access-control-allow-headers"]) is writing
+
+
+def test_a_preflight_allows_the_application_s_own_headers() -> None:
+    """Behind a redirect they come here, and browsers ask for them first."""
+
+    def allowed(names: str) -> str:
+        asked = request(method="OPTIONS", origin=APP, access_control_request_headers=names)
+        return dict(access().preflight(asked).headers)["access-control-allow-headers"]
+
+    assert allowed("x-csrftoken,x-request-id").endswith(", x-csrftoken,x-request-id")
+    for odd in ("", "*", "a b", "a\r\nset-cookie: x", "a," * 40 + "a"):
+        assert allowed(odd) == allowed("")
+    foreign = request(method="OPTIONS", origin=OTHER, access_control_request_headers="x-a")
+    assert "access-control-allow-headers" not in dict(access().preflight(foreign).headers)

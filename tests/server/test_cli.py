@@ -110,6 +110,23 @@ async def test_it_serves_and_ends_with_readers_attached(
     writing.close()
 
 
+async def test_a_broker_that_is_away_does_not_hold_up_its_end(
+    redis_url: str, start: Callable[..., Relay]
+) -> None:
+    relay = start("redis://127.0.0.1:1/0", stream_secret=SECRET, stream_relay_url=redis_url)
+    writing = RedisRelay(redis_url, RelayOptions())
+    for _ in range(20):
+        producer = Producer(writing).create().claim()
+        client = Client(relay.port, Tokens([SECRET]).issue(producer.stream_id)[0])
+        answer = await client.request(
+            "POST", f"/v1/stop/{producer.stream_id}", {"Content-Length": "0"}
+        )
+        assert answer.status == 202
+    assert await asyncio.get_running_loop().run_in_executor(None, relay.end, signal.SIGTERM) < 4
+    assert relay.process.returncode == 0
+    writing.close()
+
+
 async def test_the_access_log_shows_no_token(redis_url: str, start: Callable[..., Relay]) -> None:
     relay = start(redis_url, "--access-log", stream_secret=SECRET)
     answer = await Client(relay.port).get("/v1/stream/x?token=very.secret.token&offset=-1")

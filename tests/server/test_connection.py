@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import redis
 
-from streamstraight_celery.relays.base import Entry
+from streamstraight_celery.relays.requests import Entry
 from streamstraight_celery.server.frames import DurableFrames
+from streamstraight_celery.server.readers import Log, Reader
 
+from . import serving
 from .client import Client, Stream, read_head
 from .conftest import MakeSite, Site, eventually
 from .producer import Producer
@@ -43,9 +45,9 @@ async def test_readers_share_one_subscription_and_one_frame(
     encoded: list[Entry] = []
     original = DurableFrames.data
 
-    def data(self: DurableFrames, entry: Entry, offset: str) -> bytes:
+    def data(self: DurableFrames, entry: Entry, offset: str, log: Log) -> bytes:
         encoded.append(entry)
-        return original(self, entry, offset)
+        return original(self, entry, offset, log)
 
     monkeypatch.setattr(DurableFrames, "data", data)
     site = await make_site(redis_url, wired=wired)
@@ -127,6 +129,51 @@ async def test_a_reader_that_never_reads_is_closed(
     assert 0 < got < 800
     again = await client.sse(producer.stream_id, stuck.offsets[-1])
     assert await again.until_chunks(800 - got) == producer.values(got)
+
+
+async def test_a_reader_that_never_takes_the_last_bytes_is_closed(
+    make_site: MakeSite, redis_url: str, wired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "listen", serving.listen_narrow)
+    site = await make_site(redis_url, wired=wired, send_timeout=0.1)
+    # Of one of these sizes only the end of the response does not fit any more.
+    for size in range(1, 8):
+        producer = site.producer()
+        for _ in range(size):
+            producer.append("x" * 32000)
+        producer.end()
+        await narrow(site.client(producer), producer)
+    feeds = site.app.start().hub.feeds.values()
+    await eventually(lambda: not any(feed.readers for feed in feeds))
+
+
+async def test_a_reader_that_leaves_while_its_stream_is_looked_up_is_not_served(
+    make_site: MakeSite, redis_url: str, wired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await make_site(redis_url, wired=wired)
+    producer = site.producer()
+    client = site.client(producer)
+    running = site.app.start()
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    joined: list[Reader] = []
+    read, join = running.relay.read, running.hub.join
+
+    async def slowly(wanted: Any) -> Any:
+        asked.set()
+        await go_on.wait()
+        return await read(wanted)
+
+    monkeypatch.setattr(running.relay, "read", slowly)
+    monkeypatch.setattr(running.hub, "join", lambda reader: (joined.append(reader), join(reader)))
+    _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(client._request("GET", f"/v1/sse/{producer.stream_id}", {}))
+    await asked.wait()
+    writer.close()
+    await writer.wait_closed()
+    await client.get("/healthz")  # by now the server has seen both
+    go_on.set()
+    await eventually(lambda: joined)
+    await eventually(lambda: not joined[0].feed.readers)
 
 
 async def test_concurrent_readers_at_different_places(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from streamstraight_celery.relays.base import Release
+from streamstraight_celery.relays.requests import Release
 
 from .client import Client
 from .conftest import MakeSite, Site
@@ -102,7 +102,7 @@ async def test_attempts(site: Site, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_everything(make_site: MakeSite, redis_url: str, seed: int) -> None:
-    site = await make_site(redis_url, app_options={"max_age": 0.3})
+    site = await make_site(redis_url, max_age=0.3)
     with redis.Redis.from_url(redis_url) as direct:
 
         def disturb(producer: Producer, rng: random.Random) -> None:

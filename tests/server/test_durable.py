@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamstraight_celery.offsets import Offset, Verdict
-from streamstraight_celery.relays.base import Entry
+from streamstraight_celery.relays.requests import Entry
 from streamstraight_celery.server import durable
 from streamstraight_celery.server.durable import Refused, Request, parse_read
 from streamstraight_celery.server.position import Position

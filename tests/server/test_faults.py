@@ -9,19 +9,10 @@ from typing import Any
 import pytest
 import redis
 
+from streamstraight_celery.errors import RelayUnavailableError
 from streamstraight_celery.relays import open_async_relay
-from streamstraight_celery.relays.base import (
-    Answer,
-    AsyncRelay,
-    Notice,
-    OnGap,
-    OnNotice,
-    Page,
-    Read,
-    Release,
-    Request,
-    Watcher,
-)
+from streamstraight_celery.relays.base import AsyncRelay, Notice, OnGap, OnNotice, Page, Watcher
+from streamstraight_celery.relays.requests import Answer, Read, Release, Request
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import RedisServer
 
@@ -31,20 +22,34 @@ from .producer import Producer
 
 
 class TroubledRelay(AsyncRelay):
-    """A relay whose notices may be swallowed, and whose reads are counted."""
+    """A relay whose notices may be swallowed, and whose reads are counted, and may be refused."""
 
     def __init__(self, relay: AsyncRelay) -> None:
         self._relay = relay
         self.deaf = False
         self.swallowed = 0
         self.reads: list[Read] = []
+        self.unreadable = ""
 
     async def execute(self, requests: Sequence[Request]) -> list[Answer]:
         return await self._relay.execute(requests)
 
     async def read(self, reads: Sequence[Read]) -> list[Page | None]:
         self.reads += reads
+        if self.unreadable:
+            raise RelayUnavailableError("one of them cannot be read")
         return await self._relay.read(reads)
+
+    async def read_each(
+        self, reads: Sequence[Read]
+    ) -> Sequence[Page | RelayUnavailableError | None]:
+        if not self.unreadable:
+            return await self.read(reads)
+        error = RelayUnavailableError(f"{self.unreadable} cannot be read")
+        return [
+            error if read.stream_id == self.unreadable else (await self._relay.read([read]))[0]
+            for read in reads
+        ]
 
     def watch(self, on_notice: OnNotice, on_gap: OnGap) -> Watcher:
         def hear(stream_id: str, notice: Notice) -> None:
@@ -103,6 +108,29 @@ async def test_swallowed_notices_are_noticed(make_site: MakeSite, any_relay_url:
     producer.append(5)
     producer.end()
     assert (await stream.until_end()).chunks == [1, 2, 3, 4, 5]
+
+
+async def test_a_stream_that_cannot_be_read_holds_up_no_other(
+    make_site: MakeSite, any_relay_url: str
+) -> None:
+    """As when a node of a cluster is away."""
+    site, relay = await troubled(make_site, any_relay_url)
+    producers = [site.producer(), site.producer()]
+    streams = [await site.client(each).sse(each.stream_id) for each in producers]
+    for stream in streams:
+        await stream.until_event("control")
+    relay.unreadable = producers[0].stream_id
+    relay.deaf = True
+    for producer in producers:
+        producer.append(1)
+    await streams[1].until_chunks(1)
+    assert streams[0].chunks == []
+    relay.unreadable = ""
+    await streams[0].until_chunks(1)
+    relay.deaf = False
+    for producer, stream in zip(producers, streams, strict=True):
+        producer.end()
+        assert (await stream.until_end()).chunks == [1]
 
 
 async def test_a_swallowed_end_is_noticed(make_site: MakeSite, any_relay_url: str) -> None:
@@ -260,9 +288,33 @@ async def test_a_new_attempt_ends_connections_and_outdates_offsets(site: Site) -
         answer = await client.read(producer.stream_id, f"{live}offset={old}")
         assert (answer.status, answer.code) == (410, "superseded")
         assert answer.json["attempt"] == 2
+        assert answer.json["startOffset"] == "000002_0000000000_00000000"
     producer.append("second try", end="completed")
+    from_its_start = await client.read(producer.stream_id, "offset=000002_0000000000_00000000")
+    assert from_its_start.json == ["second try"]
     again = await client.sse(producer.stream_id)
     assert (await again.until_end()).chunks == ["second try"]
+
+
+async def test_a_relay_that_has_not_heard_of_the_new_attempt_hands_out_nothing_old(
+    make_site: MakeSite, any_relay_url: str
+) -> None:
+    """The reader was told of attempt 2 by another relay process."""
+    site, relay = await troubled(make_site, any_relay_url)
+    producer = site.producer()
+    producer.append("first try")
+    client = site.client(producer)
+    before = await client.sse(producer.stream_id)
+    await before.until_chunks(1)
+    start = "offset=000002_0000000000_00000000"
+    assert (await client.read(producer.stream_id, start)).json == []
+    stream = await client.open(f"/v1/stream/{producer.stream_id}?live=sse&{start}")
+    await stream.until_event("control")
+    relay.deaf = True
+    site.relay.call(Release(producer.stream_id, producer.attempt, producer.nonce, 1000))
+    producer.claim()
+    producer.append("second try", end="completed")
+    assert (await stream.until_end()).chunks == ["second try"]
 
 
 async def test_a_new_attempt_is_no_reset_for_those_who_got_nothing(site: Site) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from streamstraight_celery.offsets import Offset, Segment, Verdict
-from streamstraight_celery.relays.base import Entry, Notice, Page, StreamState
+from streamstraight_celery.relays.base import Notice, Page, StreamState
+from streamstraight_celery.relays.requests import Entry
 from streamstraight_celery.server.feed import Feed
 from streamstraight_celery.server.frames import DurableFrames
 from streamstraight_celery.server.position import Position
@@ -304,3 +305,12 @@ def test_pages_grow_to_about_a_megabyte() -> None:
     assert feed.read_after(0).limit == 256
     read(feed, page(2, Entry(1, 1, b"x" * 1000), Entry(2, 2, b"x" * 1000)))
     assert feed.read_after(2).limit == 1048
+
+
+def test_what_is_gone_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    feed = new_feed(entry(1, 1))
+    read(feed, None)
+    for second in range(100, 110):
+        feed.tick(second)
+    assert feed.gone
+    assert caplog.text.count("nobody sent it again") == 1

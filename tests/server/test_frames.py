@@ -6,15 +6,18 @@ import json
 
 import pytest
 
-from streamstraight_celery.relays.base import Entry
+from streamstraight_celery.relays.requests import Entry
 from streamstraight_celery.server.frames import DurableFrames, error_of
 
+from .plain import FakeLog
+
+LOG = FakeLog()
 DOOR = DurableFrames(lambda: "7")
 OFFSET = "000001_0000000002_aaaaaaaa"
 
 
 def test_data() -> None:
-    frame = DOOR.data(Entry(1, 2, b'{"n":1}\n"two"'), OFFSET)
+    frame = DOOR.data(Entry(1, 2, b'{"n":1}\n"two"'), OFFSET, LOG)
     assert frame == b'event: data\nid: 000001_0000000002_aaaaaaaa\ndata:[{"n":1},"two"]\n\n'
 
 

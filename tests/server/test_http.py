@@ -17,7 +17,7 @@ from starlette.routing import Mount
 
 from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.relays import open_relay
-from streamstraight_celery.relays.base import Create
+from streamstraight_celery.relays.requests import Create
 from streamstraight_celery.server import create_app, relay_app
 from streamstraight_celery.settings import StreamSettings
 from streamstraight_celery.tokens import Tokens

@@ -10,8 +10,10 @@ import pytest
 
 from streamstraight_celery.errors import RelayUnavailableError, StreamNotFoundError
 from streamstraight_celery.offsets import Verdict
-from streamstraight_celery.relays.base import Page, Read, Release
-from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay, MemoryStore
+from streamstraight_celery.relays.base import Page
+from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
+from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.requests import Read, Release
 from streamstraight_celery.server.feed import Feed
 from streamstraight_celery.server.frames import DurableFrames
 from streamstraight_celery.server.hub import Hub, HubOptions
@@ -235,6 +237,27 @@ async def test_a_backlog_that_is_not_there_is_tried_again(
     assert page.last == 100
 
 
+async def test_the_backlog_of_a_stream_that_ended_is_not_gone_while_the_relay_is_away(
+    hub: Hub, counting: Counting, producer: Producer
+) -> None:
+    for _ in range(100):
+        producer.append("x" * 100)
+    producer.end()
+    feed = await hub.open(producer.stream_id)
+    reader = joined(hub, feed)
+    verdict = reader.verdict
+    counting.down = True
+    asking = asyncio.ensure_future(hub.backlog_of(reader))
+    await eventually(lambda: feed.waiting or asking.done())
+    counting.down = False
+    hub.tick()
+    assert await asyncio.wait_for(asking, 1) is None
+    assert reader.verdict is verdict
+    page = await hub.backlog_of(reader)
+    assert page is not None
+    assert page.last == 100
+
+
 async def test_the_log_of_another_attempt_is_no_backlog(hub: Hub, producer: Producer) -> None:
     for _ in range(100):
         producer.append("x" * 100)
@@ -253,3 +276,38 @@ async def test_closing_ends_everything(counting: Counting, producer: Producer) -
     await hub.open(producer.stream_id)
     await hub.close()
     assert not hub.feeds
+
+
+async def test_a_stream_that_took_long_to_open_is_not_forgotten_before_its_reader_comes(
+    hub: Hub, counting: Counting, producer: Producer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    read = counting.read
+
+    async def slowly(reads: Sequence[Read]) -> list[Page | None]:
+        asked.set()
+        await go_on.wait()
+        return await read(reads)
+
+    monkeypatch.setattr(counting, "read", slowly)
+    opening = asyncio.ensure_future(hub.open(producer.stream_id))
+    await asked.wait()
+    clock.advance(hub.options.keep_idle + 1)
+    go_on.set()
+    while not opening.done():
+        hub.tick()
+        await asyncio.sleep(0)
+    assert hub.feeds[producer.stream_id] is await opening
+
+
+async def test_a_look_at_all_streams_costs_no_second_read_of_one_that_is_being_opened(
+    hub: Hub, counting: Counting, producer: Producer
+) -> None:
+    producer.append(1)
+    opening = asyncio.ensure_future(hub.open(producer.stream_id))
+    await asyncio.sleep(0)
+    assert producer.stream_id in hub.feeds
+    hub._on_gap()
+    assert (await opening).last == 1
+    await settled()
+    assert sum(read.seq == 0 for read in counting.reads) == 1

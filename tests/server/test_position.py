@@ -35,6 +35,9 @@ QUEUED = (Segment(0, "", 0),)
         (Offset(0, 0, "00000000"), OPEN, False, Position(0)),
         (Offset(1, 0, A), OPEN, False, Position(0)),
         (Offset(1, 0, A), OPEN, True, Position(0)),
+        (Offset(3, 0, "00000000"), OPEN, False, Position(0, Offset(3, 0, "00000000"))),
+        (Offset(3, 0, "00000000"), OPEN, True, Position(0)),
+        (Offset(2, 0, "00000000"), OPEN, False, Position(0)),
     ],
 )
 def test_locate(asked, segments, ended, expected) -> None:  # type: ignore[no-untyped-def]

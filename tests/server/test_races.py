@@ -9,18 +9,12 @@ from typing import Any
 import pytest
 
 from streamstraight_celery.offsets import Offset, Verdict
-from streamstraight_celery.relays.base import (
-    OnGap,
-    OnNotice,
-    Page,
-    Read,
-    RelayOptions,
-    Release,
-    Watcher,
-)
-from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay, MemoryStore
+from streamstraight_celery.relays.base import OnGap, OnNotice, Page, RelayOptions, Watcher
+from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
+from streamstraight_celery.relays.memory_store import MemoryStore
 from streamstraight_celery.relays.redis import RedisRelay
 from streamstraight_celery.relays.redis_async import SCRIPT_ENTRIES, AsyncRedisRelay
+from streamstraight_celery.relays.requests import Read, Release
 from streamstraight_celery.server.connection import SseConnection
 from streamstraight_celery.server.durable import ReadCall
 from streamstraight_celery.server.feed import Feed
@@ -244,9 +238,7 @@ async def test_a_catch_up_never_mixes_attempts(
                 producer.append("new")
 
     relay.then = then
-    reply = await Reading(hub, StreamSettings(), 60).catch_up(
-        producer.stream_id, ReadCall("", "-1")
-    )
+    reply = await Reading(hub, StreamSettings()).catch_up(producer.stream_id, ReadCall("", "-1"))
     assert b"old" not in reply.body
     assert reply.body.count(b"new") == 400
 

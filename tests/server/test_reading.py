@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from streamstraight_celery.relays.base import Create
+from streamstraight_celery.relays.requests import Create
 from streamstraight_celery.tokens import Tokens
 
 from .conftest import SECRET, MakeSite, Site, eventually
@@ -163,6 +163,22 @@ async def test_now_skips_what_is_there(site: Site) -> None:
     assert (await stream.until_end()).chunks == ["news"]
 
 
+async def test_a_catch_up_of_large_chunks_comes_in_parts(site: Site) -> None:
+    producer = site.producer()
+    for number in range(10):
+        producer.append(str(number) * 1_000_000)
+    client = site.client(producer)
+    chunks: list[str] = []
+    offset, up_to_date = "-1", False
+    while not up_to_date:
+        answer = await client.read(producer.stream_id, f"offset={offset}")
+        assert len(answer.body) < 6_000_000
+        chunks += answer.json
+        offset = answer.headers["stream-next-offset"]
+        up_to_date = "stream-up-to-date" in answer.headers
+    assert chunks == producer.values()
+
+
 async def test_long_poll_waits_for_news(site: Site) -> None:
     producer = written(site, end=False)
     client = site.client(producer)
@@ -193,6 +209,27 @@ async def test_long_poll_times_out_with_204(make_site: MakeSite, any_relay_url: 
     assert answer.headers["stream-up-to-date"] == "true"
     assert answer.headers["stream-next-offset"] == producer.offset(10)
     assert "stream-closed" not in answer.headers
+
+
+async def test_long_poll_waits_no_longer_than_its_token_is_good(site: Site) -> None:
+    producer = site.producer()
+    client = site.client(producer, ttl=2)
+    answer = await client.read(producer.stream_id, "live=long-poll&offset=now")
+    assert answer.status == 204
+
+
+async def test_long_poll_waits_no_longer_than_its_client(redis_site: Site) -> None:
+    producer = redis_site.producer()
+    client = redis_site.client(producer)
+    _, writer = await asyncio.open_connection("127.0.0.1", redis_site.port)
+    path = f"/v1/stream/{producer.stream_id}?live=long-poll&offset=now"
+    writer.write(client._request("GET", path, {}))
+    feeds = redis_site.app.start().hub.feeds
+    await eventually(lambda: producer.stream_id in feeds and feeds[producer.stream_id].readers)
+    feed = feeds[producer.stream_id]
+    writer.close()
+    await writer.wait_closed()
+    await eventually(lambda: not feed.readers)
 
 
 async def test_long_poll_of_a_closed_stream_does_not_wait(site: Site) -> None:
@@ -288,7 +325,7 @@ async def test_a_reader_that_joins_in_the_middle_of_a_run_misses_nothing(site: S
 async def test_an_expired_token_ends_a_live_connection(make_site: MakeSite, redis_url: str) -> None:
     site = await make_site(redis_url)
     producer = site.producer()
-    short = Tokens([SECRET]).issue(producer.stream_id, ttl=1)[0]
+    short = Tokens([SECRET]).issue(producer.stream_id, ttl=4)[0]
     client = site.client(producer)
     client.token = short
     stream = await client.sse(producer.stream_id)
@@ -300,7 +337,7 @@ async def test_an_expired_token_ends_a_live_connection(make_site: MakeSite, redi
 
 
 async def test_old_connections_are_recycled(make_site: MakeSite, any_relay_url: str) -> None:
-    site = await make_site(any_relay_url, app_options={"max_age": 0.1})
+    site = await make_site(any_relay_url, max_age=0.1)
     producer = written(site, end=False)
     client = site.client(producer)
     stream = await client.sse(producer.stream_id)

@@ -16,10 +16,12 @@ from streamstraight_celery.errors import (
     MissingDependencyError,
     RelayUnavailableError,
 )
-from streamstraight_celery.relays.base import Claim, Create, Notice, Read, RelayOptions, Watcher
+from streamstraight_celery.relays.base import Notice, RelayOptions, Watcher
+from streamstraight_celery.relays.cancelling import cancelled
 from streamstraight_celery.relays.redis import RedisRelay
 from streamstraight_celery.relays.redis_async import SCRIPT_ENTRIES, AsyncRedisRelay
 from streamstraight_celery.relays.redis_pubsub import Address, RedisWatcher, pack
+from streamstraight_celery.relays.requests import Claim, Create, Read
 from streamstraight_celery.relays.scripts import Calls
 from tests.conftest import RedisServer
 
@@ -319,3 +321,115 @@ async def test_requests_are_carried_out(relay: AsyncRedisRelay) -> None:
     answers = await relay.execute([Create("x", "a"), Create("x", "b"), Claim("x", "aaaaaaaa")])
     assert [answer.kind for answer in answers] == ["ok", "exists", "ok"]
     await relay.ping()
+
+
+async def test_what_uvloop_raises_for_a_lost_connection_is_an_absent_relay(
+    relay: AsyncRedisRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio.StreamWriter, "writelines", closed)
+        for asking in (relay.ping(), relay.read([Read("x")]), relay.execute([Create("x", "y")])):
+            with pytest.raises(RelayUnavailableError, match="does not answer"):
+                await asking
+    await relay.ping()
+
+
+async def test_another_primary_is_watched_although_the_old_one_lives() -> None:
+    heard = Heard()
+    async with Scripted(confirm) as old, Scripted(confirm) as new:
+        places = [old.port]
+
+        async def locate() -> Address:
+            return Address(port=places[-1])
+
+        watcher = RedisWatcher(
+            locate, Calls(RelayOptions()), heard.on_notice, heard.on_gap, ping_interval=0.05
+        )
+        await watcher.subscribe("x")
+        assert [b"SUBSCRIBE", b"ss:{x}:n"] in old.commands
+        places.append(new.port)
+        await eventually(lambda: [b"SUBSCRIBE", b"ss:{x}:n"] in new.commands and heard.gaps)
+        await watcher.close()
+
+
+async def test_a_place_that_is_not_known_now_keeps_what_there_is() -> None:
+    heard = Heard()
+    async with Scripted(confirm) as server:
+        asked = 0
+
+        async def locate() -> Address:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                raise OSError("the sentinels are away")
+            return Address(port=server.port)
+
+        watcher = RedisWatcher(
+            locate, Calls(RelayOptions()), heard.on_notice, heard.on_gap, ping_interval=0.05
+        )
+        await watcher.subscribe("x")
+        await eventually(lambda: asked > 3)
+        assert server.connections == 1
+        await watcher.close()
+
+
+@pytest.mark.parametrize(
+    "reply", [b"-MOVED 1 127.0.0.1:1\r\n", b"*3\r\n$12\r\nsunsubscribe\r\n$8\r\nss:{x}:n\r\n:0\r\n"]
+)
+async def test_a_channel_that_moved_to_another_node_is_said(reply: bytes) -> None:
+    heard, troubles = Heard(), 0
+
+    def trouble() -> None:
+        nonlocal troubles
+        troubles += 1
+
+    async with Scripted(lambda words: reply if words[0] == b"SSUBSCRIBE" else b"") as server:
+        watcher = RedisWatcher(
+            Address(port=server.port), Calls(RelayOptions(), publish=b"SPUBLISH"),
+            heard.on_notice, heard.on_gap, on_trouble=trouble,
+        )  # fmt: skip
+        subscribing = asyncio.ensure_future(watcher.subscribe("x"))
+        await eventually(lambda: troubles and server.connections > 1)
+        await watcher.close()
+        await subscribing
+
+
+async def test_closing_at_the_moment_a_connection_fails_ends_the_watcher() -> None:
+    """Until Python 3.12 `wait_for` loses such a cancellation; the watcher would go on for ever."""
+    heard = Heard()
+    closing: list[asyncio.Task[None]] = []
+
+    async def locate() -> Address:
+        if not closing:
+            closing.append(asyncio.ensure_future(watcher.close()))
+        raise OSError("nobody listens")
+
+    watcher = RedisWatcher(locate, Calls(RelayOptions()), heard.on_notice, heard.on_gap)
+    await eventually(lambda: closing and closing[0].done())
+
+
+async def test_a_task_that_forgets_its_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamstraight_celery.relays.cancelling.AGAIN", 0.01)
+    forgotten = 0
+
+    async def forgetful() -> None:
+        nonlocal forgotten
+        while forgotten < 3:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                forgotten += 1
+        raise ValueError("not raised where it is ended")
+
+    async def orderly() -> None:
+        await asyncio.sleep(60)
+
+    tasks = [asyncio.ensure_future(forgetful()), asyncio.ensure_future(orderly())]
+    await asyncio.sleep(0)
+    await cancelled(*tasks)
+    assert (forgotten, tasks[0].done(), tasks[1].cancelled()) == (3, True, True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamstraight_celery.relays.base import Entry
+from streamstraight_celery.relays.requests import Entry
 from streamstraight_celery.server.window import FRAME_BYTES, SEND_BYTES, Window, merge
 
 

@@ -99,23 +99,42 @@ def another_app(app: Celery, conf: dict[str, Any]) -> Iterator[Callable[..., Cel
 
 
 @pytest.fixture(scope="session")
-def start_worker(
-    conf: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Worker]]:
-    """Starts workers, and stops them in the end."""
-    directory = tmp_path_factory.mktemp("workers")
+def workers() -> Iterator[list[Worker]]:
+    """All that were started and are not stopped yet."""
     started: list[Worker] = []
-
-    def start(name: str, changes: dict[str, Any] | None = None, **options: Any) -> Worker:
-        worker = Worker(name, {**conf, **(changes or {})}, directory, **options)
-        started.append(worker)
-        return worker.start()
-
-    yield start
+    yield started
     for worker in started:
         worker.ask_to_stop()
     for worker in started:
         worker.stop()
+
+
+@pytest.fixture(autouse=True)
+def end_workers_of_one_test(workers: list[Worker]) -> Iterator[None]:
+    """Kill what the test itself has started: fixtures of wider scope were there before.
+
+    A worker that outlives its test is more than idle. One whose broker is told to give messages out
+    again after a second does so with those of all other workers.
+    """
+    before = len(workers)
+    yield
+    while len(workers) > before:
+        workers.pop().kill()
+
+
+@pytest.fixture(scope="session")
+def start_worker(
+    conf: dict[str, Any], workers: list[Worker], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Worker]:
+    """Starts workers."""
+    directory = tmp_path_factory.mktemp("workers")
+
+    def start(name: str, changes: dict[str, Any] | None = None, **options: Any) -> Worker:
+        worker = Worker(name, {**conf, **(changes or {})}, directory, **options)
+        workers.append(worker)
+        return worker.start()
+
+    return start
 
 
 @pytest.fixture(scope="session")

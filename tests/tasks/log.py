@@ -10,7 +10,8 @@ from typing import Any
 from celery import Celery
 
 from streamstraight_celery import RelayUnavailableError
-from streamstraight_celery.relays.base import Page, Read, Relay, StreamState
+from streamstraight_celery.relays.base import Page, Relay, StreamState
+from streamstraight_celery.relays.requests import Read
 from streamstraight_celery.runtime import Runtime
 from tests.tasks.processes import PATIENCE, wait_until
 
@@ -39,20 +40,23 @@ def relay_of(app: Celery) -> Relay:
 def read_log(app: Celery, stream_id: str) -> Log | None:
     """Read all of a stream, page by page; None when there is no such stream."""
     texts: list[bytes] = []
-    attempt, seq = 0, 0
+    nonce, attempt, seq = "", 0, 0
     while True:
         page = _read(app, Read(stream_id, attempt, seq, limit=200))
         if page is None:
             return None
-        if page.state.attempt != attempt:
+        state = page.state
+        if state.nonce != nonce:
             # The first page, or another attempt has begun meanwhile.
-            texts, attempt, seq = [], page.state.attempt, 0
-            if page.state.last:
+            texts, nonce, attempt, seq = [], state.nonce, 0, 0
+            if state.last:
                 continue
         texts += _texts(page, seq)
         if not page.entries:
-            return Log(page.state, [json.loads(text) for text in texts])
+            return Log(state, [json.loads(text) for text in texts])
         seq = page.entries[-1].last
+        # Behind which entry: of an earlier attempt, if this one continues it.
+        attempt = next(segment.attempt for segment in state.segments if seq <= segment.last)
 
 
 def _read(app: Celery, read: Read) -> Page | None:

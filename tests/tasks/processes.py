@@ -19,8 +19,9 @@ from celery import Celery
 from tests.tasks.apps.project import CONF_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
-# For a machine that is busy with other things; nothing here takes as long when all is well.
-PATIENCE = 60.0
+# For a machine that is busy with other things; nothing here takes as long when all is well. Those
+# who expect that it is not (tests/mutations) wait for less.
+PATIENCE = float(os.environ.get("TESTS_PATIENCE", "60"))
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ class Worker:
         pool: `prefork`, `threads` or `solo`.
         concurrency: pool processes or threads.
         options: further options of `celery worker`.
+        queue: that it consumes, if not the one of its name.
+        clock_ahead: seconds that its wall clock is ahead.
     """
 
     def __init__(
@@ -56,16 +59,23 @@ class Worker:
         pool: str = "prefork",
         concurrency: int = 2,
         options: tuple[str, ...] = (),
+        queue: str = "",
+        clock_ahead: float = 0,
     ) -> None:
-        self.queue = name
+        self.queue = queue or name
         self.hostname = f"{name}@tests"
         self.log_file = directory / f"{name}.log"
         self._command = [
             sys.executable, "-m", "celery", "-A", "tests.tasks.apps.project", "worker",
-            "-n", self.hostname, "-Q", name, "-P", pool, "-c", str(concurrency), "-l", "INFO",
+            "-n", self.hostname, "-Q", self.queue, "-P", pool, "-c", str(concurrency), "-l", "INFO",
             "--without-mingle", "--without-gossip", "--without-heartbeat", *options,
         ]  # fmt: skip
         self._environment = {**os.environ, CONF_VARIABLE: json.dumps(conf)}
+        if clock_ahead:
+            clock = str(Path(__file__).with_name("clock"))
+            path = [clock, *filter(None, [os.environ.get("PYTHONPATH")])]
+            self._environment["PYTHONPATH"] = os.pathsep.join(path)
+            self._environment["CLOCK_AHEAD"] = str(clock_ahead)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -88,9 +98,9 @@ class Worker:
     def active(self, app: Celery, task_id: str) -> dict[str, Any]:
         """What `celery inspect active` shows of a task that runs here."""
         inspect = app.control.inspect(destination=[self.hostname], timeout=PATIENCE)
-        # Another one may be about to end.
-        (found,) = (item for item in inspect.active()[self.hostname] if item["id"] == task_id)
-        return dict(found)
+        found = (item for item in inspect.active()[self.hostname] if item["id"] == task_id)
+        # The same message may be there again, about to find that it is held already.
+        return dict(min(found, key=lambda item: float(item["time_start"])))
 
     def start(self) -> Worker:
         with self.log_file.open("wb") as log:
@@ -114,16 +124,27 @@ class Worker:
         """Wait for the warm shutdown asked for; what does not go in time is killed."""
         if self._process is None:
             return
-        family = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            family = [*self.process.children(recursive=True), self.process]
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
-            for member in family:
-                if member.is_running():
-                    member.kill()
-            self._process.wait()
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """As when the machine is switched off."""
+        if self._process is None:
+            return
+        family = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = [self.process, *self.process.children(recursive=True)]
+        # None may tell of another's death.
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.suspend()
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        self._process.wait()
         self._process = None
 
     def _is_ready(self) -> bool:

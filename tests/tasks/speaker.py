@@ -14,6 +14,7 @@ class Speaker:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(PATIENCE)
         self._connections: list[socket.socket] = []
+        self._handed_over: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
 
     def answer(self) -> None:
@@ -30,14 +31,19 @@ class Speaker:
         """End the latest caller's stream."""
         self._connections.pop().close()
 
-    def hears_hang_up(self) -> bool:
-        """Wait until the latest caller has closed its side."""
+    def hand_over(self) -> socket.socket:
+        """The latest caller's connection, which is the latest no more."""
+        self._handed_over.append(self._connections.pop())
+        return self._handed_over[-1]
+
+    def hears_hang_up(self, connection: socket.socket | None = None) -> bool:
+        """Wait until the latest caller, or the one of that connection, has closed its side."""
         try:
-            return self._connections[-1].recv(1) == b""
+            return (connection or self._connections[-1]).recv(1) == b""
         except ConnectionResetError:
             return True
 
     def close(self) -> None:
-        for connection in self._connections:
+        for connection in (*self._connections, *self._handed_over):
             connection.close()
         self._listener.close()

@@ -133,6 +133,17 @@ def test_the_url_is_the_relay_s_with_the_id_quoted(app: Celery) -> None:
     assert unquote(url.path).endswith("/user:7@example~1")
 
 
+def test_the_url_of_plain_events_carries_a_token_that_only_reads(app: Celery) -> None:
+    handle = queued("user:8@example")
+
+    base, _, token = handle.sse_url(ttl=60).partition("?token=")
+
+    assert base == handle.sse_base_url == "https://relay.example/v1/sse/user%3A8%40example"
+    grant = grant_of(app, token)
+    assert (grant.stream_id, grant.scopes) == (handle.id, {"read"})
+    assert grant.expires_at <= time.time() + 60
+
+
 def test_a_slash_at_the_end_of_the_public_url_is_not_doubled(another_app: MakeApp) -> None:
     other = another_app(stream_public_url="https://example.com/streams/")
 
@@ -172,8 +183,8 @@ def test_a_token_allows_what_it_was_issued_for(app: Celery, scopes: tuple[str, .
 
 
 def test_an_unknown_scope_is_refused(app: Celery) -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown token scope \['write'\]"):
-        queued().token(scopes=["read", "write"])
+    with pytest.raises(ConfigurationError, match=r"unknown token scope \['admin'\]"):
+        queued().token(scopes=["read", "admin"])
 
 
 def test_a_token_of_another_secret_is_not_accepted(app: Celery, another_app: MakeApp) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kombu
@@ -18,7 +19,7 @@ from streamstraight_celery import (
     StreamError,
     StreamHandle,
 )
-from streamstraight_celery.relays.base import Read
+from streamstraight_celery.relays.requests import Read
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import RedisServer, free_port
 from tests.tasks.apps import forms
@@ -92,6 +93,18 @@ def test_a_wrong_setting_is_said_at_enqueue_and_nothing_is_enqueued(
     assert waiting_in(other, f"queue-{mark}") == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"key": "a chat"}], ids=["alone", "in a conversation"])
+def test_a_task_s_id_that_no_reader_could_ask_for(
+    another_app: MakeApp, mark: str, options: dict[str, Any]
+) -> None:
+    other = another_app()
+
+    with pytest.raises(ConfigurationError, match="stream id 'user 7/8'"):
+        stream_on(other, queue=f"queue-{mark}", task_id="user 7/8", **options)
+
+    assert waiting_in(other, f"queue-{mark}") == 0
+
+
 def test_a_relay_is_asked_for_when_the_broker_is_no_redis(
     monkeypatch: pytest.MonkeyPatch, app: Celery
 ) -> None:
@@ -103,6 +116,19 @@ def test_a_relay_is_asked_for_when_the_broker_is_no_redis(
         match=r"stream_relay_url is not set, and Celery's broker is not Redis.*redis://localhost",
     ):
         stream_on(other)
+
+
+def test_an_app_that_is_not_the_default_one_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch, app: Celery
+) -> None:
+    monkeypatch.delenv("STREAM_RELAY_URL", raising=False)
+    monkeypatch.setattr("celery._state.default_app", None)
+
+    with (
+        ThreadPoolExecutor(1) as threads,  # as FastAPI runs a route
+        pytest.raises(ConfigurationError, match=r"this thread has another app: call app\.set_def"),
+    ):
+        threads.submit(lambda: forms.bare.stream("x")).result()
 
 
 def test_the_broker_s_redis_is_the_relay_when_none_is_named(
@@ -148,7 +174,7 @@ sys.meta_path.insert(0, Hidden())
 from celery import Celery
 from streamstraight_celery import stream_task
 from streamstraight_celery.runtime import Runtime
-from streamstraight_celery.relays.base import Read
+from streamstraight_celery.relays.requests import (Read)
 
 app = Celery(broker="memory://", task_always_eager=True, stream_relay_url="memory://without")
 
@@ -250,3 +276,11 @@ def test_a_message_that_cannot_be_serialised_leaves_no_stream_open(app: Celery, 
         forms.bare.apply_stream((object(),), stream_id=f"chat-{mark}")
 
     assert relay_of(app).state(f"chat-{mark}").end == "stopped"
+
+
+def test_a_worker_with_a_wrong_setting_says_so_when_it_starts(
+    start_worker: Callable[..., Worker],
+) -> None:
+    worker = start_worker("misspelt", {"stream_leese": 5})
+    assert "stream tasks will fail in this worker: unknown setting stream_leese" in worker.log
+    assert "did you mean stream_lease?" in worker.log

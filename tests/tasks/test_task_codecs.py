@@ -24,7 +24,7 @@ from streamstraight_celery import (
     stream_task,
 )
 from streamstraight_celery.codecs import decode_wire, get_codec
-from streamstraight_celery.relays.base import Read
+from streamstraight_celery.relays.requests import Read
 from tests.tasks.apps import encoding
 from tests.tasks.log import ended_log, relay_of
 from tests.tasks.processes import PATIENCE

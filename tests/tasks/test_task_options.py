@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,15 +12,11 @@ from celery import Celery
 from celery.exceptions import (
     SoftTimeLimitExceeded,
     TaskRevokedError,
-    TimeLimitExceeded,
-    WorkerLostError,
 )
 
-from streamstraight_celery.relays.base import Reap
 from tests.tasks.apps import forms, listening
 from tests.tasks.apps.marks import marks
-from tests.tasks.conftest import LEASE
-from tests.tasks.log import ended_log, relay_of, state_of, wait_for_chunks
+from tests.tasks.log import ended_log, state_of
 from tests.tasks.processes import PATIENCE, ROOT, Worker, wait_until
 from tests.tasks.speaker import Speaker
 
@@ -137,48 +131,6 @@ def test_a_soft_time_limit_leaves_the_process_to_the_next_task(
     assert prefork.pool_processes() == before
 
 
-def test_a_hard_time_limit_leaves_a_stream_that_is_reaped_when_its_lease_is_over(
-    app: Celery, speaker: Speaker
-) -> None:
-    stream = listening.killed.stream(speaker.port)
-    speaker.answer()
-    log = wait_for_chunks(app, stream.id, 1)
-    with pytest.raises(TimeLimitExceeded):
-        stream.result.get(timeout=PATIENCE)
-    relay = relay_of(app)
-
-    early = relay.call(Reap(stream.id))
-    late = wait_until(
-        lambda: (answer := relay.call(Reap(stream.id))).kind != "alive" and answer,
-        "the grace time is over",
-    )
-
-    assert early.kind == "alive"
-    assert 0 < early.number <= (LEASE + 1) * 1000
-    assert (late.kind, late.reason) == ("ended", "producer-disconnected")
-    log = ended_log(app, stream.id)
-    assert log.chunks == ["beginning"]
-    assert log.error["code"] == "producer-disconnected"
-    assert relay.call(Reap(stream.id)).kind == "closed"
-
-
-def test_a_lost_pool_process_leaves_a_stream_that_is_reaped(
-    app: Celery, prefork: Worker, speaker: Speaker
-) -> None:
-    stream = listening.listening.stream(speaker.port)
-    speaker.answer()
-    speaker.say("one")
-    wait_for_chunks(app, stream.id, 1)
-
-    os.kill(prefork.active(app, stream.task_id)["worker_pid"], signal.SIGKILL)
-
-    with pytest.raises(WorkerLostError):
-        stream.result.get(timeout=PATIENCE)
-    relay = relay_of(app)
-    wait_until(lambda: relay.call(Reap(stream.id)).kind != "alive", "the grace time is over")
-    assert ended_log(app, stream.id).end == "producer-disconnected"
-
-
 # -- Django
 
 
@@ -194,7 +146,7 @@ django.setup()
 from celery import Celery
 from django.db import transaction
 from streamstraight_celery import stream_task
-from streamstraight_celery.relays.base import Read
+from streamstraight_celery.relays.requests import (Read)
 from streamstraight_celery.runtime import Runtime
 
 app = Celery(broker="memory://", task_always_eager=True, stream_relay_url="memory://django")

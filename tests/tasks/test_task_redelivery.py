@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from streamstraight_celery.offsets import Verdict, judge
-from tests.tasks.apps import listening
+from streamstraight_celery.offsets import Verdict, judge, new_nonce
+from streamstraight_celery.relays.requests import Claim
+from tests.tasks.apps import forms, listening
 from tests.tasks.apps.marks import marks
-from tests.tasks.log import ended_log, state_of, wait_for_chunks
+from tests.tasks.log import ended_log, relay_of, state_of, wait_for_chunks
 from tests.tasks.processes import PATIENCE, Worker, wait_until
 from tests.tasks.speaker import Speaker
 
@@ -79,6 +80,34 @@ def test_the_second_delivery_takes_over_when_the_first_dies(
     assert judge(first.state.offset(), log.state.segments, ended=True) is Verdict.SUPERSEDED
 
 
+def test_a_worker_whose_clock_jumps_takes_nothing_over(
+    app: Celery,
+    start_worker: Callable[..., Worker],
+    speaker: Speaker,
+    mark: str,
+) -> None:
+    """Celery's Redis broker compares wall clocks: one that is ahead gives messages out again."""
+    quick = {"unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    conf = {"broker_transport_options": quick}
+    right = start_worker("right", conf)
+    stream = listening.late.apply_stream((speaker.port, mark), queue=right.queue, task_id=mark)
+    speaker.answer()
+    speaker.say("one")
+    wait_for_chunks(app, stream.id, 2)
+
+    ahead = start_worker("ahead", conf, queue=right.queue, clock_ahead=7200)
+    wait_until(
+        lambda: (right.log + ahead.log).count(f"[{mark}] received") >= 2, "it is given out again"
+    )
+    assert state_of(app, stream.id).attempt == 1
+    speaker.say("two")
+    speaker.hang_up()
+
+    log = ended_log(app, stream.id)
+    assert (log.chunks, log.state.attempt) == (["attempt 1", "one", "two"], 1)
+    assert marks(f"{mark}:begun") == [""]
+
+
 def test_a_broker_that_redelivers_too_early_does_not_run_the_task_twice(
     app: Celery,
     start_worker: Callable[..., Worker],
@@ -97,3 +126,18 @@ def test_a_broker_that_redelivers_too_early_does_not_run_the_task_twice(
     log = ended_log(app, stream.id)
     assert (log.chunks, log.state.attempt) == (["attempt 1", "one"], 1)
     assert marks(f"{mark}:begun") == [""]
+
+
+def test_a_message_that_was_given_back_waits_for_the_news_of_its_holder(
+    app: Celery, prefork: Worker, mark: str
+) -> None:
+    # The broker may be faster than the worker's parent, which tells the relay of a lost process.
+    relay_of(app).call(Claim(mark, new_nonce(), mark))
+
+    given_back = {"redelivered": True}
+    forms.bare.apply_async(("at last",), task_id=mark, delivery_info=given_back)
+
+    log = ended_log(app, mark)
+    assert (log.chunks, log.state.attempt) == (["at", "last"], 2)
+    # It has not gone back to the queue until the lease would have been over.
+    assert prefork.log.count(f"[{mark}] received") == 1

@@ -93,6 +93,26 @@ def test_a_relay_that_is_away_for_a_while_gets_every_chunk(
     assert marks(f"{mark}:begun") == [""]
 
 
+def test_stops_do_not_hold_a_worker_up_whose_relay_is_away(
+    relay_app: Celery, relay_server: RedisServer, patient: Worker, mark: str
+) -> None:
+    relay_server.kill()
+    try:
+        for number in range(200):
+            relay_app.control.broadcast(
+                "stop_stream",
+                arguments={"stream_id": f"{mark}-{number}"},
+                destination=[patient.hostname],
+            )
+        # Were the relay waited for with each of them, this would come in minutes.
+        (answer,) = relay_app.control.ping(
+            destination=[patient.hostname], timeout=PATIENCE, limit=1
+        )
+    finally:
+        relay_server.start()
+    assert answer == {patient.hostname: {"ok": "pong"}}
+
+
 def test_a_relay_that_lost_its_data_while_the_generator_was_silent_gets_every_chunk(
     relay_app: Celery, relay_server: RedisServer, patient: Worker, speaker: Speaker
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 from celery.exceptions import MaxRetriesExceededError
 
-from streamstraight_celery import PublicError
+from streamstraight_celery import PublicError, StreamBusyError
 from streamstraight_celery.offsets import Verdict, judge
 from streamstraight_celery.runtime import Runtime
 from tests.tasks.apps import failing, forms
@@ -38,6 +38,15 @@ def test_autoretry_begins_a_new_attempt_and_doubles_no_chunk(app: Celery) -> Non
     assert log.chunks == ["3 one", "3 two", "3 three"]
     assert (log.state.attempt, log.state.last, log.end) == (3, 3, "completed")
     assert stream.result.get(timeout=PATIENCE)["attempt"] == 3
+
+
+def test_a_task_that_expires_later_is_retried(app: Celery) -> None:
+    stream = failing.flaky.apply_stream((PROMPT,), expires=PATIENCE)
+
+    log = ended_log(app, stream.id)
+
+    assert (log.chunks, log.end) == (["2 one", "2 two", "2 three"], "completed")
+    assert stream.result.get(timeout=PATIENCE)["attempt"] == 2
 
 
 def test_a_retry_without_delay_waits_for_the_attempt_before_to_let_go(app: Celery) -> None:
@@ -214,6 +223,15 @@ def test_an_eager_task_without_retries_left_ends_its_stream(eager: Celery, task:
 
     assert (log.chunks, log.end, log.state.attempt) == (["beginning"], "producer-error", 2)
     assert stream.result.failed()
+
+
+def test_an_eager_task_whose_stream_is_held_says_so(eager: Celery) -> None:
+    holder = Runtime.of(eager).sender.open("held")
+
+    result = eager.tasks[forms.bare.name].apply(("one two",), task_id="held")
+
+    assert isinstance(result.result, StreamBusyError)
+    holder.finish("completed")
 
 
 def test_apply_runs_the_task_here_and_streams(eager: Celery) -> None:

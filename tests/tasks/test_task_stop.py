@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -14,8 +13,8 @@ import pytest
 from celery import Celery
 
 from streamstraight_celery import StreamHandle, StreamTask
-from streamstraight_celery.relays.base import Stop
-from tests.tasks.apps import forms, listening
+from streamstraight_celery.relays.requests import Stop
+from tests.tasks.apps import failing, forms, listening
 from tests.tasks.apps.marks import marks
 from tests.tasks.log import Log, ended_log, relay_of, wait_for_chunks
 from tests.tasks.processes import PATIENCE, Worker, wait_until
@@ -32,7 +31,18 @@ def solo(start_worker: Callable[..., Worker]) -> Worker:
     return start_worker("solo", pool="solo", concurrency=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def gevent(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("gevent", pool="gevent", concurrency=4)
+
+
+@pytest.fixture(scope="module")
+def eventlet(start_worker: Callable[..., Worker]) -> Worker:
+    pytest.importorskip("eventlet", reason="eventlet does not install here", exc_type=ImportError)
+    return start_worker("eventlet", pool="eventlet", concurrency=4)
+
+
+@pytest.fixture(scope="module")
 def worker(request: pytest.FixtureRequest) -> Worker:
     found: Worker = request.getfixturevalue(request.param)
     return found
@@ -67,6 +77,10 @@ SILENT = [
     pytest.param("threads", listening.listening_asynchronously, id="threads, async"),
     pytest.param("solo", listening.listening, id="solo, sync"),
     pytest.param("solo", listening.listening_asynchronously, id="solo, async"),
+    pytest.param("gevent", listening.listening, id="gevent, sync"),
+    pytest.param("gevent", listening.listening_asynchronously, id="gevent, async"),
+    pytest.param("eventlet", listening.listening, id="eventlet, sync"),
+    pytest.param("eventlet", listening.listening_asynchronously, id="eventlet, async"),
 ]
 
 
@@ -217,6 +231,9 @@ def test_the_remote_control_command_stops_a_stream(
         pytest.param("threads", listening.talkative, id="threads, sync"),
         pytest.param("threads", listening.talkative_asynchronously, id="threads, async"),
         pytest.param("solo", listening.talkative, id="solo, sync"),
+        pytest.param("gevent", listening.talkative, id="gevent, sync"),
+        pytest.param("gevent", listening.talkative_asynchronously, id="gevent, async"),
+        pytest.param("eventlet", listening.talkative, id="eventlet, sync"),
     ],
     indirect=["worker"],
 )
@@ -236,25 +253,54 @@ def test_a_generator_that_talks_is_closed(
     assert worker.pool_processes() == before
 
 
-def test_a_sync_generator_in_a_thread_is_closed_at_its_next_chunk(
-    app: Celery, threads: Worker, speaker: Speaker, mark: str
+def test_a_sync_generator_in_a_thread_is_left_behind(
+    app: Celery, start_worker: Callable[..., Worker], speaker: Speaker, mark: str
 ) -> None:
-    stream = listening.listening.apply_stream((speaker.port, mark), queue=threads.queue)
+    # The one that Python cannot interrupt: it is blocked in a read in a thread.
+    worker = start_worker(f"threads-{mark}", pool="threads", concurrency=1)
+    stream = listening.listening.apply_stream((speaker.port, mark), queue=worker.queue)
     speaker.answer()
     speaker.say("one")
     wait_for_chunks(app, stream.id, 1)
 
     stream.stop()
 
-    def ended() -> bool:
-        with contextlib.suppress(OSError):
-            speaker.say("more")
-        return bool(stream.state().end)
+    # Readers get the end, and the pool's only thread is free, although nothing comes.
+    assert_stopped(app, stream, ["one"])
+    assert_takes_the_next_tasks(app, worker)
+    assert marks(f"{mark}:finally") == []
+    # With the next byte it is closed, and what came is not written any more.
+    speaker.say("too late")
+    assert speaker.hears_hang_up()
+    wait_until(lambda: marks(f"{mark}:finally"), "its finally block runs")
+    assert ended_log(app, stream.id).chunks == ["one"]
 
-    wait_until(ended, "a chunk comes after the stop is known")
-    log = assert_stopped(app, stream)
-    assert log.chunks[0] == "one"
-    assert marks(f"{mark}:finally") == [""]
+
+@pytest.mark.parametrize("worker", ["threads"], indirect=True)
+@pytest.mark.parametrize("task", [forms.bound, failing.by_hand])
+def test_a_generator_in_a_thread_of_its_own_knows_its_request(
+    app: Celery, worker: Worker, task: Any
+) -> None:
+    stream = task.apply_stream(("?",), queue=worker.queue)
+
+    log = ended_log(app, stream.id)
+
+    if task is forms.bound:
+        assert log.chunks[0] == {"stream": stream.id, "task": stream.task_id, "retries": 0}
+    else:
+        assert (log.chunks, log.state.attempt) == (["2 ?", "enough"], 3)
+
+
+def test_terminate_stops_a_stream_in_a_thread(
+    app: Celery, threads: Worker, speaker: Speaker, mark: str
+) -> None:
+    stream = listening.listening.apply_stream((speaker.port, mark), queue=threads.queue)
+    speaker.answer()
+
+    # As Flower's Terminate does; a thread cannot be terminated.
+    app.control.revoke(stream.task_id, terminate=True)
+
+    assert_stopped(app, stream, [])
 
 
 # -- before it starts

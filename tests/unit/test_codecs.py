@@ -6,8 +6,10 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import gc
 import json
 import uuid
+import weakref
 from types import MappingProxyType
 from typing import Any
 
@@ -190,3 +192,16 @@ class TestRegistry:
     def test_an_object(self) -> None:
         codec = Codec("own", str, str)
         assert get_codec(codec) is codec
+
+
+def test_classes_that_are_made_for_a_request_are_not_kept_for_ever() -> None:
+    def made() -> weakref.ref[type]:
+        kind = dataclasses.make_dataclass("Answer", ["text"])
+        assert wire_encoder(JSON)(kind("hello")) == '{"text":"hello"}'
+        return weakref.ref(kind)
+
+    first = made()
+    for _ in range(2000):
+        made()
+    gc.collect()
+    assert first() is None

@@ -67,7 +67,7 @@ CLAIMS = {"iss": "streamstraight-celery", "aud": "streamstraight-celery", "sub":
 @pytest.mark.parametrize(
     "token",
     [
-        "x", "a.b.c", "\0", "é",
+        "x", "a.b.c", "\0", "é", "\ud800",
         jwt.encode(CLAIMS, _key(OTHER), algorithm="HS256"),
         jwt.encode(CLAIMS, "", algorithm="none"),
         jwt.encode(CLAIMS, _key(SECRET) * 2, algorithm="HS512"),
@@ -97,8 +97,13 @@ def test_two_secrets_rotate(clock: Clock) -> None:
 
 
 def test_an_unknown_scope_is_refused(tokens: Tokens) -> None:
-    with pytest.raises(ConfigurationError, match="'write'"):
-        tokens.issue("s", scopes=["write"])
+    with pytest.raises(ConfigurationError, match="'admin'"):
+        tokens.issue("s", scopes=["admin"])
+
+
+def test_scopes_that_are_no_list_are_refused(tokens: Tokens) -> None:
+    with pytest.raises(ConfigurationError, match=r"must be a list: scopes=\['read'\]"):
+        tokens.issue("s", scopes="read")
 
 
 def test_a_short_secret_is_refused() -> None:

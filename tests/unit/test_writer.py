@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -10,6 +13,7 @@ import pytest
 
 from streamstraight_celery.errors import (
     ChunkTooLargeError,
+    ConfigurationError,
     RelayUnavailableError,
     StreamBusyError,
     StreamClosedError,
@@ -18,22 +22,24 @@ from streamstraight_celery.errors import (
     StreamTooLargeError,
 )
 from streamstraight_celery.outbox import FLUSH_CHUNKS
-from streamstraight_celery.relays.base import (
+from streamstraight_celery.relays.base import Page, Relay, RelayOptions
+from streamstraight_celery.relays.memory import MemoryRelay
+from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.requests import (
     Answer,
     Append,
+    Checkpoint,
     Claim,
-    Page,
     Read,
-    Relay,
-    RelayOptions,
+    Recall,
     Release,
     Renew,
     Request,
     Stop,
 )
-from streamstraight_celery.relays.memory import MemoryRelay, MemoryStore
 from streamstraight_celery.sender import Sender
 from streamstraight_celery.settings import StreamSettings
+from streamstraight_celery.writer import StreamWriter
 from tests.conftest import eventually
 
 SETTINGS = StreamSettings(relay_url="memory://", lease=0.3, relay_timeout=5.0)
@@ -48,6 +54,7 @@ class TroubledRelay(Relay):
         self.sent: list[list[Request]] = []
         self.lose_requests = 0
         self.lose_replies = 0
+        self.fail_with: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
 
@@ -57,6 +64,9 @@ class TroubledRelay(Relay):
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
         self.gate.wait(30)
         self.sent.append(list(requests))
+        if self.fail_with is not None:
+            error, self.fail_with = self.fail_with, None
+            raise error
         if self.lose_requests:
             self.lose_requests -= 1
             raise RelayUnavailableError("request lost")
@@ -234,6 +244,18 @@ def test_no_lease_is_kept_after_the_end(relay: TroubledRelay, sender: Sender) ->
     other.finish("completed")
 
 
+def test_a_writer_that_failed_is_not_kept(relay: TroubledRelay, sender: Sender) -> None:
+    def fail() -> weakref.ref[StreamWriter]:
+        writer = sender.open("s", untold=True)
+        relay.inner.call(Claim("s", "bbbbbbbb", overwrite=True))
+        writer.write("1")
+        eventually(lambda: writer.concluded)
+        return weakref.ref(writer)
+
+    writer = fail()
+    eventually(lambda: gc.collect() >= 0 and writer() is None)
+
+
 def test_a_full_buffer_holds_the_producer(relay: TroubledRelay) -> None:
     sender = Sender(relay, replace(SETTINGS, buffer_chunks=10))
     writer = sender.open("s")
@@ -341,6 +363,34 @@ def test_a_failing_interrupt_takes_no_other_stream_down(
     bad.finish("stopped")
 
 
+def test_nor_does_one_that_fails_when_the_relay_is_gone(relay: TroubledRelay) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    sender = Sender(relay, replace(SETTINGS, relay_timeout=0.05))
+    bad = sender.open("bad", on_interrupt=fail)
+    relay.lose_requests = 10_000
+    bad.write("1")
+    eventually(lambda: bad.concluded)
+    relay.lose_requests = 0
+    good = sender.open("good")
+    good.write("1")
+    good.finish("completed", timeout=30)
+    assert relay.texts("good") == ["1"]
+    sender.close()
+
+
+def test_an_error_that_the_relay_must_not_raise_ends_no_stream(
+    relay: TroubledRelay, sender: Sender
+) -> None:
+    writer = sender.open("s")
+    relay.fail_with = ConfigurationError("there is no cluster any more")
+    writer.write("1")
+    eventually(lambda: relay.fail_with is None)
+    writer.finish("completed", timeout=30)
+    assert relay.texts() == ["1"]
+
+
 def test_a_chunk_that_is_too_large(relay: TroubledRelay) -> None:
     sender = Sender(relay, replace(SETTINGS, max_chunk_bytes=10))
     writer = sender.open("s")
@@ -384,6 +434,17 @@ def test_release_hands_over_after_what_was_written(relay: TroubledRelay, sender:
     second.write("3")
     second.finish("completed")
     assert relay.texts() == numbers(4)
+
+
+def test_nobody_is_awaited_for_a_stream_that_is_to_stop(
+    relay: TroubledRelay, sender: Sender
+) -> None:
+    writer = sender.open("s")
+    writer.write("1")
+    relay.inner.call(Stop("s"))
+    writer.release(60)
+    assert (relay.texts(), relay.state("s").end, writer.outcome) == (["1"], "stopped", "stopped")
+    assert not writer.ended_elsewhere
 
 
 def test_a_resumed_attempt_whose_predecessors_chunks_are_lost_says_so(
@@ -448,3 +509,98 @@ class TestLinger:
         writer.finish("completed")
         assert relay.texts() == numbers(200)
         sender.close()
+
+
+def test_a_stream_that_redis_refuses_slows_no_other_down() -> None:
+    class Refusing(TroubledRelay):
+        def execute(self, requests: Sequence[Request]) -> list[Answer]:
+            answers = super().execute(requests)
+            return [
+                Answer("error", reason="ERR") if isinstance(request, Append)
+                and request.stream_id == "bad" else answer
+                for request, answer in zip(requests, answers, strict=True)
+            ]  # fmt: skip
+
+    relay = Refusing()
+    sender = Sender(relay, SETTINGS)
+    bad, good = sender.open("bad"), sender.open("good")
+    bad.write("1")
+    eventually(lambda: len(relay.sent) >= 8)  # its pauses have grown
+    before = time.monotonic()
+    for number in range(20):
+        good.write(str(number))
+        eventually(lambda number=number: len(relay.texts("good")) == number + 1)
+    good.finish("completed")
+    # Twenty round trips; a pause between any two of them would be 0.3 s and more by now.
+    assert time.monotonic() - before < 2.0
+    assert not bad.concluded
+    sender.close()
+
+
+# -- checkpoints
+
+
+def test_a_checkpoint_is_kept_behind_the_chunks_it_covers(
+    relay: TroubledRelay, sender: Sender
+) -> None:
+    writer = sender.open("s")
+    write_all(writer, numbers(3))
+    writer.checkpoint('"three"')
+    write_all(writer, ["3"])
+    eventually(lambda: relay.inner.call(Recall("s")).reason)
+
+    assert relay.inner.call(Recall("s")) == ("ok", 3, False, '"three"')
+    writer.finish("completed")
+    sent = [request for batch in relay.sent for request in batch]
+    behind = [r.first + r.count - 1 for r in sent[: sent.index(Checkpoint(
+        "s", 1, writer.nonce, '"three"', 3))] if isinstance(r, Append)]  # fmt: skip
+    assert max(behind) >= 3
+
+
+def test_a_checkpoint_that_redis_lost_is_sent_again(relay: TroubledRelay, sender: Sender) -> None:
+    writer = sender.open("s")
+    write_all(writer, numbers(3))
+    writer.checkpoint("1")
+    eventually(lambda: relay.inner.call(Recall("s")).reason)
+    relay.lose_everything()
+    write_all(writer, ["3"])
+    eventually(lambda: relay.texts() == numbers(4))
+    eventually(lambda: relay.inner.call(Recall("s")).reason)
+
+    assert relay.inner.call(Recall("s")) == ("ok", 3, False, "1")
+    writer.finish("completed")
+
+
+def test_a_checkpoint_whose_reply_is_lost_is_repeated(relay: TroubledRelay, sender: Sender) -> None:
+    writer = sender.open("s")
+    writer.checkpoint("0")
+    eventually(lambda: relay.inner.call(Recall("s")).reason)
+    relay.lose_replies = 1
+    writer.checkpoint("1")
+    eventually(lambda: relay.inner.call(Recall("s")).reason == "1")
+    write_all(writer, numbers(3))
+    writer.finish("completed")
+
+    assert relay.texts() == numbers(3)
+    assert relay.state("s").end == "completed"
+
+
+def test_a_resumed_writer_counts_on(relay: TroubledRelay, sender: Sender) -> None:
+    first = sender.open("s")
+    write_all(first, numbers(3))
+    first.release(60)
+    second = sender.open("s", resume=True)
+    assert (second.attempt, second.continues) == (2, 3)
+    second.checkpoint("2")
+    second.write("3")
+    second.finish("completed")
+
+    assert relay.texts() == numbers(4)
+    assert relay.inner.call(Recall("s")) == ("ok", 3, False, "2")
+
+
+def test_a_checkpoint_may_be_too_large(relay: TroubledRelay, sender: Sender) -> None:
+    writer = sender.open("s")
+    with pytest.raises(ChunkTooLargeError, match="a checkpoint of"):
+        writer.checkpoint(f'"{"x" * SETTINGS.max_chunk_bytes}"')
+    writer.finish("completed")

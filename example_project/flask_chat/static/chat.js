@@ -10,7 +10,7 @@ const [scroller, log, composer, prompt, status] = ["scroller", "log", "composer"
 // {role: "user", text} or {role: "assistant", text, asked, id, offset, chunks, first, resumes, end,
 // problem}: `end` is the stream's end reason, `problem` {words, again} what went wrong instead.
 const messages = JSON.parse(sessionStorage.getItem("messages") ?? "[]");
-// The answer that is being read now: {message, stream, status, stopping, ref}.
+// The answer that is being read now: {message, stream, status, opened, stopping, ref}.
 let live;
 
 function save() {
@@ -33,7 +33,7 @@ async function call(path, body) {
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   const { status: code } = response;
-  throw Object.assign(new Error(answer.error ?? `The server answered ${code}.`), { status: code });
+  throw Object.assign(new Error(answer.error?.message ?? answer.error ?? `The server answered ${code}.`), { status: code });
 }
 
 function send(text) {
@@ -52,12 +52,15 @@ async function follow(message, ref) {
   try {
     const found = await ref;
     message.id = found.stream_id;
+    // "New chat" was pressed meanwhile: its worker is being stopped.
+    if (live !== mine) return;
     mine.stream = openStream(found, {
       offset: message.offset,
       getToken: () => renew(message),
       onReset: () => Object.assign(message, { text: "", chunks: 0, problem: undefined }),
       onStatus: (now) => {
-        if (now === "open" && (mine.status === "reconnecting" || message.chunks)) message.resumes++;
+        if (now === "open" && (mine.opened || message.chunks)) message.resumes++;
+        mine.opened ||= now === "open";
         mine.status = now;
         refresh(message);
       },
@@ -81,7 +84,7 @@ async function follow(message, ref) {
 
 async function renew(message) {
   try {
-    return (await call(`chat/${message.id}`)).token;
+    return (await call(`streams/${message.id}/token`)).token;
   } catch (error) {
     // Not there, or not ours: asking again would not help.
     if (error.status) throw new StreamError({ code: "not-found", message: error.message });
@@ -116,7 +119,7 @@ function explain(error, message) {
 }
 
 function retry(message, again) {
-  if (again === "resume") return follow(message, call(`chat/${message.id}`));
+  if (again === "resume") return follow(message, call(`streams/${message.id}/token`));
   const [question] = messages.splice(messages.indexOf(message) - 1);
   for (const gone of [message, question]) views.get(gone).article.remove();
   return send(question.text);
@@ -127,7 +130,7 @@ async function stop() {
   const { message } = Object.assign(live, { stopping: true });
   refresh(message);
   try {
-    await call(`chat/${(await live.ref).stream_id}/stop`, {});
+    await call(`streams/${(await live.ref).stream_id}/stop`, {});
   } catch (error) {
     if (live?.message === message) live.stopping = false;
     message.notice = `It could not be stopped. ${error.message}`;
@@ -306,7 +309,7 @@ drawPage();
 const last = messages.at(-1);
 if (last?.role === "assistant" && !last.end && !last.problem) {
   if (last.id) {
-    follow(last, call(`chat/${last.id}`));
+    follow(last, call(`streams/${last.id}/token`));
   } else {
     last.problem = { words: "The page was reloaded before the server had answered.", again: "ask" };
   }

@@ -1,9 +1,11 @@
 -- Become the stream's one producer: begin the next attempt.
--- KEYS 1 state  2 log  3 channel
+-- KEYS 1 state  2 log
 -- ARGV 1 nonce  2 lease ms  3 ttl ms  4 attempt to re-create (0: the next one)  5 owner  6 kind
 --      7 publish command  8 '1' to continue the log of the attempt before ('': begin anew)
+--      9 '1' to overwrite: take over from a living producer, or begin an ended stream anew
+--      10 channel
 -- Answers: ok (number: the attempt; reason: seq of the last chunk)  busy (number: ms until the
---   lease ends)  closed (reason)  fenced (a newer attempt exists)
+--   lease ends)  closed (reason)  fenced (a newer attempt exists, or others write it over HTTP)
 -- Idempotent: the same nonce gets the same answer. `attempt to re-create` is for a producer whose
 -- attempt Redis has lost (restart without persistence, failover): it was granted once, so it may
 -- take the place of an older attempt that came back from the dead, lease or not.
@@ -11,12 +13,18 @@ local state, log = KEYS[1], KEYS[2]
 local nonce, lease, ttl, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h')
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w')
 local attempt, seq = tonumber(m[1]), tonumber(m[3])
+if m[5] and ARGV[9] == '1' and not m[9] then
+  redis.call('HDEL', state, 'e', 'er', 'z', 's')
+  m[5], m[7] = false, false
+end
 local stop = m[7] and 1 or 0
 if m[5] then return {'closed', 0, stop, m[5]} end
+if m[9] then return {'fenced', attempt, stop, ''} end
 if attempt and attempt > 0 and m[2] == nonce then
   redis.call('HSET', state, 'x', now + lease)
+  redis.call('HDEL', state, 'r')
   return {'ok', attempt, stop, tostring(seq)}
 end
 local lineage = ''
@@ -26,7 +34,7 @@ if want > 0 then
 elseif not attempt then
   attempt, seq = 1, 0
 else
-  if attempt > 0 and not m[6] and tonumber(m[4]) > now then
+  if attempt > 0 and not m[6] and tonumber(m[4]) > now and ARGV[9] ~= '1' then
     return {'busy', tonumber(m[4]) - now, stop, ''}
   end
   if ARGV[8] == '1' and attempt > 0 then
@@ -47,6 +55,6 @@ redis.call('HDEL', state, 'r')
 redis.call('HSET', state, 'a', attempt, 'n', nonce, 'q', seq, 'x', now + lease, 'k', ARGV[6],
   'h', lineage)
 redis.call('PEXPIRE', state, ttl)
-redis.call(ARGV[7], KEYS[3],
+redis.call(ARGV[7], ARGV[10],
   attempt .. ' ' .. nonce .. ' ' .. (seq + 1) .. ' ' .. seq .. ' -\n')
 return {'ok', attempt, stop, tostring(seq)}

@@ -1,8 +1,10 @@
 -- Give the stream up without ending it: the task will be retried, and may claim at once.
 -- KEYS 1 state  2 log
--- ARGV 1 attempt  2 nonce  3 ms in which the next attempt is awaited  4 ttl ms
--- Answers: ok  fenced  closed (reason)  unknown
-local m = redis.call('HMGET', KEYS[1], 'a', 'n', 'e', 's')
+-- ARGV 1 attempt  2 nonce  3 ms in which the next attempt is awaited  4 ttl ms  5 publish command
+--      6 channel
+-- Answers: ok (reason: 'stopped' when a stop was asked, and so the stream has ended now)  fenced
+--   closed (reason)  unknown
+local m = redis.call('HMGET', KEYS[1], 'a', 'n', 'e', 's', 'q')
 local current = tonumber(m[1])
 local stop = m[4] and 1 or 0
 if not current or current < tonumber(ARGV[1]) then return {'unknown', 0, 0, ''} end
@@ -10,6 +12,14 @@ if current > tonumber(ARGV[1]) or m[2] ~= ARGV[2] then return {'fenced', current
 if m[3] then return {'closed', 0, stop, m[3]} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if m[4] then
+  redis.call('HSET', KEYS[1], 'e', 'stopped', 'er', '', 'z', now)
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+  redis.call(ARGV[5], ARGV[6],
+    current .. ' ' .. m[2] .. ' ' .. (m[5] + 1) .. ' ' .. m[5] .. ' stopped\n')
+  return {'ok', current, 1, 'stopped'}
+end
 redis.call('HSET', KEYS[1], 'r', 1, 'x', now + ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] + ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[3] + ARGV[4])

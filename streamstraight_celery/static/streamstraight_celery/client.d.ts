@@ -40,7 +40,10 @@ export interface StreamRef {
  * iterator throw a `StreamError` after the last chunk.
  */
 export type EndReason = "completed" | "stopped" | "producer-error" | "producer-disconnected" | "inactivity-timeout" | "too-large" | "expired" | (string & {});
-/** The connection, not the consumer: `closed` may still have chunks waiting to be taken. */
+/**
+ * The connection, not the consumer: `connecting` until its first answer or failure, `reconnecting`
+ * when it is tried again; `closed` may still have chunks waiting to be taken.
+ */
 export type StreamStatus = "connecting" | "open" | "reconnecting" | "closed";
 /** Time, so that tests need not wait for it. */
 export interface Clock {
@@ -48,6 +51,11 @@ export interface Clock {
 	clearTimeout(timer: unknown): void;
 	/** Milliseconds since 1970. */
 	now(): number;
+}
+/** `localStorage`, `sessionStorage`, or what behaves like them. */
+export interface OffsetStorage {
+	getItem(key: string): string | null;
+	setItem(key: string, value: string): void;
 }
 export interface StreamOptions<T> {
 	/** The bearer token, when it is not in the ref. */
@@ -59,10 +67,24 @@ export interface StreamOptions<T> {
 	getToken?: (() => Promise<string>) | undefined;
 	/** Where to go on: what `Stream.offset` said. The start when left out. */
 	offset?: string | undefined;
+	/**
+	 * Keeps `offset` over reloads: where nothing else says where to go on, the stream goes on behind
+	 * the last chunk that the consumer was done with. The name of an item of `sessionStorage`, or
+	 * another storage's. What was rendered is the page's to keep.
+	 */
+	persist?: string | {
+		key: string;
+		storage: OffsetStorage;
+	} | undefined;
 	/** Turns the string of a custom codec into a value. Without it, a chunk is its JSON value. */
 	decoder?: ((text: string) => T) | undefined;
 	/** Aborting closes the connection and makes the iterator throw the signal's reason. */
 	signal?: AbortSignal | undefined;
+	/**
+	 * Share one connection with all streams of the same relay that are opened so: over HTTP/1.1 a
+	 * browser has six connections to a host, for all of its tabs together.
+	 */
+	pool?: boolean | undefined;
 	/** It must heed the signal in `init`. The platform's when left out. */
 	fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
 	/**
@@ -90,6 +112,8 @@ export interface Stream<T> extends AsyncIterable<T> {
 	readonly endReason: EndReason | undefined;
 	/** Asks the relay to stop the task. Reading goes on until the relay confirms with `stopped`. */
 	stop(): Promise<void>;
+	/** The same chunks as a `ReadableStream`, in place of the iteration. Cancelling it closes. */
+	toReadableStream(): ReadableStream<T>;
 	/** Closes the connection and ends the iteration; the task goes on. */
 	close(): void;
 }

@@ -41,6 +41,14 @@ async def flaky_asynchronous(
     yield f"{attempt} two"
 
 
+# On quorum queues Celery cannot delay a message by less than a second.
+@stream_task(bind=True, autoretry_for=(ConnectionResetError,), default_retry_delay=1)
+def flaky_by_the_second(self: StreamTask[Any]) -> Iterator[str]:
+    yield f"{self.request.retries} one"
+    if not self.request.retries:
+        raise ConnectionResetError("the line is bad")
+
+
 @stream_task(bind=True, autoretry_for=(ConnectionResetError,), default_retry_delay=0)
 def flaky_without_delay(self: StreamTask[Any], failures: int) -> Iterator[str]:
     yield f"{self.request.retries} one"

@@ -37,6 +37,10 @@ app = Celery(
         "tests.tasks.apps.failing",
         "tests.tasks.apps.encoding",
         "tests.tasks.apps.listening",
+        "tests.tasks.apps.agents",
+        "tests.tasks.apps.paced",
+        "tests.tasks.apps.ending",
+        "tests.tasks.apps.resuming",
     ],
     set_as_current=False,
 )

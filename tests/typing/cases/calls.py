@@ -7,7 +7,18 @@ from typing import Any
 
 from typing_extensions import assert_type
 
-from streamstraight_celery import StreamHandle, StreamRef, StreamTask, get_stream, stream_task
+from streamstraight_celery import (
+    Publication,
+    StreamHandle,
+    StreamRef,
+    StreamTask,
+    active_stream,
+    get_stream,
+    publish,
+    stream_ref,
+    stream_task,
+    tee,
+)
 
 
 @stream_task
@@ -59,6 +70,12 @@ CountDown().stream(3)
 assert_type(answer.apply_stream(("hi",), {"model": "large"}, countdown=3), StreamHandle)
 answer.apply_stream(("hi",), stream_id="chat-7", queue="llm")
 answer("hi")
+assert_type(answer.conversation("chat-42", if_active="join").stream("hi", model="x"), StreamHandle)
+assert_type(answer.stream_on_commit("hi"), StreamHandle)
+answer.apply_stream(("hi",), key="chat-42", if_active="replace", on_commit="other")
+assert_type(active_stream("chat-42"), StreamHandle | None)
+assert_type(publish(iter(["a"]), stream_id="one", encoder=str), Publication)
+assert_type(list(tee(iter(["a"]))), list[Any])
 
 # -- wrong arguments
 
@@ -78,6 +95,12 @@ not_bound.stream(1)  # error
 CountDown().stream("three")  # error
 answer(1)  # error
 answer.apply_stream("hi", stream_id=7)  # error
+answer.conversation("chat-42", if_active="ignore")  # error
+answer.conversation("chat-42").stream(1)  # error
+answer.stream_on_commit()  # error
+answer.apply_stream(("hi",), key=42)  # error
+publish(iter(["a"]), stream_ids="one")  # error
+publish(["a"])  # error
 
 # -- what a handle gives
 
@@ -89,6 +112,7 @@ assert_type(handle.token(), str)
 assert_type(handle.token(scopes=["read"], ttl=60), str)
 assert_type(handle.stop(), bool)
 assert_type(get_stream("chat-7"), StreamHandle)
+assert_type(stream_ref("job-7", scopes=["write"]), StreamRef)
 ref = handle.ref()
 assert_type(ref, StreamRef)
 assert_type(ref["stream_id"], str)
@@ -104,3 +128,4 @@ handle.ref(scope="read")  # error
 handle.token(scopes=7)  # error
 handle.stopp()  # error
 get_stream(7)  # error
+stream_ref("job-7", ["write"])  # error

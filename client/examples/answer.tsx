@@ -1,0 +1,22 @@
+import type OpenAI from "openai";
+import type { StreamRef } from "streamstraight-celery";
+import { useStream } from "streamstraight-celery/react";
+
+type Event = OpenAI.Responses.ResponseStreamEvent;
+
+const addText = (text: string, event: Event) =>
+  event.type === "response.output_text.delta" ? text + event.delta : text;
+
+/** `streamRef` is what the web route answered; null until it has. */
+export function Answer({ streamRef }: { streamRef: StreamRef | null }) {
+  const { value, status, error, endReason, stop } = useStream(streamRef, { reduce: addText, initial: "" });
+  return (
+    <article aria-busy={status !== "closed"}>
+      <p>{value}</p>
+      {status === "open" && <button onClick={stop}>Stop</button>}
+      {status === "reconnecting" && <small>Reconnecting …</small>}
+      {endReason === "stopped" && <small>You stopped this answer.</small>}
+      {error instanceof Error && <p role="alert">{error.message}</p>}
+    </article>
+  );
+}

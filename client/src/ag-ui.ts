@@ -1,0 +1,135 @@
+/** For the `HttpAgent` of AG-UI (`@ag-ui/client`): its runs are read from the relay. */
+import { openStream, StreamError, type StreamOptions, type StreamRef } from "streamstraight-celery";
+
+/** An event of a run; which they are is AG-UI's matter. */
+interface Event {
+  type: string;
+  messageId?: string;
+  [field: string]: unknown;
+}
+
+/** What an agent sends: the conversation as it was before the run. */
+interface Input {
+  messages?: object[];
+  state?: unknown;
+}
+
+type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+type Reading = Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset">;
+
+export interface RelayFetchOptions {
+  /** For the request to the agent's URL; the platform's when left out. */
+  fetch?: Fetch | undefined;
+  /** How the relay is read: for example `getToken`, `pool` or `onStatus`. */
+  stream?: Reading | undefined;
+}
+
+/**
+ * A `fetch` to give to `HttpAgent`: the agent's URL answers with a ref, and the run's events come
+ * from the relay, over any number of dropped connections. `abortRun()` stops the worker.
+ *
+ * What failed ends with a `RUN_ERROR`; so does a run that was stopped (code `stopped`). Where a new
+ * attempt began after some of the old one was shown, that run ends with a `RUN_ERROR` of code
+ * `superseded`, and the next one begins with the messages and the state of before.
+ */
+export function relayFetch(options: RelayFetchOptions = {}): Fetch {
+  return async (url, { signal, ...init }) => {
+    // Not given up with the run's signal: who stops while it is asked must stop what was begun.
+    const response = await (options.fetch ?? fetch)(url, init);
+    if (!response.ok) return response;
+    const body = bodyOf(await response.json(), JSON.parse(String(init.body ?? "{}")), signal, options.stream);
+    return new Response(body, { headers: { "content-type": "text/event-stream" } });
+  };
+}
+
+function bodyOf(ref: StreamRef, input: Input, signal: RequestInit["signal"], options: Reading = {}): ReadableStream {
+  const run = new Run(input);
+  const stream = openStream<Event>(ref, { ...options, onReset: () => run.reset() });
+  async function* events(): AsyncGenerator<Event> {
+    try {
+      for await (const event of stream) yield* run.take(event);
+      if (stream.endReason === "stopped") yield failure("stopped", "The run was stopped.");
+    } catch (error) {
+      if (!(error instanceof StreamError)) throw error;
+      yield failure(error.code, error.message);
+    }
+  }
+  const iterator = events();
+  const encoder = new TextEncoder();
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        const abort = () => {
+          controller.error(signal?.reason);
+          stream.stop().catch((error: StreamError) => options.onError?.(error));
+          stream.close();
+        };
+        if (signal?.aborted) abort();
+        else signal?.addEventListener("abort", abort, { once: true });
+      },
+      async pull(controller) {
+        const { done, value } = await iterator.next();
+        if (signal?.aborted) return;
+        if (done) controller.close();
+        else controller.enqueue(encoder.encode(`data: ${JSON.stringify(value)}\n\n`));
+      },
+      cancel: () => stream.close(),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** One run after the other, as the attempts come: a stream may hold several, each behind the end of the last. */
+class Run {
+  readonly #input: Input;
+  /** The agent was told that the run began. */
+  #begun = false;
+  /** And something else, which a new attempt would double. */
+  #shown = false;
+  /** A new attempt is about to begin. */
+  #anew = false;
+  /** Messages that stay when a snapshot does not name them. */
+  readonly #staying = new Set<string>();
+
+  constructor(input: Input) {
+    this.#input = input;
+  }
+
+  reset(): void {
+    this.#anew = this.#begun;
+  }
+
+  *take(event: Event): Generator<Event> {
+    const { type, messageId } = event;
+    if (this.#anew) {
+      this.#anew = false;
+      if (this.#shown) {
+        yield failure("superseded", "A new attempt of the run begins.");
+        yield event;
+        yield* this.#clean();
+        return;
+      }
+      if (type === "RUN_STARTED") return;
+    }
+    this.#begun = true;
+    this.#shown ||= type !== "RUN_STARTED";
+    if (messageId && /^(REASONING|ACTIVITY_SNAPSHOT)/.test(type)) this.#staying.add(messageId);
+    yield event;
+  }
+
+  /** Takes away what the old attempt has left. */
+  *#clean(): Generator<Event> {
+    const { messages = [], state } = this.#input;
+    // As a message of a kind that does not stay, for the snapshot behind it.
+    const others = [...this.#staying].map((id) => ({ id, role: "assistant", content: "" }));
+    if (others.length) yield { type: "MESSAGES_SNAPSHOT", messages: [...messages, ...others] };
+    yield { type: "MESSAGES_SNAPSHOT", messages };
+    if (state !== undefined) yield { type: "STATE_SNAPSHOT", snapshot: state };
+    this.#shown = false;
+    this.#staying.clear();
+  }
+}
+
+function failure(code: string, message: string): Event {
+  return { type: "RUN_ERROR", code, message };
+}

@@ -1,0 +1,196 @@
+/**
+ * Many streams of one relay over one connection: `POST /v1/streams`, whose response is taken apart
+ * into one for each stream. Browsers open six HTTP/1.1 connections to a host, over all tabs.
+ *
+ * It looks like `fetch`, so that nothing else of the client knows of it. Where the set of streams
+ * changes, the request is made anew, each stream going on where it is.
+ */
+import { type Frame, frameParser } from "./frames.ts";
+
+type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/** The relay takes no more in one request. */
+const MOST = 100;
+/** How long a change waits for others, in milliseconds: pages open many streams at once. */
+const TOGETHER = 5;
+/** What one stream may hold that its consumer has not taken; it is left out then, and comes back. */
+const HELD = 1 << 20;
+
+interface Member {
+  id: string;
+  token: string;
+  offset: string;
+  cursor: string;
+  url: string;
+  init: RequestInit;
+  settle: (answer: Response | Promise<Response>) => void;
+  body?: ReadableStreamDefaultController<Uint8Array>;
+}
+
+const pools = new WeakMap<Fetch, Fetch>();
+
+/** A `fetch` that reads all streams of a relay over one connection; for each `base` the same. */
+export function pooled(base: Fetch): Fetch {
+  let found = pools.get(base);
+  if (!found) {
+    const shared: Shared[] = [];
+    // Browsers refuse to call theirs as another object's method.
+    const alone: Fetch = (url, init) => base(url, init);
+    found = (url, init) => {
+      const [, home, id, query] = /^(.*)\/v1\/stream\/([^/?]+)\?(.*)$/.exec(url) ?? [];
+      if (!id || init.method) return alone(url, init);
+      const fields = new URLSearchParams(query);
+      const take = (name: string) => {
+        const value = fields.get(name) ?? "";
+        fields.delete(name);
+        return value;
+      };
+      const [, offset = "", cursor = ""] = ["live", "offset", "cursor"].map(take);
+      const target = `${home}/v1/streams?${fields}`.replace(/\?$/, "");
+      let line = shared.find((each) => each.target === target && each.members.size < MOST);
+      if (!line) shared.push((line = new Shared(target, alone)));
+      const token = new Headers(init.headers).get("authorization")?.slice(7) ?? "";
+      return line.join({ id: decodeURIComponent(id), token, offset, cursor, url, init });
+    };
+    pools.set(base, found);
+  }
+  return found;
+}
+
+class Shared {
+  readonly target: string;
+  readonly members = new Set<Member>();
+  readonly #base: Fetch;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #request: AbortController | undefined;
+  /** The server has no such door. */
+  #alone = false;
+
+  constructor(target: string, base: Fetch) {
+    this.target = target;
+    this.#base = base;
+  }
+
+  join(asked: Omit<Member, "settle">): Promise<Response> {
+    const { signal } = asked.init;
+    if (this.#alone) return this.#base(asked.url, asked.init);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((settle) => {
+      const member: Member = { ...asked, settle };
+      this.members.add(member);
+      signal?.addEventListener("abort", () => this.#leave(member, signal.reason));
+      this.#change();
+    });
+  }
+
+  /** The member's response is over: as it should, or by an error. */
+  #leave(member: Member, error?: unknown): void {
+    if (!this.members.delete(member)) return;
+    if (!member.body) member.settle(Promise.reject(error));
+    else if (error === undefined) member.body.close();
+    else member.body.error(error);
+    // One that the relay is done with needs no new request.
+    if (!this.members.size || error !== undefined) this.#change();
+  }
+
+  #change(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#request?.abort();
+      if (this.members.size) void this.#ask((this.#request = new AbortController()));
+    }, TOGETHER);
+  }
+
+  async #ask(request: AbortController): Promise<void> {
+    const { signal } = request;
+    const asked = [...this.members];
+    const streams = asked.map(({ id, token, offset, cursor }) => ({ id, token, offset, cursor }));
+    try {
+      const headers = { accept: "text/event-stream", "content-type": "application/json" };
+      const body = JSON.stringify({ streams });
+      const response = await this.#base(this.target, { method: "POST", headers, body, cache: "no-store", signal });
+      if (response.status === 200) await this.#read(response, asked);
+      else await this.#refused(response, asked);
+      // What is still there after the end of the response comes back by itself.
+      if (!signal.aborted) for (const member of asked) this.#end(member);
+    } catch (error) {
+      // Closed, not failed, where it had begun: what is still to be taken of it would be lost.
+      if (!signal.aborted) for (const member of asked) this.#leave(member, member.body ? undefined : error);
+    }
+  }
+
+  async #refused(response: Response, asked: Member[]): Promise<void> {
+    const text = await response.text();
+    const { status, headers } = response;
+    this.#alone = status === 404 || status === 405;
+    for (const member of asked) {
+      if (member.body) continue;
+      const { url, init } = member;
+      this.#answer(member, this.#alone ? this.#base(url, init) : new Response(text, { status, headers }));
+    }
+  }
+
+  async #read(response: Response, asked: Member[]): Promise<void> {
+    const alive = new TextEncoder().encode(":\n\n");
+    let quiet = false;
+    const parse = frameParser(() => (quiet = true));
+    const reader = response.body?.getReader();
+    let member: Member | undefined;
+    for (;;) {
+      const bytes = (await reader?.read())?.value;
+      if (!bytes) return;
+      for (const frame of parse(bytes)) {
+        if (frame.event === "stream") member = asked[+frame.data];
+        else if (member && this.members.has(member)) this.#take(member, frame);
+      }
+      // Whoever waits for a heartbeat waits for the connection's.
+      if (quiet) for (const each of asked) if (this.members.has(each)) each.body?.enqueue(alive);
+      quiet = false;
+    }
+  }
+
+  #take(member: Member, { event, id, data }: Frame): void {
+    if (event === "refused") {
+      const { status, body, ...headers } = JSON.parse(data);
+      this.#answer(member, new Response(status === 204 ? null : body, { status, headers }));
+    } else if (event === "closed") {
+      this.#end(member);
+    } else {
+      const lines = data.replaceAll("\n", "\ndata:");
+      const text = `event: ${event}\n${id ? `id: ${id}\n` : ""}data:${lines}\n\n`;
+      const body = this.#open(member);
+      body.enqueue(new TextEncoder().encode(text));
+      member.offset = id ?? member.offset;
+      // Without room, from here on it is as if its connection had been recycled.
+      if ((body.desiredSize ?? 0) <= 0) {
+        this.#end(member);
+        this.#change();
+      }
+    }
+  }
+
+  #open(member: Member): ReadableStreamDefaultController<Uint8Array> {
+    if (!member.body) {
+      const source: UnderlyingDefaultSource<Uint8Array> = {
+        start: (controller) => void (member.body = controller),
+        cancel: () => {
+          if (this.members.delete(member)) this.#change();
+        },
+      };
+      const body = new ReadableStream(source, new ByteLengthQueuingStrategy({ highWaterMark: HELD }));
+      member.settle(new Response(body, { headers: { "content-type": "text/event-stream" } }));
+    }
+    return member.body as ReadableStreamDefaultController<Uint8Array>;
+  }
+
+  #answer(member: Member, answer: Response | Promise<Response>): void {
+    if (member.body) this.#end(member);
+    else if (this.members.delete(member)) member.settle(answer);
+  }
+
+  #end(member: Member): void {
+    if (!this.members.has(member)) return;
+    this.#open(member);
+    this.#leave(member);
+  }
+}

@@ -1,0 +1,155 @@
+import {
+  type EndReason, openStream, type Stream, type StreamOptions, type StreamRef, type StreamStatus,
+} from "streamstraight-celery";
+
+/** How a stream stands at one moment; never changed, but replaced. */
+export interface Snapshot<T> {
+  chunks: readonly T[];
+  /** Counts the times it began anew. */
+  epoch: number;
+  status: StreamStatus | "idle";
+  error: unknown;
+  endReason: EndReason | undefined;
+}
+
+export type Ask<T> = () => [StreamRef | string, StreamOptions<T>];
+
+interface Frame {
+  drawn?: number;
+  timer: ReturnType<typeof setTimeout>;
+}
+
+/** Streams that nobody looks at are remembered, up to so many. */
+const REMEMBERED = 50;
+/** A hidden page draws no frames; it is told all the same. */
+const FRAME = 250;
+
+export const stores = new Map<string, Store<any>>();
+
+/** How a stream stands that nobody has looked at. */
+export const UNSEEN: Snapshot<never> = { chunks: [], epoch: 0, status: "connecting", error: undefined, endReason: undefined };
+
+/** The one store of a stream. Not for drawing, which may be in vain, or on a server: it is kept. */
+export function storeOf<T>(url: string): Store<T> {
+  let store: Store<T> | undefined = stores.get(url);
+  if (!store) stores.set(url, (store = new Store<T>()));
+  return store;
+}
+
+/** What arrived of one stream, for whoever looks at it; open while somebody does. */
+export class Store<T> {
+  snapshot: Snapshot<T> = UNSEEN;
+
+  #chunks: T[] = [];
+  #now: Snapshot<T> = this.snapshot;
+  #offset: string | undefined;
+  #stream: Stream<T> | undefined;
+  /** There is nothing more to come. */
+  #over = false;
+  readonly #lookers = new Map<() => void, Ask<T>>();
+  #frame: Frame | undefined;
+
+  subscribe(changed: () => void, ask: Ask<T>): () => void {
+    this.#lookers.set(changed, ask);
+    this.retry(ask);
+    return () => {
+      this.#lookers.delete(changed);
+      // Strict mode, and a move within the page, come back at once.
+      setTimeout(() => this.#rest());
+    };
+  }
+
+  /** Reads on where it had to be given up, if somebody looks. */
+  retry(ask: Ask<T>): void {
+    if (this.#lookers.size && !this.#stream && !this.#over) this.#open(ask);
+  }
+
+  async stop(): Promise<void> {
+    await this.#stream?.stop();
+  }
+
+  #rest(): void {
+    if (this.#lookers.size) return;
+    const stream = this.#stream;
+    this.#stream = undefined;
+    if (stream && !this.#over) {
+      this.#offset = stream.offset;
+      stream.close();
+    }
+    for (const [url, store] of stores) {
+      if (stores.size <= REMEMBERED) break;
+      if (!store.#lookers.size) stores.delete(url);
+    }
+  }
+
+  #open(ask: Ask<T>): void {
+    const [source, options] = ask();
+    const { getToken } = options;
+    // The options of today's render, not of the one that opened it.
+    const today = () => this.#latest()?.[1] ?? options;
+    if (this.#now.error) this.#change({ status: "connecting", error: undefined });
+    try {
+      const stream = (this.#stream = openStream<T>(source, {
+        ...options,
+        offset: this.#offset ?? options.offset,
+        ...(getToken && { getToken: () => (today().getToken ?? getToken)() }),
+        onError: (error) => today().onError?.(error),
+        onReset: () => {
+          this.#chunks = [];
+          this.#change({ epoch: this.#now.epoch + 1 });
+        },
+        onStatus: (status) => {
+          if (this.#stream === stream && status !== "closed") this.#change({ status });
+        },
+      }));
+      void this.#read(stream);
+    } catch (error) {
+      // Thrown here it would take the whole page down.
+      this.#change({ status: "closed", error });
+    }
+  }
+
+  async #read(stream: Stream<T>): Promise<void> {
+    let error: unknown;
+    try {
+      for await (const chunk of stream) {
+        this.#chunks.push(chunk);
+        this.#change({});
+      }
+    } catch (reason) {
+      error = reason;
+    }
+    if (this.#stream !== stream) return;
+    this.#over = true;
+    if (error && !stream.endReason) {
+      // It could not be read, which may be over when somebody looks again.
+      this.#offset = stream.offset;
+      this.#stream = undefined;
+      this.#over = false;
+    }
+    this.#change({ status: "closed", error, endReason: stream.endReason });
+  }
+
+  #latest(): ReturnType<Ask<T>> | undefined {
+    const [ask] = this.#lookers.values();
+    return ask?.();
+  }
+
+  #change(change: Partial<Snapshot<T>>): void {
+    this.#now = { ...this.#now, ...change };
+    if (this.#frame) return;
+    const frame: Frame = { timer: setTimeout(() => this.#draw(), FRAME) };
+    this.#frame = frame;
+    if ("requestAnimationFrame" in globalThis) frame.drawn = requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw(): void {
+    clearTimeout(this.#frame?.timer);
+    if (this.#frame?.drawn) cancelAnimationFrame(this.#frame.drawn);
+    this.#frame = undefined;
+    const { chunks, epoch } = this.snapshot;
+    const same = epoch === this.#now.epoch && chunks.length === this.#chunks.length;
+    this.snapshot = this.#now = { ...this.#now, chunks: same ? chunks : this.#chunks.slice() };
+    for (const changed of [...this.#lookers.keys()]) changed();
+  }
+}

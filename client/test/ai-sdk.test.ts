@@ -1,0 +1,293 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { AbstractChat as Chat5 } from "ai5";
+import { AbstractChat as Chat6 } from "ai6";
+import { AbstractChat as Chat7 } from "ai7";
+import { resumeOnReset, StreamTransport, type StreamTransportOptions } from "../src/ai-sdk.ts";
+import { type Answer, at, closed, control, data, refusal, type Script, script, sse, superseded } from "./support.ts";
+
+const url = "https://relay.example/v1/stream/abc";
+const ref = { stream_id: "abc", url, token: "t" };
+const START = { type: "start", messageId: "from-the-task" };
+const said = (id: string, ...deltas: string[]) => [
+  START,
+  { type: "text-start", id },
+  ...deltas.map((delta) => ({ type: "text-delta", id, delta })),
+];
+const finished = (id: string) => [{ type: "text-end", id }, { type: "finish" }];
+
+interface Shown {
+  id: string;
+  role: string;
+  parts: { type: string; text?: string }[];
+}
+
+/** The real chat of an AI SDK, without React around it. */
+function chatOf(Chat: any, transport: StreamTransport, more: object = {}): any {
+  const state = {
+    status: "ready",
+    error: undefined,
+    messages: [] as Shown[],
+    pushMessage: (message: Shown) => (state.messages = [...state.messages, structuredClone(message)]),
+    popMessage: () => (state.messages = state.messages.slice(0, -1)),
+    replaceMessage: (index: number, message: Shown) =>
+      (state.messages = state.messages.map((each, i) => (i === index ? structuredClone(message) : each))),
+    snapshot: structuredClone,
+  };
+  const Real: new (options: object) => unknown = class extends Chat {};
+  return new Real({ id: "chat-1", state, transport, ...more });
+}
+
+function texts(chat: { messages: Shown[] }): string[] {
+  return chat.messages.map(({ role, parts }) => `${role}: ${parts.map(({ text = "" }) => text).join("|")}`);
+}
+
+function transportOf(relay: Script, routes: (url: string, init: RequestInit) => Response, more: StreamTransportOptions = {}) {
+  const asked: { url: string; init: RequestInit }[] = [];
+  const fetch = async (url: string, init: RequestInit) => {
+    asked.push({ url, init });
+    return routes(url, init);
+  };
+  return { asked, transport: new StreamTransport({ api: "/chat", fetch, stream: { fetch: relay.fetch, random: () => 0 }, ...more }) };
+}
+
+/** A relay with an unfinished answer for each question, s1 and s2, and the route to them. */
+function twoAnswers(route: (response: Response) => Response | Promise<Response> = (response) => response) {
+  const answer: Answer = (request) => {
+    if (request.method === "POST") return refusal(202)(request);
+    return sse([data(at(3), said("1", request.path.slice(-1)))], "stay")(request);
+  };
+  const relay = script(...Array<Answer>(9).fill(answer));
+  let asked = 0;
+  const fetch = async () => {
+    const id = `s${++asked}`;
+    return route(Response.json({ stream_id: id, url: `https://relay.example/v1/stream/${id}`, token: "t" }));
+  };
+  return { relay, transport: new StreamTransport({ api: "/chat", fetch, stream: { fetch: relay.fetch, random: () => 0 } }) };
+}
+
+const stopPaths = (relay: Script) => relay.seen.filter(({ method }) => method === "POST").map(({ path }) => path);
+const routes = () => Response.json(ref);
+const stopPath = (relay: Script) => relay.seen.filter(({ path }) => path === "/v1/stop/abc");
+
+async function until(condition: () => unknown): Promise<void> {
+  for (let i = 0; !condition(); i++) {
+    assert.ok(i < 2000, "it did not come to hold");
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+for (const [version, Chat] of Object.entries({ ai5: Chat5, ai6: Chat6, ai7: Chat7 })) {
+  test(`${version}: an answer over a dropped connection, as one message`, async () => {
+    const relay = script(
+      sse([data(at(3), said("1", "Hel"))], "cut"),
+      sse([data(at(4), [{ type: "text-delta", id: "1", delta: "lo" }]) + data(at(6), finished("1")) + closed(at(6))]),
+    );
+    const { transport, asked } = transportOf(relay, routes, { headers: () => ({ "x-csrf": "1" }), body: { tenant: 2 } });
+    const chat = chatOf(Chat, transport);
+    await chat.sendMessage({ text: "Hi" });
+    assert.deepEqual(texts(chat), ["user: Hi", "assistant: Hello"]);
+    assert.equal(chat.messages[1].id, "abc", "the stream's id, in each attempt and after a reload");
+    assert.equal(chat.status, "ready");
+    assert.equal(asked.length, 1);
+    const { url: api, init } = asked[0] ?? assert.fail();
+    assert.deepEqual([api, init.method, new Headers(init.headers).get("x-csrf")], ["/chat", "POST", "1"]);
+    const body = JSON.parse(String(init.body));
+    assert.deepEqual([body.id, body.tenant, body.trigger, body.messages.length], ["chat-1", 2, "submit-message", 1]);
+  });
+
+  test(`${version}: a failure is an error, also after parts of the answer`, async () => {
+    const end = closed(at(3), "producer-error", { code: "quota", message: "Quota used up" });
+    const { transport } = transportOf(script(sse([data(at(3), said("1", "Hel")) + end])), routes);
+    const chat = chatOf(Chat, transport);
+    await chat.sendMessage({ text: "Hi" });
+    assert.equal(chat.status, "error");
+    assert.equal(chat.error.message, "Quota used up");
+    assert.deepEqual(texts(chat), ["user: Hi", "assistant: Hel"]);
+  });
+
+  test(`${version}: a route that fails, and a stream that cannot be read`, async () => {
+    const failing = chatOf(Chat, transportOf(script(), () => new Response("No more today.", { status: 429 })).transport);
+    await failing.sendMessage({ text: "Hi" });
+    assert.equal(failing.error.message, "No more today.");
+    const unread = chatOf(Chat, transportOf(script(refusal(404, { error: { code: "not-found", message: "gone" } })), routes).transport);
+    await unread.sendMessage({ text: "Hi" });
+    assert.deepEqual([unread.status, unread.error.message], ["error", "gone"]);
+  });
+
+  test(`${version}: stop stops the worker, and the answer keeps what was there`, async () => {
+    const relay = script(sse([data(at(3), said("1", "Hel"))], "stay"), refusal(202));
+    const chat = chatOf(Chat, transportOf(relay, routes).transport);
+    const sending = chat.sendMessage({ text: "Hi" });
+    await until(() => texts(chat)[1] === "assistant: Hel");
+    await chat.stop();
+    await sending;
+    await until(() => stopPath(relay).length === 1);
+    assert.equal(stopPath(relay)[0]?.headers["authorization"], "Bearer t");
+    assert.equal(chat.status, "ready");
+    assert.deepEqual(texts(chat), ["user: Hi", "assistant: Hel"]);
+  });
+
+  test(`${version}: stop, and the next question at once: the first one's worker is stopped`, async () => {
+    for (const resumed of [false, true]) {
+      const { relay, transport } = twoAnswers();
+      const chat = chatOf(Chat, transport);
+      void (resumed ? chat.resumeStream() : chat.sendMessage({ text: "Hi" }));
+      await until(() => texts(chat).at(-1) === "assistant: 1");
+      void chat.stop();
+      const sending = chat.sendMessage({ text: "Or rather" });
+      await until(() => texts(chat).at(-1) === "assistant: 2");
+      await until(() => stopPaths(relay).length);
+      assert.deepEqual(stopPaths(relay), ["/v1/stop/s1"], `resumed: ${resumed}`);
+      await chat.stop();
+      await sending;
+    }
+  });
+
+  test(`${version}: stop before the route has answered, and the next question: the first one's worker is stopped`, async () => {
+    const answers: (() => void)[] = [];
+    const { relay, transport } = twoAnswers((response) => new Promise((resolve) => answers.push(() => resolve(response))));
+    const chat = chatOf(Chat, transport);
+    void chat.sendMessage({ text: "Hi" });
+    await until(() => answers.length === 1);
+    void chat.stop();
+    void chat.sendMessage({ text: "Or rather" });
+    await until(() => answers.length === 2);
+    answers[1]?.();
+    await until(() => texts(chat).at(-1) === "assistant: 2");
+    answers[0]?.();
+    await until(() => stopPaths(relay).length);
+    assert.deepEqual(stopPaths(relay), ["/v1/stop/s1"]);
+    const gone = await transport.reconnectToStream({ chatId: "chat-1" });
+    await gone?.cancel();
+    assert.equal(relay.seen.at(-1)?.path, "/v1/stream/s2", "the later one is the chat's latest");
+    void chat.stop();
+  });
+
+  test(`${version}: a new page goes on, with the message in place of what it had kept`, async () => {
+    const all = [...said("1", "Hel", "lo"), ...finished("1")];
+    const relay = script(sse([data(at(6), all) + closed(at(6))]));
+    const { transport, asked } = transportOf(relay, routes);
+    const kept = { id: "abc", role: "assistant", parts: [{ type: "text", text: "Hel" }] };
+    const chat = chatOf(Chat, transport);
+    chat.messages = [{ id: "u", role: "user", parts: [{ type: "text", text: "Hi" }] }, kept];
+    await chat.resumeStream();
+    assert.deepEqual(texts(chat), ["user: Hi", "assistant: Hello"]);
+    assert.equal(asked[0]?.url, "/chat/chat-1/stream");
+  });
+
+  test(`${version}: nothing to go on with`, async () => {
+    for (const status of [204, 404]) {
+      const chat = chatOf(Chat, transportOf(script(), () => new Response(null, { status })).transport);
+      await chat.resumeStream();
+      assert.deepEqual([chat.status, chat.messages.length], ["ready", 0]);
+    }
+  });
+
+  test(`${version}: an old chat, whose answer the relay keeps no more: nothing to go on with`, async () => {
+    for (const [status, code] of [[404, "not-found"], [410, "gone"]] as const) {
+      const relay = script(refusal(status, { error: { code, message: "no such stream" } }));
+      const chat = chatOf(Chat, transportOf(relay, routes).transport);
+      chat.messages = [{ id: "abc", role: "assistant", parts: [{ type: "text", text: "Hello" }] }];
+      await chat.resumeStream();
+      assert.deepEqual([chat.status, chat.error, texts(chat)], ["ready", undefined, ["assistant: Hello"]]);
+    }
+  });
+
+  test(`${version}: an answer that is lost while this page reads it is an error, also when it is read anew`, async () => {
+    const lost = refusal(410, { error: { code: "gone", message: "lost" } });
+    for (const before of [[], [superseded(2), lost]]) {
+      const relay = script(sse([data(at(3), said("1", "Hel"))], "cut"), ...before, lost);
+      const again = resumeOnReset(() => chat.resumeStream());
+      const chat = chatOf(Chat, transportOf(relay, routes).transport, { onError: again });
+      await chat.resumeStream();
+      await until(() => chat.error?.message === "lost");
+      assert.equal(chat.status, "error");
+    }
+  });
+
+  test(`${version}: going on a second time stops no worker, and stop of it does`, async () => {
+    const relay = script(
+      sse([data(at(3), said("1", "Hel"))], "stay"),
+      sse([data(at(3), said("1", "Hel"))], "stay"),
+      refusal(202),
+    );
+    const chat = chatOf(Chat, transportOf(relay, routes).transport);
+    void chat.resumeStream();
+    await until(() => texts(chat)[0] === "assistant: Hel");
+    const resumed = chat.resumeStream();
+    await until(() => relay.seen.length === 2);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(stopPath(relay).length, 0);
+    await chat.stop();
+    await resumed;
+    await until(() => stopPath(relay).length === 1);
+  });
+
+  test(`${version}: going on twice, as strict mode does, with the first route's answer coming last`, async () => {
+    const relay = script(sse([data(at(3), said("1", "Hel"))], "stay"), refusal(202));
+    const answers: ((response: Response) => void)[] = [];
+    const fetch = () => new Promise<Response>((resolve) => answers.push(resolve));
+    const chat = chatOf(Chat, new StreamTransport({ fetch, stream: { fetch: relay.fetch, random: () => 0 } }));
+    void chat.resumeStream();
+    const resumed = chat.resumeStream();
+    await until(() => answers.length === 2);
+    answers[1]?.(Response.json(ref));
+    await until(() => texts(chat)[0] === "assistant: Hel");
+    answers[0]?.(Response.json(ref));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(stopPath(relay).length, 0);
+    assert.equal(relay.seen.length, 1, "the first is not read at all");
+    assert.equal(relay.seen[0]?.signal.aborted, false);
+    void chat.stop();
+    await resumed;
+    await until(() => stopPath(relay).length === 1);
+  });
+
+  test(`${version}: a new attempt is one message without doubled text`, async () => {
+    const second = (n: number) => at(n).replace("000001", "000002");
+    const again = [...said("9", "Good ", "day"), ...finished("9")];
+    const restarted: Answer = sse([data(second(6), again) + closed(second(6))]);
+    const relay = script(sse([data(at(3), said("1", "Hello"))], "cut"), superseded(2), restarted, restarted);
+    const chat = chatOf(Chat, transportOf(relay, routes).transport, {
+      onError: resumeOnReset(() => chat.resumeStream()),
+    });
+    await chat.sendMessage({ text: "Hi" });
+    await until(() => texts(chat)[1] === "assistant: Good day" && chat.status === "ready");
+    assert.deepEqual(texts(chat), ["user: Hi", "assistant: Good day"]);
+    assert.equal(chat.error, undefined);
+  });
+
+  test(`${version}: a new attempt before anything was shown goes unnoticed`, async () => {
+    const second = (n: number) => at(n).replace("000001", "000002");
+    const again = [...said("9", "Good day"), ...finished("9")];
+    const relay = script(
+      sse([data(at(1), [START])], "cut"), superseded(2), sse([data(second(5), again) + closed(second(5))]),
+    );
+    const errors: unknown[] = [];
+    const chat = chatOf(Chat, transportOf(relay, routes).transport, { onError: (error: unknown) => errors.push(error) });
+    await chat.sendMessage({ text: "Hi" });
+    assert.deepEqual(texts(chat), ["user: Hi", "assistant: Good day"]);
+    assert.deepEqual(errors, []);
+  });
+
+  test(`${version}: stopped elsewhere is no finished answer`, async () => {
+    const relay = script(sse([data(at(3), said("1", "Hel")) + closed(at(3), "stopped")]));
+    const ends: unknown[] = [];
+    const chat = chatOf(Chat, transportOf(relay, routes).transport, { onFinish: (end: { isError: boolean }) => ends.push(end.isError) });
+    await chat.sendMessage({ text: "Hi" });
+    assert.deepEqual([texts(chat)[1], chat.status, ends], ["assistant: Hel", "ready", [false]]);
+  });
+}
+
+test("a token that is refused is asked for at the chat's route", async () => {
+  const relay = script(
+    refusal(401), sse([control(at(0)) + data(at(3), said("1", "Hello")) + data(at(5), finished("1")) + closed(at(5))]),
+  );
+  const { transport, asked } = transportOf(relay, () => Response.json({ ...ref, token: asked.length > 1 ? "fresh" : "t" }));
+  const chat = chatOf(Chat7, transport);
+  await chat.sendMessage({ text: "Hi" });
+  assert.equal(texts(chat)[1], "assistant: Hello");
+  assert.deepEqual(relay.seen.map(({ headers }) => headers["authorization"]), ["Bearer t", "Bearer fresh"]);
+  assert.equal(asked[1]?.url, "/chat/chat-1/stream");
+});

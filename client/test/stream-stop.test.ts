@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openStream } from "../src/index.ts";
+import {
+  at, closed, deadNetwork, drain, failed, frames, ManualClock, never, options, refusal, script, settle, sse, take, URL_OF_STREAM,
+} from "./support.ts";
+
+test("stop asks the relay, and reading goes on to the end", async () => {
+  const relay = script(sse([frames(["a"])], "stay"), refusal(202), sse([closed(at(1), "stopped")]));
+  const stream = openStream(`${URL_OF_STREAM}?tenant=1`, options(relay));
+  const iterator = stream[Symbol.asyncIterator]();
+  await take(iterator, 1);
+  await stream.stop();
+  const { method, path, query, headers } = relay.seen[1] ?? assert.fail();
+  assert.deepEqual({ method, path, query }, { method: "POST", path: "/v1/stop/abc", query: { tenant: "1" } });
+  assert.equal(headers["authorization"], "Bearer t");
+  assert.equal(stream.status, "open");
+  stream.close();
+});
+
+test("stop renews a refused token once", async () => {
+  const relay = script(never(), refusal(401), refusal(200));
+  const stream = openStream(URL_OF_STREAM, options(relay, { getToken: async () => "fresh" }));
+  await settle();
+  await stream.stop();
+  assert.equal(relay.seen[2]?.headers["authorization"], "Bearer fresh");
+  stream.close();
+});
+
+test("stop tells why it failed", async () => {
+  const relay = script(never(), refusal(404, { error: { code: "not-found", message: "no such stream" } }), deadNetwork());
+  const stream = openStream(URL_OF_STREAM, options(relay));
+  await settle();
+  await assert.rejects(stream.stop(), (error) => failed(error)["message"] === "no such stream");
+  await assert.rejects(stream.stop(), TypeError);
+  stream.close();
+  const other = openStream("https://relay.example/other", options(script(never())));
+  await assert.rejects(other.stop(), /no \/v1\/stream\//);
+  other.close();
+});
+
+test("stop fails after 45 s of silence, as reading does", async () => {
+  const clock = new ManualClock();
+  const stream = openStream(URL_OF_STREAM, options(script(never(), never(), refusal(202)), { clock }));
+  await settle();
+  let failure: unknown;
+  const stopped = stream.stop().catch((error) => (failure = error));
+  await clock.pass(44_000);
+  assert.equal(failure, undefined);
+  stream.close();
+  await clock.pass(1000);
+  await stopped;
+  assert.equal(failed(failure)["code"], "timeout");
+  await stream.stop();
+  assert.deepEqual(clock.waits, []);
+});
+
+test("stop of an ended stream has nothing to ask", async () => {
+  const relay = script(sse([closed(at(0))]));
+  const stream = openStream(URL_OF_STREAM, options(relay));
+  await drain(stream);
+  await stream.stop();
+  assert.equal(relay.seen.length, 1);
+});

@@ -1,0 +1,196 @@
+"""`streams ls`, `show`, `top` and `stop`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import click
+from celery import Celery
+
+from ..errors import StreamError
+from ..handle import get_stream
+from ..overview import Overview, newest_first, overview
+from ..relays import Relay
+from ..relays.requests import Read
+from ..runtime import Runtime
+from .group import StreamsCommand, json_option
+from .printing import print_json, print_table, rich_console, rich_table, shown_duration, shown_size
+
+COLUMNS = ("stream", "status", "chunks", "size", "age", "first chunk", "task")
+
+
+@click.command(cls=StreamsCommand)
+@click.option("--active", is_flag=True, help="Only those that have not ended.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Newest N.")
+@json_option
+@click.pass_context
+def ls(ctx: click.Context, active: bool, limit: int, as_json: bool) -> None:
+    """List streams, the newest first."""
+    found = newest(relay_of(ctx), active=active)
+    if as_json:
+        print_json(found[:limit])
+        return
+    print_table(COLUMNS, [line(each) for each in found[:limit]])
+    if len(found) > limit:
+        click.echo(f"{len(found) - limit} more; see --limit", err=True)
+
+
+@click.command(cls=StreamsCommand)
+@click.argument("stream_id")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, stream_id: str, as_json: bool) -> None:
+    """Show one stream."""
+    state = relay_of(ctx).state(stream_id)
+    found = overview(stream_id, state)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        ("status", shown_status(found)),
+        ("task", found["task_id"] or "-"),
+        ("attempt", str(found["attempt"])),
+        ("chunks", f"{found['chunks']} ({shown_size(found['bytes'])})"),
+        ("asked for", f"{shown_duration(found['age'])} ago"),
+        ("first chunk after", shown_duration(found["first_chunk_after"])),
+        ("streamed for", shown_duration(found["duration"])),
+        ("stop asked", "yes" if found["stop_asked"] else "no"),
+    ]
+    if found["error"]:
+        rows.append(("error", str(json.loads(found["error"]).get("message", found["error"]))))
+    print_table((stream_id, ""), rows)
+
+
+@click.command(cls=StreamsCommand)
+@click.argument("stream_ids", nargs=-1, required=True)
+@json_option
+@click.pass_context
+def stop(ctx: click.Context, stream_ids: Sequence[str], as_json: bool) -> None:
+    """Stop streams: queued tasks never start, running generators are closed.
+
+    The exit status is 1 when one of them could not be stopped; the others are.
+    """
+    app: Celery = ctx.obj.app
+    told: list[dict[str, str]] = []
+    for stream_id in stream_ids:
+        try:
+            asked = get_stream(stream_id, app=app).stop()
+        except StreamError as error:
+            told.append({"stream_id": stream_id, "error": str(error)})
+        else:
+            told.append({"stream_id": stream_id, "status": "stopping" if asked else "ended"})
+    if as_json:
+        print_json(told)
+    else:
+        words = {"stopping": "stopping", "ended": "had ended already"}
+        for each in told:
+            said = each.get("error") or words[each["status"]]
+            click.echo(f"{each['stream_id']}\t{said}", err="error" in each)
+    ctx.exit(1 if any("error" in each for each in told) else 0)
+
+
+@click.command(cls=StreamsCommand)
+@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.2))
+@click.option("--rounds", default=0, type=click.IntRange(0), help="End after so many; 0: never.")
+@json_option
+@click.pass_context
+def top(ctx: click.Context, interval: float, rounds: int, as_json: bool) -> None:
+    """Watch the streams that have not ended, with their rates; Ctrl-C ends it.
+
+    With --json each round is one line: a list of streams.
+    """
+    views = live_views(relay_of(ctx), interval, rounds)
+    if as_json:
+        for view in views:
+            click.echo(json.dumps(view, ensure_ascii=False))
+        return
+    if not sys.stdout.isatty() or rich_table((), ()) is None:
+        for view in views:
+            print_table(TOP_COLUMNS, [top_line(each) for each in view])
+        return
+    from rich.live import Live
+
+    with Live(console=rich_console(), auto_refresh=False, screen=True) as live:
+        for view in views:
+            rows = [top_line(each) for each in view]
+            live.update(rich_table(TOP_COLUMNS, rows) or "", refresh=True)
+
+
+TOP_COLUMNS = ("stream", "status", "chunks", "size", "chunks/s", "first chunk", "age")
+
+
+class Rated(Overview):
+    """A stream of `top`; `rate` is chunks a second since the view before, None in its first."""
+
+    rate: float | None
+
+
+def live_views(relay: Relay, interval: float, rounds: int) -> Iterator[list[Rated]]:
+    """The streams that have not ended, again and again, `interval` seconds apart."""
+    before: dict[str, int] = {}
+    since = time.monotonic()
+    for number in count(1):
+        now = time.monotonic()
+        found = newest(relay, active=True)
+        yield [{**each, "rate": rate_of(each, before, now - since)} for each in found]
+        before, since = {each["stream_id"]: each["chunks"] for each in found}, now
+        if number == rounds:
+            return
+        try:
+            time.sleep(interval)
+        except KeyboardInterrupt:
+            return
+
+
+def rate_of(found: Overview, before: dict[str, int], seconds: float) -> float | None:
+    """Chunks a second since the view before."""
+    if found["stream_id"] not in before:
+        return None
+    return round(max(0, found["chunks"] - before[found["stream_id"]]) / seconds, 1)
+
+
+def top_line(found: Rated) -> tuple[str, ...]:
+    return (
+        found["stream_id"],
+        shown_status(found),
+        str(found["chunks"]),
+        shown_size(found["bytes"]),
+        "-" if found["rate"] is None else f"{found['rate']:.1f}",
+        shown_duration(found["first_chunk_after"]),
+        shown_duration(found["age"]),
+    )
+
+
+def relay_of(ctx: click.Context) -> Relay:
+    app: Celery = ctx.obj.app
+    return Runtime.of(app).relay
+
+
+def newest(relay: Relay, *, active: bool) -> list[Overview]:
+    """All streams (or those that have not ended), the newest first."""
+    found = []
+    for stream_id in set(relay.stream_ids()):
+        page = relay.read(Read(stream_id))
+        if page is not None and not (active and page.state.end):
+            found.append((stream_id, page.state))
+    return newest_first(found)
+
+
+def line(found: Overview) -> tuple[str, ...]:
+    return (
+        found["stream_id"],
+        shown_status(found),
+        str(found["chunks"]),
+        shown_size(found["bytes"]),
+        shown_duration(found["age"]),
+        shown_duration(found["first_chunk_after"]),
+        found["task_id"] if found["task_id"] != found["stream_id"] else "=",
+    )
+
+
+def shown_status(found: Overview) -> str:
+    return found["end_reason"] or found["status"]

@@ -1,0 +1,1 @@
+"""At home in web frameworks: one module each, loaded by those who use it."""

@@ -1,0 +1,113 @@
+"""What the routes of every framework answer; each turns it into its own response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from celery import Celery
+
+from ..conversations import resume_url
+from ..errors import ConfigurationError, RelayUnavailableError, StreamError, StreamNotFoundError
+from ..handle import StreamHandle, get_stream
+from ..names import check_stream_id
+
+SESSION_KEY = "streamstraight_streams"
+# A session may be a cookie, which holds 4 KB.
+REMEMBERED = 20
+CLIENT_MODULE = "streamstraight-celery"
+
+
+class Answer(NamedTuple):
+    """Status, JSON (None: no body) and headers of a response."""
+
+    status: int
+    body: dict[str, Any] | None = None
+    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+
+# A token is for one visitor.
+PRIVATE = {"Cache-Control": "no-store"}
+# The same whether it is not there or not for this visitor.
+NOT_FOUND = Answer(404, {"error": {"code": "not-found", "message": "no such stream"}}, PRIVATE)
+FOREIGN = Answer(
+    403, {"error": {"code": "foreign-origin", "message": "not from this site"}}, PRIVATE
+)
+
+
+def own_stream(stream_id: str, allowed: object, app: Celery | None = None) -> StreamHandle:
+    """The stream, if the authorization hook has said `True`; nothing else counts.
+
+    Raises:
+        StreamNotFoundError: not allowed, or not there: nobody can tell which.
+        RelayUnavailableError: the relay does not answer.
+    """
+    if allowed is not True:
+        raise StreamNotFoundError(f"no stream {stream_id!r}")
+    try:
+        check_stream_id(stream_id)
+    except ConfigurationError as error:
+        raise StreamNotFoundError(str(error)) from None
+    return get_stream(stream_id, app=app)
+
+
+def token_answer(stream: StreamHandle) -> Answer:
+    """A fresh ref, for a page that was reloaded or has been open for long."""
+    return Answer(200, dict(stream.ref()), PRIVATE)
+
+
+def stop_answer(stream: StreamHandle) -> Answer:
+    """Stop the stream; 204, also when it had ended."""
+    stream.stop()
+    return Answer(204, None, PRIVATE)
+
+
+def resume_answer(key: str, app: Celery | None = None) -> Answer:
+    """To the conversation's active stream (307), or 204: what `useChat` asks when it resumes."""
+    url = resume_url(key, app=app)
+    if url is None:
+        return Answer(204, None, PRIVATE)
+    # The URL holds a token, which must not be told to the next site.
+    return Answer(307, None, {**PRIVATE, "Location": url, "Referrer-Policy": "no-referrer"})
+
+
+def attempted(act: Callable[[], Answer]) -> Answer:
+    """The answer, or that to an error that is foreseen."""
+    try:
+        return act()
+    except StreamError as error:
+        return error_answer(error)
+
+
+def error_answer(error: StreamError) -> Answer:
+    """The answer to an error of ours.
+
+    Raises:
+        StreamError: it is not one for visitors (a wrong setting).
+    """
+    if isinstance(error, StreamNotFoundError):
+        return NOT_FOUND
+    if isinstance(error, RelayUnavailableError):
+        # The message names hosts.
+        words = "the relay's storage does not answer"
+        return Answer(503, {"error": {"code": error.code, "message": words}}, PRIVATE)
+    raise error
+
+
+def is_foreign(origin: str | None, host: str, allowed: Iterable[str]) -> bool:
+    """Whether a page of another site asks. Browsers name the origin of every POST."""
+    if not origin:
+        return False
+    return urlsplit(origin).netloc != host and origin not in allowed
+
+
+def remember(session: MutableMapping[str, Any], stream_id: str) -> None:
+    """Note in a visitor's session that the stream is theirs; the latest 20 are kept."""
+    # A new list: sessions notice only that.
+    session[SESSION_KEY] = [*session.get(SESSION_KEY, []), stream_id][-REMEMBERED:]
+
+
+def is_remembered(session: MutableMapping[str, Any] | None, stream_id: str) -> bool:
+    """Whether the stream was noted as this visitor's; never without a session."""
+    return session is not None and stream_id in session.get(SESSION_KEY, [])

@@ -1,0 +1,106 @@
+"""An ASGI application as the answer of an async Django view."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, StreamingHttpResponse
+
+Message = dict[str, Any]
+
+
+async def serve(app: Any, request: ASGIRequest, path: str) -> HttpResponse | StreamingHttpResponse:
+    """Let `app` answer the request, at `path`; its streaming responses stream.
+
+    Raises:
+        Exception: whatever `app` raised before it began to answer.
+    """
+    exchange = _Exchange(request.body)
+    query = request.scope.get("query_string", b"")
+    scope = {
+        **request.scope,
+        # Django's test client makes it a string, against the specification.
+        "query_string": query.encode() if isinstance(query, str) else query,
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+    }
+    exchange.task = asyncio.ensure_future(app(scope, exchange.receive, exchange.send))
+    head = await exchange.next()
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head["headers"]}
+    short = head["status"] in (204, 304) or request.method == "HEAD" or "content-length" in headers
+    response: HttpResponse | StreamingHttpResponse
+    if short:
+        body = b"".join([part async for part in exchange.body()])
+        response = HttpResponse(body, status=head["status"], headers=headers)
+        if "content-type" not in headers:
+            del response["Content-Type"]
+        return response
+    return StreamingHttpResponse(exchange, status=head["status"], headers=headers)
+
+
+class _Exchange:
+    """What passes between the application and Django: one message at a time."""
+
+    task: asyncio.Future[None]
+
+    def __init__(self, body: bytes) -> None:
+        self._request: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        self._loop = asyncio.get_running_loop()
+        self._gone = asyncio.Event()
+        # The application waits until Django has sent what is there: a slow reader is its to judge.
+        self._messages: asyncio.Queue[Message] = asyncio.Queue(1)
+
+    async def receive(self) -> Message:
+        if self._request:
+            return self._request.pop()
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        await self._messages.put(message)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self.body()
+
+    def close(self) -> None:
+        """Called by Django, on a thread, when the response is over in whatever way."""
+        self._loop.call_soon_threadsafe(self.leave)
+
+    def leave(self) -> None:
+        """The client has gone, or has everything."""
+        self._gone.set()
+        self.task.cancel()
+
+    async def next(self) -> Message:
+        """The application's next message, or its error."""
+        getting = asyncio.ensure_future(self._messages.get())
+        try:
+            both: set[asyncio.Future[Any]] = {getting, self.task}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():
+                return getting.result()
+            if not self._messages.empty():
+                return self._messages.get_nowait()
+            self.task.result()
+            raise RuntimeError("the application ended without a word")
+        finally:
+            getting.cancel()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The response's body; when it is not read to its end, the client has gone."""
+        try:
+            more = True
+            while more:
+                message = await self.next()
+                more = message.get("more_body", False)
+                if part := message.get("body", b""):
+                    yield part
+        finally:
+            self.leave()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.task

@@ -1,0 +1,72 @@
+"""The views behind `urls`: a fresh token, stop, and under ASGI the relay itself."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from celery import current_app
+from django.apps import apps
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.module_loading import import_string
+from django.views.decorators.http import require_GET, require_POST
+
+from ...handle import StreamHandle
+from ...runtime import Runtime
+from ..answers import Answer, attempted, own_stream, stop_answer, token_answer
+from . import stream_permission
+from .bridge import serve
+
+NO_ASGI = (
+    "The relay needs ASGI: serve this project with an ASGI server, or run the relay as a process "
+    "of its own (celery -A proj streams relay) and set CELERY_STREAM_PUBLIC_URL to it."
+)
+
+
+@require_GET
+def token(request: HttpRequest, stream_id: str) -> HttpResponse:
+    """A fresh ref of a stream, for who may have it."""
+    return respond(attempted(lambda: token_answer(own(request, stream_id))))
+
+
+@require_POST
+def stop(request: HttpRequest, stream_id: str) -> HttpResponse:
+    """Stop a stream. Django's CSRF protection applies."""
+    return respond(attempted(lambda: stop_answer(own(request, stream_id))))
+
+
+async def relay(request: HttpRequest, path: str) -> Any:
+    """Whatever the relay answers; it checks tokens and origins itself."""
+    if not isinstance(request, ASGIRequest):
+        return respond(Answer(501, {"error": {"code": "needs-asgi", "message": NO_ASGI}}))
+    return await serve(apps.get_app_config("streamstraight_celery").relay, request, f"/{path}")
+
+
+# Not the decorator, which Django 4.2 does not have for async views. The relay reads no session.
+relay.csrf_exempt = True  # type: ignore[attr-defined]
+
+
+def own(request: HttpRequest, stream_id: str) -> StreamHandle:
+    """The stream, if the project's authorization hook allows it."""
+    named = Runtime.of(current_app._get_current_object()).settings.permission
+    hook = import_string(named) if named else stream_permission
+    allowed = hook(request, stream_id)
+    if inspect.isawaitable(allowed):
+        allowed = async_to_sync(_awaited)(allowed)
+    return own_stream(stream_id, allowed)
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer
+
+
+def respond(answer: Answer) -> HttpResponse:
+    """As Django's response."""
+    status, body, headers = answer
+    if body is None:
+        response = HttpResponse(status=status, headers=headers)
+        del response["Content-Type"]
+        return response
+    return JsonResponse(body, status=status, headers=headers)

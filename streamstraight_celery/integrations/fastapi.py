@@ -1,0 +1,160 @@
+"""FastAPI: `Streams(celery_app, permission=...)` gives a router, a relay to mount, a lifespan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from ..background import Publication, PublishOptions, amake, end_publications
+from ..errors import MissingDependencyError, StreamError
+from ..handle import StreamHandle, StreamLink
+from ..publication import Chunks
+from ..runtime import Runtime
+from .answers import (
+    FOREIGN,
+    Answer,
+    attempted,
+    error_answer,
+    is_foreign,
+    is_remembered,
+    own_stream,
+    resume_answer,
+    stop_answer,
+    token_answer,
+)
+from .answers import remember as _remember
+
+try:
+    from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Request
+    from fastapi.responses import JSONResponse, Response
+    from starlette.concurrency import run_in_threadpool
+except ImportError as error:
+    raise MissingDependencyError("FastAPI", "fastapi") from error
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..server import RelayApp
+
+Permission = Callable[..., Any]
+
+
+def session_permission(request: Request, stream_id: str) -> bool:
+    """The default permission: the streams that the session remembers; none without sessions."""
+    return is_remembered(request.scope.get("session"), stream_id)
+
+
+def remember(request: Request, stream: StreamLink) -> None:
+    """Note in the visitor's session that this stream is theirs (needs `SessionMiddleware`)."""
+    _remember(request.session, stream.id)
+
+
+class Streams:
+    """Streams in one FastAPI (or Starlette) application.
+
+    Args:
+        celery_app: the Celery app whose streams these are.
+        permission: a FastAPI dependency that gets `stream_id` from the path and returns whether who
+            asks may have that stream; only `True` allows it.
+
+    Attributes:
+        own: a dependency that gives the handle of the stream `stream_id` of the path, or 404.
+        router: `GET /{stream_id}/token` and `POST /{stream_id}/stop`.
+
+    Raises:
+        ConfigurationError: a `stream_*` setting is wrong.
+    """
+
+    def __init__(self, celery_app: Celery, *, permission: Permission = session_permission) -> None:
+        self.celery_app = celery_app
+        self._settings = Runtime.of(celery_app).settings
+        self._relay: RelayApp | None = None
+        self.own = _own(celery_app, permission)
+        self.router = self._router()
+
+    @property
+    def relay(self) -> RelayApp:
+        """The relay server: `api.mount("/relay", streams.relay)`, made when it is asked for.
+
+        Raises:
+            ConfigurationError: there is no secret.
+        """
+        if self._relay is None:
+            from ..server import relay_app
+
+            self._relay = relay_app(self.celery_app)
+        return self._relay
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
+        """`FastAPI(lifespan=streams.lifespan)`, or inside of your own: `async with`.
+
+        At the end it closes the relay's connections, and ends what this process publishes.
+        """
+        if self._relay is not None:
+            self._relay.start()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(end_publications)
+            if self._relay is not None:
+                await self._relay.close()
+
+    async def resume(self, key: str) -> Response:
+        """The answer to `GET /{chat}/stream` of `useChat`: to its active stream, or 204.
+
+        Whether the visitor may read that conversation is for the route to decide first.
+        """
+        answer = lambda: resume_answer(key, self.celery_app)  # noqa: E731
+        return respond(await run_in_threadpool(attempted, answer))
+
+    async def publish_after(
+        self, background: BackgroundTasks, chunks: Chunks, **options: Unpack[PublishOptions]
+    ) -> Publication:
+        """Announce a stream now, and produce it when the response is out.
+
+        Options and errors as `streamstraight_celery.prepare`.
+        """
+        publication = await amake(Publication, chunks, {"app": self.celery_app, **options})
+        background.add_task(publication.arun)
+        return publication
+
+    def _router(self) -> APIRouter:
+        router = APIRouter(tags=["streams"])
+        origins = self._settings.allowed_origins
+
+        own: Any = Depends(self.own)
+
+        def token(stream: StreamHandle = own) -> Response:
+            return respond(attempted(lambda: token_answer(stream)))
+
+        def stop(request: Request, stream: StreamHandle = own) -> Response:
+            if is_foreign(request.headers.get("origin"), request.headers.get("host", ""), origins):
+                return respond(FOREIGN)
+            return respond(attempted(lambda: stop_answer(stream)))
+
+        router.add_api_route("/{stream_id}/token", token, response_model=None)
+        router.add_api_route("/{stream_id}/stop", stop, methods=["POST"], response_model=None)
+        return router
+
+
+def _own(celery_app: Celery, permission: Permission) -> Callable[..., StreamHandle]:
+    def own(stream_id: str, allowed: object = Depends(permission)) -> StreamHandle:
+        try:
+            return own_stream(stream_id, allowed, celery_app)
+        except StreamError as error:
+            status, body, headers = error_answer(error)
+            raise HTTPException(status, (body or {}).get("error"), headers) from None
+
+    return own
+
+
+def respond(answer: Answer) -> Response:
+    """As Starlette's response."""
+    status, body, headers = answer
+    if body is None:
+        return Response(status_code=status, headers=headers)
+    return JSONResponse(body, status_code=status, headers=headers)

@@ -1,0 +1,187 @@
+"""Read streams in Python: over HTTP with a token, or straight from the relay's storage.
+
+with read_stream(ref) as stream:
+    for chunk in stream:
+        ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
+
+from ..offsets import START
+from .opening import Ref, from_log, from_log_async, is_remote, over_http, over_http_async
+from .options import ReadOptions, Status
+from .reader import AsyncStreamReader, StreamReader
+
+if TYPE_CHECKING:
+    import httpx
+    from celery import Celery
+    from typing_extensions import Unpack
+
+    from ..errors import StreamError
+    from ..relays import AsyncRelay, Relay
+
+__all__ = ["AsyncStreamReader", "Status", "StreamReader", "aread_stream", "read_stream"]
+
+T = TypeVar("T")
+
+
+class Common(TypedDict, total=False):
+    """Options that both functions have; `read_stream` describes them."""
+
+    offset: str
+    token: str | None
+    app: Celery | None
+    on_reset: Callable[[int], object] | None
+    on_status: Callable[[Status], object] | None
+    on_retry: Callable[[StreamError], object] | None
+    raise_on_failure: bool
+    give_up_after: float | None
+
+
+class SyncOptions(Common, total=False):
+    """Options of `read_stream` alone."""
+
+    get_token: Callable[[], str] | None
+    client: httpx.Client | None
+    relay: Relay | None
+
+
+class AsyncOptions(Common, total=False):
+    """Options of `aread_stream` alone."""
+
+    get_token: Callable[[], Awaitable[str] | str] | None
+    client: httpx.AsyncClient | None
+    relay: AsyncRelay | None
+
+
+@overload
+def read_stream(
+    source: Ref, *, type: type[T], decoder: None = None, **options: Unpack[SyncOptions]
+) -> StreamReader[T]: ...
+@overload
+def read_stream(
+    source: Ref, *, type: None = None, decoder: Callable[[str], T], **options: Unpack[SyncOptions]
+) -> StreamReader[T]: ...
+@overload
+def read_stream(
+    source: Ref, *, type: Any = None, decoder: None = None, **options: Unpack[SyncOptions]
+) -> StreamReader[Any]: ...
+def read_stream(
+    source: Ref,
+    *,
+    type: Any = None,
+    decoder: Callable[[str], Any] | None = None,
+    offset: str = START,
+    token: str | None = None,
+    get_token: Callable[[], str] | None = None,
+    client: httpx.Client | None = None,
+    app: Celery | None = None,
+    relay: Relay | None = None,
+    on_reset: Callable[[int], object] | None = None,
+    on_status: Callable[[Status], object] | None = None,
+    on_retry: Callable[[StreamError], object] | None = None,
+    raise_on_failure: bool = True,
+    give_up_after: float | None = None,
+) -> StreamReader[Any]:
+    """Return an iterable over a stream's chunks: each once and in order, over dropped connections.
+
+    It connects when it is iterated over. The iteration ends when the stream is `completed` or was
+    `stopped`, and raises when it failed. Use it in a `with` statement, so that the connection is
+    closed when you leave early.
+
+    Args:
+        source: a ref (`StreamRef`) or a URL, to read over HTTP; or a stream id (or a ref and
+            `app=`), to read straight from the relay's storage.
+        type: what each chunk is, checked: whatever pydantic's `TypeAdapter` takes (a model, a
+            dataclass, a TypedDict, a union of them), or a `msgspec.Struct`.
+        decoder: turns the string of a custom codec into a value. Without `type` and `decoder` a
+            chunk is its JSON value.
+        offset: where to go on: what a reader's `.offset` said. Default: from the start. `now`: only
+            what comes from now on.
+        token: the bearer token, when it is not in the ref.
+        get_token: asked for a token when there is none, and when the relay refuses the one in use.
+            What it raises is retried, but for a `StreamError`.
+        client: the `httpx.Client` to use; it stays open.
+        app: the Celery app whose relay is read; default for a stream id: the current one.
+        relay: the relay to read, looked at 20 times a second.
+        on_reset: a new attempt began: drop what came before, it all comes again. Called between two
+            chunks with the attempt's number, or 0 when it is not known. Without it the iteration
+            raises `StreamResetError`, unless no chunk had been handed out.
+        on_status: told each new `.status`.
+        on_retry: told of each failure after which the reader goes on by itself.
+        raise_on_failure: False: a stream that failed ends the iteration too; `.end_reason` and
+            `.error` tell. What keeps the reader from the stream raises all the same.
+        give_up_after: seconds of failures in a row after which `RelayUnavailableError` is raised;
+            default: go on trying.
+
+    Raises:
+        ConfigurationError: what is given does not go together.
+        MalformedOffsetError: `offset` is none.
+        MissingDependencyError: httpx (extra `reader`), pydantic (extra `typed`) or hiredis (extra
+            `relay`) is needed and not installed.
+    """
+    options = ReadOptions(
+        type=type,
+        decoder=decoder,
+        offset=offset,
+        on_reset=on_reset,
+        on_status=on_status,
+        on_retry=on_retry,
+        raise_on_failure=raise_on_failure,
+        give_up_after=give_up_after,
+    )
+    if is_remote(source, token=token or get_token or client, local=app or relay):
+        return over_http(source, token, get_token, client, options)
+    return from_log(source, app, relay, options)
+
+
+@overload
+def aread_stream(
+    source: Ref, *, type: type[T], decoder: None = None, **options: Unpack[AsyncOptions]
+) -> AsyncStreamReader[T]: ...
+@overload
+def aread_stream(
+    source: Ref, *, type: None = None, decoder: Callable[[str], T], **options: Unpack[AsyncOptions]
+) -> AsyncStreamReader[T]: ...
+@overload
+def aread_stream(
+    source: Ref, *, type: Any = None, decoder: None = None, **options: Unpack[AsyncOptions]
+) -> AsyncStreamReader[Any]: ...
+def aread_stream(
+    source: Ref,
+    *,
+    type: Any = None,
+    decoder: Callable[[str], Any] | None = None,
+    offset: str = START,
+    token: str | None = None,
+    get_token: Callable[[], Awaitable[str] | str] | None = None,
+    client: httpx.AsyncClient | None = None,
+    app: Celery | None = None,
+    relay: AsyncRelay | None = None,
+    on_reset: Callable[[int], object] | None = None,
+    on_status: Callable[[Status], object] | None = None,
+    on_retry: Callable[[StreamError], object] | None = None,
+    raise_on_failure: bool = True,
+    give_up_after: float | None = None,
+) -> AsyncStreamReader[Any]:
+    """As `read_stream`, for `async with` and `async for` on an asyncio event loop.
+
+    `get_token` may be a coroutine function, `client` is an `httpx.AsyncClient`, `relay` an
+    `AsyncRelay`.
+    """
+    options = ReadOptions(
+        type=type,
+        decoder=decoder,
+        offset=offset,
+        on_reset=on_reset,
+        on_status=on_status,
+        on_retry=on_retry,
+        raise_on_failure=raise_on_failure,
+        give_up_after=give_up_after,
+    )
+    if is_remote(source, token=token or get_token or client, local=app or relay):
+        return over_http_async(source, token, get_token, client, options)
+    return from_log_async(source, app, relay, options)

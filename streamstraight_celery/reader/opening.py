@@ -1,0 +1,143 @@
+"""From what `read_stream` is given to a reader: which source, with which I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery, current_app
+
+from ..errors import ConfigurationError
+from ..names import STOP_COMMAND, check_stream_id
+from ..relays import AsyncRelay, Relay, open_async_relay, open_relay
+from ..settings import StreamSettings, read_settings
+from .async_http import AsyncGetToken, AsyncHttp
+from .async_log import AsyncLog
+from .inbox import Inbox
+from .log import LogSession, parse_position
+from .options import ReadOptions
+from .reader import AsyncStreamReader, StreamReader
+from .session import Session, Source
+from .sync_http import GetToken, SyncHttp
+from .sync_log import Bell, NoticeBell, SyncLog
+
+Ref = Mapping[str, Any] | str
+
+LOOK_EVERY = 1.0  # with notices, some of which may be missed
+POLL_EVERY = 0.05  # without
+DEFAULTS = StreamSettings()
+
+
+def is_remote(source: Ref, *, token: object, local: object) -> bool:
+    """Whether the stream is read over HTTP, and not straight from the relay's storage.
+
+    Raises:
+        ConfigurationError: what is given does not go together.
+    """
+    if isinstance(source, str) and "://" not in source:
+        if token is not None:
+            raise ConfigurationError(
+                "token=, get_token= and client= are for reading over HTTP: give a ref or a URL"
+            )
+        return False
+    if local is None:
+        return True
+    if isinstance(source, str) or token is not None:
+        raise ConfigurationError(
+            "app= and relay= read straight from the relay's storage: give a stream id, and no "
+            "token=, get_token= or client="
+        )
+    return False
+
+
+def over_http(
+    source: Ref, token: str | None, get_token: GetToken | None, client: Any, options: ReadOptions
+) -> StreamReader[Any]:
+    """A reader over HTTP."""
+    place = Source.of(source, token)
+    inbox: Inbox[Any] = Inbox(place.stream_id, options)
+    session = Session(place, inbox, options, can_refresh=get_token is not None)
+    return StreamReader(inbox, SyncHttp(place, session, inbox, client, get_token))
+
+
+def over_http_async(
+    source: Ref,
+    token: str | None,
+    get_token: AsyncGetToken | None,
+    client: Any,
+    options: ReadOptions,
+) -> AsyncStreamReader[Any]:
+    """An async reader over HTTP."""
+    place = Source.of(source, token)
+    inbox: Inbox[Any] = Inbox(place.stream_id, options)
+    session = Session(place, inbox, options, can_refresh=get_token is not None)
+    return AsyncStreamReader(inbox, AsyncHttp(place, session, inbox, client, get_token))
+
+
+def from_log(
+    source: Ref, app: Celery | None, relay: Relay | None, options: ReadOptions
+) -> StreamReader[Any]:
+    """A reader of the relay's log: of an app's, listening, or of one at hand, polling."""
+    name = _stream_id(source)
+    inbox: Inbox[Any] = Inbox(name, options)
+    if relay is not None:
+        session = _session(name, inbox, options, DEFAULTS, POLL_EVERY)
+        return StreamReader(inbox, SyncLog(session, relay, name, Bell(), owned=False))
+    found = _app(app)
+    settings = read_settings(found)
+    session = _session(name, inbox, options, settings, LOOK_EVERY)
+    opened = open_relay(settings)
+    bell = NoticeBell(lambda: open_async_relay(settings), name)
+    steps = SyncLog(session, opened, name, bell, owned=True, on_stop=_stopper(found, name))
+    return StreamReader(inbox, steps)
+
+
+def from_log_async(
+    source: Ref, app: Celery | None, relay: AsyncRelay | None, options: ReadOptions
+) -> AsyncStreamReader[Any]:
+    """An async reader of the relay's log."""
+    name = _stream_id(source)
+    inbox: Inbox[Any] = Inbox(name, options)
+    if relay is not None:
+        session = _session(name, inbox, options, DEFAULTS, LOOK_EVERY)
+        return AsyncStreamReader(inbox, AsyncLog(session, relay, name, owned=False))
+    found = _app(app)
+    settings = read_settings(found)
+    session = _session(name, inbox, options, settings, LOOK_EVERY)
+    opened = open_async_relay(settings)
+    steps = AsyncLog(session, opened, name, owned=True, on_stop=_stopper(found, name))
+    return AsyncStreamReader(inbox, steps)
+
+
+def _session(
+    name: str,
+    inbox: Inbox[Any],
+    options: ReadOptions,
+    settings: StreamSettings,
+    look_every: float,
+) -> LogSession:
+    parse_position(options.offset)
+    return LogSession(
+        name,
+        inbox,
+        options,
+        reap_after=settings.reap_after,
+        patience=settings.lease + settings.reap_after,
+        look_every=look_every,
+    )
+
+
+def _stream_id(source: Ref) -> str:
+    return check_stream_id(source if isinstance(source, str) else str(source.get("stream_id")))
+
+
+def _app(app: Celery | None) -> Celery:
+    found: Celery = app or current_app._get_current_object()
+    return found
+
+
+def _stopper(app: Celery, name: str) -> Any:
+    def stop() -> None:
+        app.control.broadcast(STOP_COMMAND, arguments={"stream_id": name})
+
+    return stop

@@ -1,0 +1,42 @@
+"""What a consumer may ask for, in one place for both kinds of readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..errors import ConfigurationError, MalformedOffsetError, StreamError
+from ..offsets import START
+from .decoding import Decode, make_decode
+from .retrying import Timing
+
+Status = Literal["connecting", "open", "reconnecting", "closed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """The keyword arguments of `read_stream`, which describes them."""
+
+    type: Any = None
+    decoder: Callable[[str], Any] | None = None
+    offset: str = START
+    on_reset: Callable[[int], object] | None = None
+    on_status: Callable[[Status], object] | None = None
+    on_retry: Callable[[StreamError], object] | None = None
+    raise_on_failure: bool = True
+    give_up_after: float | None = None
+    timing: Timing = field(default_factory=Timing)
+
+    def __post_init__(self) -> None:
+        _, _, rest = self.offset.partition(",")
+        if rest and not rest.partition(",")[0].isdecimal():
+            raise MalformedOffsetError(
+                f"malformed offset {self.offset[:64]!r}: use what a reader's .offset said"
+            )
+        if self.give_up_after is not None and self.give_up_after <= 0:
+            raise ConfigurationError("give_up_after is in seconds, greater than 0")
+
+    def decode(self) -> Decode:
+        """The function that makes a chunk what was asked for."""
+        return make_decode(self.type, self.decoder)

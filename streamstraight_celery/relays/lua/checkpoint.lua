@@ -1,0 +1,16 @@
+-- Keep what a producer wants its next attempt to know; renews the lease.
+-- KEYS 1 state
+-- ARGV 1 attempt  2 nonce  3 value (JSON)  4 seq of the last chunk that it covers  5 lease ms
+-- Answers: ok (number: seq of the last chunk)  gap (number: the seq expected next: chunks that it
+--   covers are not here)  fenced  closed (reason)  unknown (claim again)
+local m = redis.call('HMGET', KEYS[1], 'a', 'n', 'q', 'e', 's')
+local current, seq = tonumber(m[1]), tonumber(m[3])
+local stop = m[5] and 1 or 0
+if not current or current < tonumber(ARGV[1]) then return {'unknown', 0, 0, ''} end
+if current > tonumber(ARGV[1]) or m[2] ~= ARGV[2] then return {'fenced', current, 0, ''} end
+if m[4] then return {'closed', seq, stop, m[4]} end
+if tonumber(ARGV[4]) > seq then return {'gap', seq + 1, stop, ''} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], 'cv', ARGV[3], 'cq', ARGV[4], 'ca', current, 'x', now + ARGV[5])
+return {'ok', seq, stop, ''}

@@ -1,0 +1,47 @@
+-- End or release a stream for a producer that cannot any more, or never will: by its task's worker.
+-- KEYS 1 state  2 log
+-- ARGV 1 owner (task id)  2 nonce of the delivery that is over  3 end reason ('': release)
+--      4 error for readers (JSON or '')  5 ms in which the next attempt is awaited  6 ttl ms
+--      7 publish command  8 '1' when the delivery began to run ('': it never will)
+--      9 channel
+-- Answers: ended (reason)  ok (released)  busy (number: ms; another producer holds it)
+--   closed (reason)  fenced (another task's)  unknown
+-- Only what that delivery held; a queued stream of the same task; and, for a delivery that never
+-- began, whatever of the task's nobody holds. (One that began may have been superseded, and another
+-- delivery may be waiting for its retry.) A stream that was asked to stop ends as stopped;
+-- one whose producer is lost while another delivery waits for it (`expect`) is left to that.
+local state = KEYS[1]
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'o', 'xd')
+local attempt = tonumber(m[1])
+if not attempt then return {'unknown', 0, 0, ''} end
+local seq, stop = tonumber(m[3]), m[7] and 1 or 0
+if m[5] then return {'closed', seq, stop, m[5]} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if attempt == 0 or m[2] ~= ARGV[2] then
+  if m[8] ~= ARGV[1] then return {'fenced', attempt, stop, ''} end
+  local left = tonumber(m[4]) - now
+  if attempt > 0 and (ARGV[8] == '1' or not m[6] and left > 0) then
+    return {'busy', left, stop, ''}
+  end
+end
+local reason, error = ARGV[3], ARGV[4]
+local wait = tonumber(ARGV[5])
+if stop == 1 then
+  reason, error = 'stopped', ''
+elseif reason == 'producer-disconnected' and tonumber(m[9] or 0) > now then
+  reason, wait = '', tonumber(m[9]) - now
+end
+if reason == '' then
+  redis.call('HSET', state, 'r', 1, 'x', now + wait)
+  redis.call('PEXPIRE', state, wait + ARGV[6])
+  redis.call('PEXPIRE', KEYS[2], wait + ARGV[6])
+  return {'ok', attempt, stop, ''}
+end
+redis.call('HSET', state, 'e', reason, 'er', error, 'z', now)
+redis.call('PEXPIRE', state, ARGV[6])
+redis.call('PEXPIRE', KEYS[2], ARGV[6])
+redis.call(ARGV[7], ARGV[9],
+  attempt .. ' ' .. (m[2] == '' and '-' or m[2]) .. ' ' .. (seq + 1) .. ' ' .. seq .. ' '
+    .. reason .. '\n')
+return {'ended', seq, stop, reason}

@@ -1,0 +1,22 @@
+-- Delete a stream. One whose worker may still write is kept: it is to be stopped first. One that
+-- has forks is hidden until the last of them is deleted; they have copies of what they inherited.
+-- KEYS 1 state  2 log
+-- ARGV 1 publish command  2 channel
+-- Answers: ok (reason: the stream it was forked from, if it is gone now)  held (a worker writes it)
+--   deleted (it was hidden already)  unknown
+local state = KEYS[1]
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'e', 'w', 'fk', 'ff', 'D')
+if not m[1] then return {'unknown', 0, 0, ''} end
+if m[8] then return {'deleted', 0, 0, ''} end
+if not m[4] and not m[5] then return {'held', 0, 0, ''} end
+redis.call('DEL', KEYS[2])
+local source = ''
+if tonumber(m[6] or 0) > 0 then
+  redis.call('HSET', state, 'D', 1)
+else
+  redis.call('DEL', state)
+  source = m[7] or ''
+end
+redis.call(ARGV[1], ARGV[2], m[1] .. ' ' .. (m[2] == '' and '-' or m[2]) .. ' ' .. (m[3] + 1) .. ' '
+  .. m[3] .. ' deleted\n')
+return {'ok', 0, 0, source}

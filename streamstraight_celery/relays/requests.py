@@ -1,0 +1,240 @@
+"""What a relay can be asked, and its answers. Each request is atomic.
+
+The head of each script in `lua/` is the contract of its request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ..offsets import Segment
+from .conversation import Hold
+
+EndReason = Literal[
+    "completed",
+    "producer-error",
+    "producer-disconnected",
+    "inactivity-timeout",
+    "stopped",
+    "too-large",
+    "expired",
+]
+Kind = Literal[
+    "ok", "duplicate", "gap", "fenced", "closed", "unknown", "busy", "too-large", "exists",
+    "asked", "ended", "alive", "error", "epoch", "sequence", "type", "held", "deleted",
+    "refused", "waits",
+]  # fmt: skip
+
+
+class Answer(NamedTuple):
+    """What a request came to. The scripts' heads say what `number` and `reason` mean for each."""
+
+    kind: Kind
+    number: int = 0
+    stop: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """`wait`: milliseconds in which a producer is awaited; 0: as long as a stream is kept."""
+
+    stream_id: str
+    owner: str
+    kind: str = "json"
+    wait: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Begin an attempt.
+
+    `overwrite`: also of a stream that a living producer holds or that has ended. `again`: how often
+    the task ran before, as far as Celery knows; for a relay that cannot tell by itself.
+    """
+
+    stream_id: str
+    nonce: str
+    owner: str = ""
+    kind: str = "json"
+    attempt: int = 0
+    resume: bool = False
+    overwrite: bool = False
+    again: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Chunks `first` .. `first + count - 1` as JSON texts joined by line breaks."""
+
+    stream_id: str
+    attempt: int
+    nonce: str
+    first: int
+    count: int
+    data: bytes
+    end: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    stream_id: str
+    attempt: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    stream_id: str
+    attempt: int
+    nonce: str
+    wait: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reap:
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """Create a stream that others write. Times are milliseconds; `config` is what PUT compares.
+
+    A fork begins with `inherited` entries of the stream `source`, whose attempts are `lineage`.
+    """
+
+    stream_id: str
+    config: str
+    nonce: str
+    kind: str
+    content_type: str
+    ttl: int | None = None
+    expires_at: int | None = None
+    end: str = ""
+    count: int = 0
+    data: bytes = b""
+    source: str = ""
+    lineage: tuple[Segment, ...] = ()
+    inherited: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """Add `count` chunks at the end of a stream made by `Open`; `end` ends it.
+
+    `producer` numbers its requests `number` = 0, 1, ... in each `epoch`, so that a repeated one
+    changes nothing. `sequence` has to increase, byte by byte.
+    """
+
+    stream_id: str
+    content_type: str = ""
+    count: int = 0
+    data: bytes = b""
+    end: str = ""
+    sequence: str = ""
+    producer: str = ""
+    epoch: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Count a fork of the stream in (`by` 1) or out (-1): a stream with forks is only hidden."""
+
+    stream_id: str
+    by: Literal[1, -1]
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """End (`end`) or release (for `wait` ms) what the delivery with that nonce held, if any.
+
+    `begun`: it was run; else it never will be.
+    """
+
+    stream_id: str
+    owner: str
+    nonce: str
+    end: str = ""
+    error: str = ""
+    wait: int = 0
+    begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """`value`: JSON text that covers the chunks up to `seq`."""
+
+    stream_id: str
+    attempt: int
+    nonce: str
+    value: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """`wait`: milliseconds in which another delivery of the task comes again."""
+
+    stream_id: str
+    owner: str
+    wait: int
+
+
+Request = (
+    Create | Claim | Append | Renew | Release | Stop | Reap | Open | Write | Delete | Fork
+    | Conclude | Checkpoint | Recall | Expect | Hold
+)  # fmt: skip
+
+
+def repeatable(request: Request | Read) -> bool:
+    """Whether a request that may have been carried out can be sent again."""
+    if isinstance(request, Write):
+        return bool(request.producer)
+    return not isinstance(request, Fork)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """At most `limit` entries after chunk `seq` of `attempt`, and the state; 0: the state alone.
+
+    `touch`: a reader asks, so a stream with a time to live of its own lives on.
+    """
+
+    stream_id: str
+    attempt: int = 0
+    seq: int = 0
+    limit: int = 0
+    touch: bool = False
+
+
+class Entry(NamedTuple):
+    """One flush of a writer: chunks `first` .. `last`, JSON texts joined by line breaks."""
+
+    first: int
+    last: int
+    data: bytes
+
+    def after(self, seq: int) -> Entry:
+        """The part of this entry behind chunk `seq`."""
+        if seq < self.first:
+            return self
+        lines = self.data.split(b"\n")[seq - self.first + 1 :]
+        return Entry(seq + 1, self.last, b"\n".join(lines))

@@ -1,0 +1,273 @@
+"""Many streams over one connection: `POST /v1/streams`.
+
+Browsers open at most six HTTP/1.1 connections to a host, over all tabs. The body names the streams:
+
+    {"streams": [{"id": "...", "token": "...", "offset": "-1"}, ...]}
+
+The answer is one response of server-sent events. `event: stream` says by its number in that list
+whose frames follow, up to the next of its kind; the frames are those of `GET /v1/stream/<id>`, the
+same bytes that other readers get. `event: refused` stands for any answer of that GET but a
+stream: `{"status", "body"}` and what it says in headers. `event: closed` ends one stream's part,
+after its end or without one: then its reader comes back, as from a response of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from ..errors import ConfigurationError, RelayUnavailableError, StreamNotFoundError
+from ..names import check_stream_id
+from ..relays.cancelling import cancelled
+from . import durable
+from .connection import Message, Receive, Send, SseConnection, disconnected
+from .durable import Headers, Refused, Reply, Request
+from .tally import SHARED, Tally
+
+if TYPE_CHECKING:
+    from .access import Access
+    from .reading import Reading
+
+logger = logging.getLogger(__name__)
+
+PATH = "/v1/streams"
+MAX_STREAMS = 100
+MAX_BODY = 512 * 1024
+BODY_SECONDS = 10.0
+# What each stream has of its own: clients that come back put these before the whole response.
+_OWN = ("authorization", "last-event-id", "if-none-match")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One of the streams that a body names."""
+
+    stream_id: str
+    request: Request
+
+
+class Multiplexer:
+    """One response with the frames of many streams.
+
+    Args:
+        access: decides for each stream who may read it.
+        reading: makes each stream's connection.
+        unavailable: the answer to a relay that does not answer.
+        tally: where to count.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        reading: Callable[[], Reading],
+        unavailable: Callable[[RelayUnavailableError], Reply],
+        tally: Tally,
+    ) -> None:
+        self._access = access
+        self._reading = reading
+        self._unavailable = unavailable
+        self._tally = tally
+
+    async def serve(self, request: Request, receive: Receive, send: Send) -> None:
+        """Answer one request until all of its streams are over, or the client is gone."""
+        common = self._access.headers(request)
+        try:
+            asked = parse_asked(await read_body(receive), request)
+        except Refused as refused:
+            reply = refused.reply()
+            self._tally.answered(request, reply)
+            await send_reply(send, reply, common)
+            return
+        headers = (*durable.sse_headers(), *common)
+        await send({"type": "http.response.start", "status": 200, "headers": _raw(headers)})
+        line = _Line(send)
+        gone = asyncio.Event()
+        leaving = asyncio.ensure_future(gone.wait())
+        streams = [
+            asyncio.ensure_future(self._stream(number, each, line, gone))
+            for number, each in enumerate(asked)
+        ]
+        together = asyncio.gather(*streams)
+        watching = asyncio.ensure_future(_watch(receive, gone))
+        try:
+            await asyncio.wait((together, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not gone.is_set():
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except OSError:
+            pass  # some servers raise when the client is gone
+        finally:
+            await cancelled(*streams, together, watching, leaving)
+
+    async def _stream(self, number: int, asked: Asked, line: _Line, gone: asyncio.Event) -> None:
+        """One stream's part of the response."""
+        try:
+            connection = await self._open(asked)
+            if isinstance(connection, Reply):
+                self._tally.answered(asked.request, connection)
+                await line.write(number, refused_frame(connection))
+            else:
+                await connection.serve(
+                    {"type": "head"}, _until(gone), line.sender(number, connection)
+                )
+                if connection.left:
+                    gone.set()  # the client left, or takes nothing: then no stream's part goes on
+        except OSError:
+            gone.set()
+        except Exception:
+            about = {"stream_id": asked.stream_id}
+            logger.exception("stream %s failed in a shared response", asked.stream_id, extra=about)
+        if not gone.is_set():
+            await line.write(number, b"event: closed\ndata:{}\n\n")
+
+    async def _open(self, asked: Asked) -> SseConnection | Reply:
+        request = asked.request
+        try:
+            check_stream_id(asked.stream_id)
+            grant = self._access.grant(request, asked.stream_id, "read")
+            call = durable.parse_read(request)
+            lifetime = grant.expires_at - time.time()
+            return await self._reading().stream(
+                asked.stream_id, call, lifetime, None, counts_as=SHARED
+            )
+        except Refused as refused:
+            return refused.reply()
+        except (StreamNotFoundError, ConfigurationError):
+            return durable.not_found().reply()
+        except RelayUnavailableError as error:
+            return self._unavailable(error)
+
+
+class _Line:
+    """The one response, written by all streams: each write whole, with whose it is before it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._lock = asyncio.Lock()
+        self._number = -1
+        self._writing: set[SseConnection] = set()
+
+    async def write(self, number: int, data: bytes) -> None:
+        async with self._lock:
+            if number != self._number:
+                self._number = number
+                data = b"event: stream\ndata:%d\n\n%b" % (number, data)
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        for each in self._writing:
+            each.taken()
+
+    def sender(
+        self, number: int, connection: SseConnection
+    ) -> Callable[[Message], Awaitable[None]]:
+        """What a stream's own connection takes for the server."""
+
+        async def send(message: Message) -> None:
+            if message.get("body"):
+                self._writing.add(connection)
+                try:
+                    await self.write(number, message["body"])
+                finally:
+                    self._writing.discard(connection)
+
+        return send
+
+
+def parse_asked(body: bytes, request: Request) -> list[Asked]:
+    """Read which streams are asked for, each as the request that would read it alone.
+
+    Raises:
+        Refused: 400, the body is malformed.
+    """
+    try:
+        listed = json.loads(body)["streams"]
+        fields = [{**each} for each in listed]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Refused(400, "bad-request", 'the body is {"streams": [{"id", "token"}]}') from None
+    if not 0 < len(fields) <= MAX_STREAMS:
+        raise Refused(400, "bad-request", f"ask for 1 to {MAX_STREAMS} streams at once")
+    return [_asked(each, request) for each in fields]
+
+
+def _asked(fields: dict[str, Any], request: Request) -> Asked:
+    known = {"id": "", "token": "", "offset": "-1", "cursor": ""}
+    texts = {name: fields.get(name, default) for name, default in known.items()}
+    # A JSON string may hold half of a surrogate pair, which nothing in a request can.
+    if not all(isinstance(text, str) and _is_text(text) for text in texts.values()):
+        raise Refused(400, "bad-request", "id, token, offset and cursor are strings")
+    headers = {name: value for name, value in request.headers.items() if name not in _OWN}
+    if texts["token"]:
+        headers["authorization"] = f"Bearer {texts['token']}"
+    query = urlencode({"live": "sse", "offset": texts["offset"], "cursor": texts["cursor"]})
+    return Asked(texts["id"], replace(request, query=query, headers=headers))
+
+
+def _is_text(string: str) -> bool:
+    try:
+        string.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The request's body.
+
+    Raises:
+        Refused: it is too large, or does not arrive.
+    """
+    body = b""
+    deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+    while True:
+        left = deadline - asyncio.get_running_loop().time()
+        try:
+            message = await asyncio.wait_for(receive(), left)
+        except asyncio.TimeoutError:
+            raise Refused(408, "timeout", "the request's body did not arrive") from None
+        part: bytes = message.get("body", b"")
+        body += part
+        if len(body) > MAX_BODY:
+            raise Refused(413, "too-large", f"the body is larger than {MAX_BODY} bytes")
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return body
+
+
+def refused_frame(reply: Reply) -> bytes:
+    """What stands for a stream's own answer other than 200."""
+    headers = dict(reply.headers)
+    shown: dict[str, object] = {"status": reply.status, "body": reply.body.decode()}
+    for name in ("retry-after", "stream-closed", "stream-end-reason"):
+        if name in headers:
+            shown[name] = headers[name]
+    text = json.dumps(shown, separators=(",", ":"))
+    return f"event: refused\ndata:{text}\n\n".encode()
+
+
+async def send_reply(send: Send, reply: Reply, common: Headers) -> None:
+    """A whole answer."""
+    headers = (*reply.headers, ("content-length", str(len(reply.body))), *common)
+    await send({"type": "http.response.start", "status": reply.status, "headers": _raw(headers)})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def _until(gone: asyncio.Event) -> Receive:
+    """A `receive` that gives only the disconnect."""
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+async def _watch(receive: Receive, gone: asyncio.Event) -> None:
+    await disconnected(receive)
+    gone.set()

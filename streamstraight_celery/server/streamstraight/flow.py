@@ -1,0 +1,68 @@
+"""How much is on its way to one connection, which Engine.IO's own queue does not tell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Any
+
+from .packets import is_packet
+
+# The name under which it stands in a scope.
+FLOW = "streamstraight.flow"
+# Bytes on their way after which a consumer is waited for.
+ROOM = 256 * 1024
+
+
+class Flow:
+    """Stands between Engine.IO and the server of one connection.
+
+    Args:
+        receive, send: the server's.
+    """
+
+    def __init__(self, receive: Any, send: Any) -> None:
+        self._receive = receive
+        self._send = send
+        self._sizes: deque[int] = deque()
+        self._size = 0
+        self._room = asyncio.Event()
+        self._task = asyncio.current_task()
+        self.aborted = False
+
+    async def receive(self) -> Any:
+        """The `receive` that Engine.IO gets; a peer that sends no packets is gone."""
+        message = await self._receive()
+        if message["type"] == "websocket.receive" and not is_packet(message.get("text")):
+            return {"type": "websocket.disconnect", "code": 1003}
+        return message
+
+    async def send(self, message: Any) -> None:
+        """The `send` that Engine.IO gets."""
+        await self._send(message)
+        # An event of Socket.IO: what `emitting` was told of.
+        if self._sizes and (message.get("text") or "").startswith("42"):
+            self._size -= self._sizes.popleft()
+            if self._size <= ROOM // 2:
+                self._room.set()
+
+    def emitting(self, size: int) -> None:
+        """An event of about this size is about to be emitted."""
+        self._sizes.append(size)
+        self._size += size
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until there is room; False: there was none for so long."""
+        if self._size <= ROOM:
+            return True
+        self._room.clear()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._room.wait(), seconds)
+        return self._size <= ROOM
+
+    def abort(self) -> None:
+        """End the connection, whatever is unsent."""
+        self.aborted = True
+        if self._task is not None:
+            self._task.cancel()

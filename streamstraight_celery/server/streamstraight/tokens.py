@@ -1,0 +1,71 @@
+"""`POST /v1/token`: an API key's holder asks for a token for a consumer.
+
+The service's own token opens every stream of its account, and so does this one, but at the
+Socket.IO door only. Our workers' web routes name the stream in a header and get a token for that
+stream alone, as `handle.ref()` makes it, which all doors take.
+"""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import quote
+
+from ...errors import ConfigurationError, TokenError
+from ...names import check_stream_id
+from ...settings import StreamSettings
+from ...tokens import SCOPES
+from ..access import Access, bearer_of
+from ..durable import Refused, Reply, Request, json_reply, method_not_allowed
+from . import NO_KEYS, closed
+from .protocol import Denied, Handshake, bearer
+
+# In place of a stream id, which never begins so.
+ANY_STREAM = "*"
+
+
+def token_reply(request: Request, settings: StreamSettings, access: Access) -> Reply:
+    """Answer `POST /v1/token`.
+
+    Raises:
+        Refused: 401, the key is wrong; 403, there are no keys; 400, the stream id or scope is.
+    """
+    if request.method != "POST":
+        raise method_not_allowed(["POST"])
+    if not settings.api_keys:
+        raise closed(NO_KEYS)
+    if not access.is_api_key(bearer_of(request)):
+        challenge = (("www-authenticate", 'Bearer realm="api"'),)
+        raise Refused(401, "invalid-key", "the API key is not valid for this relay", challenge)
+    stream_id = request.headers.get("stream-id", "")
+    if not stream_id:
+        token, expires_at = access.tokens.issue(ANY_STREAM, scopes=["read"])
+        return json_reply(200, {"token": token, "expiresAt": expires_at})
+    scopes = request.headers.get("stream-scopes", "read").split()
+    try:
+        check_stream_id(stream_id)
+    except ConfigurationError as error:
+        raise Refused(400, "bad-request", str(error)) from None
+    if not scopes or not SCOPES.issuperset(scopes):
+        raise Refused(400, "bad-request", f"a token's scopes are {', '.join(sorted(SCOPES))}")
+    token, expires_at = access.tokens.issue(stream_id, scopes=scopes)
+    url = f"{settings.public_url}/v1/stream/{quote(stream_id, safe='')}"
+    return json_reply(200, {"token": token, "expiresAt": expires_at, "url": url})
+
+
+def consumer_until(handshake: Handshake, header: str, access: Access) -> float:
+    """Until when this consumer may read, in seconds since the epoch.
+
+    Raises:
+        Denied: it may not.
+    """
+    given = handshake.token or bearer(header)
+    if access.is_api_key(given):
+        return float("inf")
+    try:
+        grant = access.tokens.verify(given)
+    except TokenError as error:
+        raise Denied(error.code, str(error)) from None
+    known = [ANY_STREAM, handshake.stream_id]
+    if "read" in grant.scopes and any(hmac.compare_digest(grant.stream_id, one) for one in known):
+        return grant.expires_at
+    raise Denied("not-found", "no such stream, or the token is not for it")

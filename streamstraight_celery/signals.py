@@ -1,0 +1,45 @@
+"""Signals of a stream's life in its worker, as Celery's own: `stream_ended.connect(receiver)`.
+
+The first three are sent once an attempt, with the task as their sender. A receiver that raises is
+logged, by Celery, and harms neither the stream nor the other receivers. Receivers run in the
+process that produces the stream, and it waits for them: keep them short.
+
+They carry `stream_id`, `task_name`, `task_id` and `attempt` (1 is the first).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.utils.dispatch import Signal
+
+COMMON = {"stream_id", "task_name", "task_id", "attempt"}
+
+# The stream is claimed; its generator is about to run.
+stream_started: Any = Signal(name="stream_started", providing_args=COMMON)
+
+# The first chunk is on its way. `seconds`: since the task began. Not sent without a chunk.
+stream_first_chunk: Any = Signal(name="stream_first_chunk", providing_args=COMMON | {"seconds"})
+
+# The attempt is over. `reason`: the stream's end reason; `released` when the stream is left to a
+# next attempt (a retry); else the code of the error that made writing impossible, such as `fenced`
+# or `relay-unavailable`. `chunks`, `bytes`, `seconds`, and `first_chunk_seconds` (None: no chunk).
+# `elsewhere`: the end was not written by this attempt, which found it written.
+stream_ended: Any = Signal(
+    name="stream_ended",
+    providing_args=COMMON
+    | {"reason", "chunks", "bytes", "seconds", "first_chunk_seconds", "elsewhere"},
+)
+
+# In the worker's parent process, on a thread of its own: it has ended a stream whose pool process
+# could not (it was killed, ran into the hard time limit, never got the task). `reason` is the end
+# reason. No attempt: `stream_ended` of one that was begun may have been sent, as `released`.
+stream_concluded: Any = Signal(
+    name="stream_concluded", providing_args={"stream_id", "task_name", "task_id", "reason"}
+)
+
+# One round trip of the sender thread, which waits for receivers: `seconds`, `batches` (the number
+# of chunks that each stream sent), `bytes`, and whether the relay `answered`. For metrics.
+stream_flushed: Any = Signal(
+    name="stream_flushed", providing_args={"seconds", "batches", "bytes", "answered"}
+)

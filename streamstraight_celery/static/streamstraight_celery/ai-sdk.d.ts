@@ -1,0 +1,59 @@
+/** A `ChatTransport` of the AI SDK (ai 5, 6 and 7): `useChat` reads from the relay. */
+import { type StreamOptions, type StreamRef } from "streamstraight-celery";
+interface Message {
+    id: string;
+    role: string;
+}
+/** What `useChat` gives along. */
+interface Call {
+    headers?: Record<string, string> | Headers | undefined;
+    body?: object | undefined;
+    metadata?: unknown;
+}
+export interface StreamTransportOptions {
+    /** Takes the messages by POST and answers with a ref. `/api/chat` when left out. */
+    api?: string | undefined;
+    /**
+     * The ref of a chat's latest stream, with a fresh token, or `null`: nothing to go on with. When
+     * left out, what `GET {api}/{chatId}/stream` answers; 204 and 404 are nothing.
+     */
+    reconnect?: ((chatId: string) => Promise<StreamRef | null>) | undefined;
+    /** Sent with the requests to `api`. */
+    headers?: Record<string, string> | (() => Record<string, string>) | undefined;
+    body?: object | undefined;
+    credentials?: "include" | "omit" | "same-origin" | undefined;
+    /** For the requests to `api`; the platform's when left out. */
+    fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
+    /** How the relay is read: for example `pool`, `fetch` or `onStatus`. */
+    stream?: Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset"> | undefined;
+}
+/**
+ * Give it to `useChat`: its POST returns a ref, and the answer is read from the relay. With
+ * `resume: true` a reloaded page goes on, and `stop()` stops the worker.
+ *
+ * When a new attempt began after parts of the old one were shown, the answer fails with a
+ * `StreamResetError`, which `onError: resumeOnReset(...)` turns into reading it anew.
+ */
+export declare class StreamTransport {
+    #private;
+    /** A resumed answer comes from its first part, in place of what is shown. */
+    readonly resumeStreamIsReplay = true;
+    constructor(options?: StreamTransportOptions);
+    sendMessages(options: {
+        trigger: "submit-message" | "regenerate-message";
+        chatId: string;
+        messageId: string | undefined;
+        messages: Message[];
+        abortSignal: AbortSignal | undefined;
+    } & Call): Promise<ReadableStream<any>>;
+    reconnectToStream(options: {
+        chatId: string;
+        abortSignal?: AbortSignal | undefined;
+    } & Call): Promise<ReadableStream<any> | null>;
+}
+/**
+ * For `useChat({ onError })`: where a new attempt began, the answer is read anew in place of the
+ * old one; other errors are `onError`'s.
+ */
+export declare function resumeOnReset(resume: () => Promise<unknown>, onError?: (error: Error) => void): (error: Error) => void;
+export {};

@@ -1,0 +1,136 @@
+"""The page on which developers look at streams, in Chromium: by a real relay, and a producer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import eventually
+from tests.server.background import KEY, BackgroundRelay
+from tests.server.producer import Producer
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def oversight() -> Iterator[BackgroundRelay]:
+    with closing(BackgroundRelay()) as oversight:
+        yield oversight
+
+
+@pytest.fixture
+def producer(oversight: BackgroundRelay) -> Producer:
+    return oversight.producer()
+
+
+def row(tab: Page, producer: Producer):  # type: ignore[no-untyped-def]
+    return tab.get_by_role("row").filter(has_text=producer.stream_id)
+
+
+def test_a_stream_appears_and_is_watched_live(
+    tab: Page, oversight: BackgroundRelay, producer: Producer
+) -> None:
+    producer.append("before", "too")
+    tab.goto(oversight.url)
+    expect(row(tab, producer)).to_contain_text("streaming")
+    row(tab, producer).click()
+
+    lines = tab.locator("#chunks li")
+    expect(lines).to_have_count(2)
+    expect(lines.first).to_contain_text("before")
+    producer.append({"type": "delta", "text": "<b>hello</b>"})
+    expect(lines).to_have_count(3)
+    expect(lines.nth(2).locator(".text")).to_have_text('{"type":"delta","text":"<b>hello</b>"}')
+    assert float(lines.nth(2).locator(".at").inner_text().removesuffix(" s")) > 0
+    expect(lines.nth(1).locator(".at")).to_have_text("before")
+
+    producer.end()
+    expect(lines.last).to_have_text("End: completed")
+    expect(tab.locator("#badge")).to_have_text("completed")
+    expect(row(tab, producer)).to_contain_text("completed")
+    expect(tab.locator("#stop")).to_be_hidden()
+    expect(tab.locator("#growth-plot svg .line")).to_have_count(1)
+    expect(tab.locator("#first-plot svg .dot.chosen")).to_have_count(1)
+
+
+def test_stop_asks_the_producer(tab: Page, oversight: BackgroundRelay, producer: Producer) -> None:
+    producer.append("a")
+    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    tab.get_by_role("button", name="Stop").click()
+    eventually(lambda: oversight.relay.state(producer.stream_id).stop_asked)
+    expect(tab.locator("#stop")).to_have_text("Stopping…")
+    producer.end("stopped")
+    expect(tab.locator("#badge")).to_have_text("stopped")
+
+
+def test_a_new_attempt_begins_the_list_anew(
+    tab: Page, oversight: BackgroundRelay, producer: Producer
+) -> None:
+    producer.append("a", "b", "c")
+    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    expect(tab.locator("#chunks li")).to_have_count(3)
+    producer.release().claim().append("again")
+    expect(tab.locator("#chunks .note")).to_contain_text("Attempt 2 began")
+    expect(tab.locator("#chunks .text")).to_have_text(["again"])
+    expect(tab.locator("#growth-plot .mark")).to_have_count(1)
+    producer.end()
+
+
+def test_why_a_stream_failed_is_shown(
+    tab: Page, oversight: BackgroundRelay, producer: Producer
+) -> None:
+    producer.append("a")
+    producer.end("producer-error", '{"code":"quota","message":"Quota used up"}')
+    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    expect(tab.locator("#error")).to_have_text("Quota used up")
+    expect(tab.locator("#badge")).to_have_text("producer-error")
+    expect(tab.locator("#growth-plot .end")).to_have_count(1)
+
+
+def test_a_key_is_asked_for_and_kept_in_the_tab(tab: Page, producer: Producer) -> None:
+    with closing(BackgroundRelay(keyed=True)) as oversight:
+        secret = oversight.producer()
+        secret.append("a")
+        tab.goto(oversight.url)
+        tab.get_by_label("API key").fill("a wrong key, but a long one")
+        tab.get_by_role("button", name="Show streams").click()
+        expect(tab.get_by_text("The relay does not know this key.")).to_be_visible()
+        expect(tab.locator("#main")).to_be_hidden()
+        tab.get_by_label("API key").fill(KEY)
+        tab.get_by_role("button", name="Show streams").click()
+        row(tab, secret).click()
+        expect(tab.locator("#chunks .text")).to_have_text(["a"])
+        tab.reload()
+        expect(tab.locator("#chunks .text")).to_have_text(["a"])
+        assert KEY not in tab.url
+        assert tab.evaluate("localStorage.length") == 0
+
+
+def test_streams_are_found_by_what_is_typed(
+    tab: Page, oversight: BackgroundRelay, producer: Producer
+) -> None:
+    other = oversight.producer()
+    other.append("a", end="completed")
+    tab.goto(oversight.url)
+    tab.get_by_label("Find streams").fill(producer.stream_id)
+    expect(row(tab, other)).to_have_count(0)
+    expect(row(tab, producer)).to_have_count(1)
+    tab.get_by_label("Find streams").fill("")
+    tab.get_by_label("running only").check()
+    expect(row(tab, other)).to_have_count(0)
+    expect(row(tab, producer)).to_have_count(1)
+
+
+@pytest.mark.parametrize("size", [(320, 568), (390, 844), (1180, 780)])
+def test_nothing_is_wider_than_the_screen(
+    tab: Page, oversight: BackgroundRelay, producer: Producer, size: tuple[int, int]
+) -> None:
+    producer.append({"text": "x" * 400})
+    tab.set_viewport_size({"width": size[0], "height": size[1]})
+    for address in (oversight.url, f"{oversight.url}#{producer.stream_id}"):
+        tab.goto(address)
+        expect(tab.locator("#counts")).not_to_be_empty()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= size[0]

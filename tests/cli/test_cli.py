@@ -1,0 +1,260 @@
+"""`celery -A proj streams ...` as a real process, over streams in a real Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from streamstraight_celery.relays.base import RelayOptions
+from streamstraight_celery.relays.redis import RedisRelay
+from tests.cli.terminal import on_a_terminal
+from tests.conftest import ROOT, free_port
+from tests.server.producer import Producer
+
+COMMAND = [sys.executable, "-m", "celery", "-A", "tests.cli.app", "streams"]
+
+
+class Streams:
+    """Calls the command line against one Redis."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.relay = RedisRelay(url, RelayOptions())
+
+    def environment(self, **conf: Any) -> dict[str, str]:
+        return {**os.environ, "BROKER": self.url, "CONF": json.dumps(conf), "COLUMNS": "160"}
+
+    def __call__(self, *arguments: str, **conf: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=ROOT, env=self.environment(**conf), capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    def json(self, *arguments: str, **conf: Any) -> Any:
+        return json.loads(self(*arguments, "--json", **conf).stdout)
+
+    def producer(self, stream_id: str) -> Producer:
+        return Producer(self.relay, stream_id).create()
+
+
+@pytest.fixture
+def streams(redis_url: str) -> Iterator[Streams]:
+    found = Streams(redis_url)
+    yield found
+    found.relay.close()
+
+
+@pytest.fixture
+def three(streams: Streams) -> Streams:
+    """A queued, a streaming and a completed stream, asked for in this order."""
+    streams.producer("queued-one")
+    time.sleep(0.002)  # the relay counts in ms
+    streams.producer("streaming-one").claim().append("a", "b")
+    time.sleep(0.002)
+    streams.producer("completed-one").claim().append("c", end="completed")
+    return streams
+
+
+def test_ls_lists_all_streams_the_newest_first(three: Streams) -> None:
+    done = three("ls")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert lines[0][:3] == ["stream", "status", "chunks"]
+    assert [line[:3] for line in lines[1:]] == [
+        ["completed-one", "completed", "1"],
+        ["streaming-one", "streaming", "2"],
+        ["queued-one", "queued", "0"],
+    ]
+
+
+def test_ls_as_json(three: Streams) -> None:
+    found = three.json("ls", "--active", "--limit", "1")
+    assert [each["stream_id"] for each in found] == ["streaming-one"]
+    assert found[0]["chunks"] == 2
+    assert found[0]["first_chunk_after"] >= 0
+    assert found[0]["end_reason"] == ""
+
+
+def test_show_tells_of_one_stream(three: Streams) -> None:
+    assert three.json("show", "completed-one")["end_reason"] == "completed"
+    assert "completed" in three("show", "completed-one").stdout
+
+
+def test_a_stream_that_is_not_there(streams: Streams) -> None:
+    done = streams("show", "nothing")
+    assert done.returncode == 1
+    assert "no stream 'nothing'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_stop_ends_a_queued_stream(three: Streams) -> None:
+    done = three("stop", "queued-one", "completed-one", "nothing")
+    assert done.stdout.splitlines() == ["queued-one\tstopping", "completed-one\thad ended already"]
+    assert "nothing" in done.stderr
+    assert done.returncode == 1
+    assert three.relay.state("queued-one").end == "stopped"
+
+
+def test_stop_as_json(three: Streams) -> None:
+    ended, missing = three.json("stop", "completed-one", "nothing")
+    assert ended == {"stream_id": "completed-one", "status": "ended"}
+    assert "no stream 'nothing'" in missing["error"]
+
+
+def test_tail_follows_a_stream_to_its_end(streams: Streams) -> None:
+    producer = streams.producer("live").claim()
+    producer.append({"text": "one"})
+    following = subprocess.Popen(
+        [*COMMAND, "tail", "live"],
+        cwd=ROOT, env={**streams.environment(), "PYTHONUNBUFFERED": "1"}, text=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert following.stdout is not None
+    assert '{"text": "one"}' in following.stdout.readline()
+    producer.append("two", end="completed")
+    rest = following.communicate(timeout=60)[0].splitlines()
+    assert [line.strip().split("  ")[-1] for line in rest] == ["two", "-- completed --"]
+    assert following.returncode == 0
+
+
+def test_tail_of_a_stream_that_failed(streams: Streams) -> None:
+    producer = streams.producer("failed").claim()
+    producer.append(1, end="producer-error", error='{"code":"quota","message":"no"}')
+    done = streams("tail", "failed", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[0]["chunk"] == 1
+    assert lines[1] == {"end": "producer-error"}
+    assert done.returncode == 1
+    assert streams("tail", "failed").stdout.splitlines()[-1] == "-- producer-error: no --"
+
+
+def test_top_shows_rates(three: Streams) -> None:
+    done = three("top", "--interval", "0.2", "--rounds", "2")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    shown = {line[0]: line[4] for line in lines[len(lines) // 2 :]}
+    assert shown["streaming-one"] == "0.0"
+    assert "completed-one" not in shown
+
+
+def test_top_as_json_is_a_line_each_round(three: Streams) -> None:
+    done = three("top", "--interval", "0.2", "--rounds", "2", "--json")
+    first, second = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {each["stream_id"] for each in first} == {"streaming-one", "queued-one"}
+    assert {each["rate"] for each in first} == {None}
+    assert {each["rate"] for each in second} == {0.0}
+
+
+def test_a_terminal_gets_a_table(three: Streams) -> None:
+    text = on_a_terminal([*COMMAND, "ls"], three.environment())
+    assert "streaming-one" in text
+    assert "\t" not in text
+    assert "\x1b[" in text
+
+
+def test_a_terminal_without_colours(three: Streams) -> None:
+    command = [sys.executable, "-m", "celery", "--no-color", *COMMAND[3:], "ls"]
+    text = on_a_terminal(command, three.environment())
+    assert "streaming-one" in text
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", text)
+
+
+def test_a_terminal_gets_columns_without_rich(three: Streams) -> None:
+    without = "import sys; sys.modules['rich'] = None; from celery.__main__ import main; main()"
+    text = on_a_terminal([sys.executable, "-c", without, *COMMAND[3:], "ls"], three.environment())
+    header, newest, *_ = text.splitlines()
+    assert header.index("status") == newest.index("completed ") == len("completed-one   ")
+    assert "\t" not in text
+
+
+def test_the_doctor_finds_nothing_wrong(streams: Streams) -> None:
+    found = streams.json("doctor", stream_public_url="/relay", stream_secret="s" * 32)
+    grades = {each["check"]: each["grade"] for each in found}
+    assert grades["redis"] == grades["eviction"] == grades["clock"] == grades["secret"] == "ok"
+    assert grades["tasks"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("conf", "check", "grade", "advice"),
+    [
+        (
+            {"stream_public_url": "http://127.0.0.1:9"}, "secret", "warning",
+            "set stream_secret",
+        ),
+        (
+            {"stream_public_url": "https://relay.example.invalid"}, "secret", "error",
+            "set stream_secret",
+        ),
+        ({}, "redelivery", "warning", "time limit"),
+        (
+            {"task_time_limit": 600, "broker_transport_options": {"visibility_timeout": 60}},
+            "redelivery", "warning", "longer than the longest",
+        ),
+        ({}, "workers", "warning", "celery -A proj worker"),
+        ({"stream_leese": 3}, "settings", "error", "correct the setting"),
+        (
+            {"stream_secret": "s" * 32, "stream_allowed_origins": ["*"]}, "origins", "warning",
+            "name the origins",
+        ),
+        *(
+            ({"stream_allowed_origins": ["https://a.example", origin]}, "origins", "error", "host")
+            for origin in ("https://a.example/", "a.example", "https://a.example/chat")
+        ),
+    ],
+)  # fmt: skip
+def test_the_doctor_says_what_to_change(
+    streams: Streams, conf: dict[str, Any], check: str, grade: str, advice: str
+) -> None:
+    conf = {"stream_public_url": "/relay", **conf}
+    found = {each["check"]: each for each in streams.json("doctor", **conf)}
+    assert found[check]["grade"] == grade
+    assert advice in found[check]["advice"]
+
+
+def test_the_doctor_sees_that_redis_may_evict(own_redis: Any) -> None:
+    import redis
+
+    with redis.Redis.from_url(own_redis.url()) as client:
+        client.config_set("maxmemory", "100mb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    found = Streams(own_redis.url()).json("doctor", stream_public_url="/relay")
+    eviction = next(each for each in found if each["check"] == "eviction")
+    assert eviction["grade"] == "warning"
+    assert "noeviction" in eviction["advice"]
+
+
+@pytest.mark.parametrize("command", ["ls", "doctor", "relay"])
+def test_no_application_was_given(command: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "STREAM_RELAY_URL"}
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "streams", command],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[1] == (
+        f"No application was given: celery -A proj streams {command}"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ls"], ["show", "one"], ["tail", "one"], ["stop", "one"], ["top"]]
+)
+def test_redis_is_down(arguments: list[str]) -> None:
+    done = Streams(f"redis://127.0.0.1:{free_port()}/0")(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "does not answer" in done.stderr
+    assert "stream_relay_url" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_fails_when_redis_is_down() -> None:
+    done = Streams(f"redis://127.0.0.1:{free_port()}/0")("doctor", stream_public_url="/relay")
+    assert done.returncode == 1
+    assert "does not answer" in done.stdout
+    assert "Traceback" not in done.stderr

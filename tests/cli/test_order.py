@@ -1,0 +1,20 @@
+"""The order of streams in lists."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from streamstraight_celery.cli.listing import newest
+from streamstraight_celery.relays.base import RelayOptions
+from streamstraight_celery.relays.memory import MemoryRelay
+from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.requests import Create
+
+
+def test_the_newest_is_first_however_long_it_takes_to_read_them_all() -> None:
+    seconds = count()  # whenever somebody looks at the clock, a second has passed
+    relay = MemoryRelay(MemoryStore(RelayOptions(), lambda: float(next(seconds))))
+    names = [f"stream-{number}" for number in range(10)]
+    for name in names:
+        relay.call(Create(name, name))
+    assert [each["stream_id"] for each in newest(relay, active=True)] == names[::-1]

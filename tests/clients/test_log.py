@@ -1,0 +1,82 @@
+"""What the reader of the log makes of pages, without a relay and without waiting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from streamstraight_celery import StreamGoneError
+from streamstraight_celery.reader.inbox import Inbox
+from streamstraight_celery.reader.log import Await, LogSession
+from streamstraight_celery.reader.options import ReadOptions
+from streamstraight_celery.reader.retrying import Timing
+from streamstraight_celery.relays.base import Page, RelayOptions
+from streamstraight_celery.relays.memory import MemoryRelay
+from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.requests import Read
+from tests.server.producer import Producer
+
+
+class Bench:
+    """A session that has read five chunks, and a clock."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+        options = ReadOptions(timing=Timing(now=lambda: self.time, random=lambda: 0.0))
+        self.inbox = Inbox[object]("s", options)
+        self.session = LogSession(
+            "s", self.inbox, options, reap_after=30, patience=40, look_every=1
+        )
+        self.producer = Producer(MemoryRelay(MemoryStore(RelayOptions())), "s").create().claim()
+        self.producer.append(*range(5))
+        asked = self.session.next()
+        assert isinstance(asked, Read)
+        page = self.producer.relay.read(asked)
+        assert page is not None
+        self.page = page
+        self.session.absorb(page)
+
+    def taken(self) -> list[object]:
+        found = []
+        while (chunk := self.inbox.take()) is not None:
+            found.append(chunk[0])
+        return found
+
+
+@pytest.mark.parametrize("changes", [{"last": 2}, {"attempt": 0, "nonce": ""}])
+def test_lost_chunks_are_waited_for_and_then_gone(changes: dict[str, object]) -> None:
+    bench = Bench()
+    lost = Page(replace(bench.page.state, **changes), ())  # type: ignore[arg-type]
+    # A consumer that comes back late has not waited yet.
+    bench.time += 1000
+    for _ in range(3):
+        bench.session.absorb(lost)
+        assert bench.session.next() == Await(1)
+        bench.time += 13
+    assert bench.taken() == list(range(5))
+    assert not bench.inbox.over
+    bench.time += 13
+    bench.session.absorb(lost)
+    assert isinstance(bench.inbox.error, StreamGoneError)
+
+
+def test_chunks_that_come_back_are_not_doubled() -> None:
+    bench = Bench()
+    bench.session.absorb(Page(replace(bench.page.state, last=2), ()))
+    bench.producer.append(5)
+    page = bench.producer.relay.read(Read("s", 0, 0, 100))  # more than was asked for
+    bench.session.absorb(page)
+    assert bench.taken() == list(range(6))
+
+
+def test_a_hole_in_the_log_is_never_jumped_over() -> None:
+    bench = Bench()
+    bench.producer.append(5)
+    bench.producer.append(6)
+    page = bench.producer.relay.read(Read("s", 1, 6, 100))
+    assert page is not None
+    bench.session.absorb(page)
+    assert bench.taken() == list(range(5))
+    bench.session.absorb(bench.producer.relay.read(Read("s", 1, 5, 100)))
+    assert bench.taken() == [5, 6]

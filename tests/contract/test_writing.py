@@ -1,0 +1,614 @@
+"""What every relay promises for streams that others write. The scripts' heads specify it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+
+from streamstraight_celery.errors import RelayUnavailableError
+from streamstraight_celery.offsets import Segment
+from streamstraight_celery.relays.base import Relay, RelayOptions
+from streamstraight_celery.relays.redis import RedisRelay
+from streamstraight_celery.relays.requests import (
+    Answer,
+    Append,
+    Claim,
+    Create,
+    Delete,
+    Entry,
+    Fork,
+    Open,
+    Read,
+    Reap,
+    Stop,
+    Write,
+)
+from tests.conftest import RedisServer, eventually
+
+S = "stream-1"
+JSON = "application/json"
+LARGEST = 2**53 - 1
+MakeRelay = Callable[..., Relay]
+
+
+def opening(*texts: str, name: str = S, **changes: Any) -> Open:
+    given: dict[str, Any] = {
+        "stream_id": name, "config": "json", "nonce": "aaaaaaaa", "kind": "json",
+        "content_type": JSON, "count": len(texts), "data": "\n".join(texts).encode(),
+    }  # fmt: skip
+    return Open(**{**given, **changes})
+
+
+def writing(*texts: str, name: str = S, **changes: Any) -> Write:
+    data = "\n".join(texts).encode()
+    return Write(stream_id=name, count=len(texts), data=data, **changes)
+
+
+def numbered(number: int, *texts: str, epoch: int = 0, **changes: Any) -> Write:
+    return writing(*texts, producer="p", epoch=epoch, number=number, **changes)
+
+
+def place(seq: int, end: str = "-", attempt: int = 1, nonce: str = "aaaaaaaa") -> str:
+    return f"{attempt:06d}_{seq:010d}_{nonce} {end}"
+
+
+def chunks(relay: Relay, name: str = S) -> list[str]:
+    page = relay.read(Read(name, 0, 0, 100))
+    assert page is not None
+    return [text for entry in page.entries for text in entry.data.decode().split("\n")]
+
+
+def exists(relay: Relay, name: str = S) -> bool:
+    return relay.read(Read(name)) is not None
+
+
+class TestOpen:
+    def test_creates(self, relay: Relay) -> None:
+        assert relay.call(opening()) == ("ok", 0, False, place(0))
+        state = relay.state(S)
+        assert (state.attempt, state.last, state.end, state.content_type) == (1, 0, "", JSON)
+        assert state.shared
+        assert not state.deleted
+        assert state.lease_left > 10**12
+
+    def test_may_begin_with_chunks_and_end_at_once(self, relay: Relay) -> None:
+        assert relay.call(opening("1", "2", end="completed")).reason == place(2, "completed")
+        assert chunks(relay) == ["1", "2"]
+        assert relay.state(S).end == "completed"
+
+    def test_the_same_again_changes_nothing(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        relay.call(writing("2"))
+        again = opening("other", nonce="bbbbbbbb")
+        assert relay.call(again) == ("duplicate", 0, False, place(2))
+        assert chunks(relay) == ["1", "2"]
+
+    def test_one_whose_answer_was_lost_is_answered_alike(self, relay: Relay) -> None:
+        assert relay.call(opening("1")) == relay.call(opening("1"))
+        assert chunks(relay) == ["1"]
+
+    @pytest.mark.parametrize("changes", [{"config": "text"}, {"end": "completed"}])
+    def test_another_configuration_is_refused(self, relay: Relay, changes: dict[str, str]) -> None:
+        relay.call(opening())
+        assert relay.call(opening(nonce="bbbbbbbb", **changes)) == ("exists", 0, False, "")
+
+    def test_a_closed_one_matches_a_closed_one(self, relay: Relay) -> None:
+        relay.call(opening())
+        relay.call(writing(end="producer-error"))
+        assert relay.call(opening(nonce="bbbbbbbb")).kind == "exists"
+        again = relay.call(opening(nonce="bbbbbbbb", end="completed"))
+        assert again == ("duplicate", 0, False, place(0, "producer-error"))
+
+    @pytest.mark.parametrize("claimed", [False, True])
+    def test_a_workers_stream_is_another(self, relay: Relay, claimed: bool) -> None:
+        relay.call(Create(S, "task-1"))
+        if claimed:
+            relay.call(Claim(S, "bbbbbbbb", "task-1"))
+        assert relay.call(opening()).kind == "exists"
+        assert not relay.state(S).shared
+
+    def test_too_large_creates_nothing(self, make_relay: MakeRelay) -> None:
+        relay = make_relay(max_bytes=3)
+        assert relay.call(opening("1234")) == ("too-large", 0, False, "")
+        assert not exists(relay)
+        assert relay.call(opening("123")).kind == "ok"
+
+    @pytest.mark.parametrize(
+        "life", [{"ttl": 0}, {"expires_at": 0}, {"expires_at": 1_000_000_000_000}]
+    )
+    @pytest.mark.parametrize("texts", [(), ("1",)])
+    def test_a_life_that_is_over_is_answered_and_gone(
+        self, relay: Relay, life: dict[str, int], texts: tuple[str, ...]
+    ) -> None:
+        assert relay.call(opening(*texts, **life)) == ("ok", 0, False, place(len(texts)))
+        assert not exists(relay)
+        assert relay.call(writing("2")).kind == "unknown"
+
+
+class TestWrite:
+    def test_adds_at_the_end(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        assert relay.call(writing("2", "3")) == ("ok", 0, False, place(3))
+        assert relay.call(writing("4")) == ("ok", 0, False, place(4))
+        assert chunks(relay) == ["1", "2", "3", "4"]
+
+    def test_no_such_stream(self, relay: Relay) -> None:
+        assert relay.call(writing("1")) == ("unknown", 0, False, "")
+        assert relay.call(numbered(0, "1", end="completed")).kind == "unknown"
+        assert not exists(relay)
+
+    @pytest.mark.parametrize("claimed", [False, True])
+    def test_a_workers_stream_is_held(self, relay: Relay, claimed: bool) -> None:
+        relay.call(Create(S, "task-1"))
+        if claimed:
+            relay.call(Claim(S, "bbbbbbbb", "task-1"))
+        for request in (writing("1"), writing(end="completed"), numbered(0, "1")):
+            assert relay.call(request) == ("held", 0, False, "")
+        assert chunks(relay) == []
+
+    def test_a_workers_ended_stream_is_closed(self, relay: Relay) -> None:
+        relay.call(Claim(S, "bbbbbbbb", "task-1"))
+        relay.call(Append(S, 1, "bbbbbbbb", 1, 1, b"1", "completed"))
+        answer = relay.call(writing("2"))
+        assert answer == ("closed", 0, False, place(1, "completed", nonce="bbbbbbbb"))
+
+    def test_another_content_type_is_refused(self, relay: Relay) -> None:
+        relay.call(opening())
+        assert relay.call(writing("1", content_type="text/plain")) == ("type", 0, False, JSON)
+        assert relay.call(writing("1", content_type=JSON)).kind == "ok"
+        assert chunks(relay) == ["1"]
+
+    def test_too_large_leaves_it_open_and_as_it_was(self, make_relay: MakeRelay) -> None:
+        relay = make_relay(max_bytes=5)
+        relay.call(opening("123"))
+        before = relay.state(S)
+        for request in (writing("456"), writing("456", end="completed"), numbered(0, "456")):
+            assert relay.call(request) == ("too-large", 0, False, "")
+        after = relay.state(S)
+        assert (after.last, after.size, after.end) == (before.last, before.size, "")
+        assert relay.call(numbered(0, "45")) == ("ok", 0, False, place(2))
+        assert chunks(relay) == ["123", "45"]
+
+    @pytest.mark.parametrize("reason", ["completed", "producer-error", "stopped"])
+    def test_closes_with_a_reason(self, relay: Relay, reason: str) -> None:
+        relay.call(opening("1"))
+        assert relay.call(writing("2", end=reason)).reason == place(2, reason)
+        state = relay.state(S)
+        assert state.end == reason
+        assert 0 < state.created <= state.first_chunk <= state.ended
+
+    def test_nothing_follows_the_end(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        relay.call(writing(end="completed"))
+        closed = ("closed", 0, False, place(1, "completed"))
+        assert relay.call(writing("2")) == closed
+        assert relay.call(writing("2", end="completed")) == closed
+        assert relay.call(numbered(0, "2")) == closed
+        assert chunks(relay) == ["1"]
+
+    def test_closing_again_is_no_error(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        relay.call(writing(end="completed"))
+        again = relay.call(writing(end="producer-error"))
+        assert again == ("duplicate", 0, False, place(1, "completed"))
+        assert relay.state(S).end == "completed"
+
+
+class TestSequence:
+    @pytest.mark.parametrize(
+        ("earlier", "later"),
+        [
+            ("0", "1"),
+            ("10", "9"),
+            ("a", "aa"),
+            ("Z", "a"),  # many locales sort the other way
+            ("z", "\xe4"),
+            ("a-b", "ab"),  # many locales ignore the hyphen
+            ("B", "a"),
+            ("a\x7f", "b"),
+        ],
+    )
+    def test_increases_byte_by_byte(self, relay: Relay, earlier: str, later: str) -> None:
+        relay.call(opening())
+        assert relay.call(writing("1", sequence=earlier)).kind == "ok"
+        assert relay.call(writing("1", sequence=earlier)) == ("sequence", 0, False, "")
+        assert relay.call(writing("2", sequence=later)).kind == "ok"
+        assert relay.call(writing("3", sequence=earlier)).kind == "sequence"
+        assert chunks(relay) == ["1", "2"]
+
+    def test_is_the_streams_and_optional(self, relay: Relay) -> None:
+        relay.call(opening())
+        relay.call(numbered(0, "1", sequence="5"))
+        assert relay.call(writing("2")).kind == "ok"
+        assert relay.call(writing("3", sequence="4")).kind == "sequence"
+        assert relay.call(numbered(1, "3", sequence="4")).kind == "sequence"
+        assert relay.call(numbered(1, "3", sequence="6")) == ("ok", 1, False, place(3))
+
+    def test_a_refused_one_counts_nowhere(self, make_relay: MakeRelay) -> None:
+        relay = make_relay(max_bytes=4)
+        relay.call(opening())
+        assert relay.call(numbered(0, "12345", sequence="9")).kind == "too-large"
+        assert relay.call(numbered(0, "1", sequence="1")).kind == "ok"
+
+
+class TestProducer:
+    def test_numbers_its_requests(self, relay: Relay) -> None:
+        relay.call(opening())
+        assert relay.call(numbered(0, "1")) == ("ok", 0, False, place(1))
+        assert relay.call(numbered(1, "2", "3")) == ("ok", 1, False, place(3))
+        assert chunks(relay) == ["1", "2", "3"]
+
+    def test_a_repetition_changes_nothing(self, relay: Relay) -> None:
+        relay.call(opening())
+        for number in range(3):
+            relay.call(numbered(number, str(number)))
+        for number in (2, 0, 1):
+            again = relay.call(numbered(number, "again"))
+            assert again == ("duplicate", 2, False, place(3))
+        assert chunks(relay) == ["0", "1", "2"]
+
+    def test_a_gap_is_refused(self, relay: Relay) -> None:
+        relay.call(opening())
+        assert relay.call(numbered(1, "1")) == ("gap", 0, False, "")
+        relay.call(numbered(0, "0"))
+        assert relay.call(numbered(2, "2")) == ("gap", 1, False, "")
+        assert relay.call(numbered(LARGEST, "2")) == ("gap", 1, False, "")
+        assert chunks(relay) == ["0"]
+
+    def test_a_new_epoch_begins_with_zero_and_fences_the_old(self, relay: Relay) -> None:
+        relay.call(opening())
+        relay.call(numbered(0, "0"))
+        assert relay.call(numbered(1, "x", epoch=1)) == ("epoch", 0, False, "")
+        assert relay.call(numbered(0, "1", epoch=1)) == ("ok", 0, False, place(2))
+        assert relay.call(numbered(1, "x", epoch=0)) == ("fenced", 1, False, "")
+        assert relay.call(numbered(0, "x", epoch=0)) == ("fenced", 1, False, "")
+        assert chunks(relay) == ["0", "1"]
+
+    def test_the_largest_numbers_stay_exact(self, relay: Relay) -> None:
+        relay.call(opening())
+        assert relay.call(numbered(0, "0", epoch=LARGEST - 1)).kind == "ok"
+        assert relay.call(numbered(0, "1", epoch=LARGEST)).kind == "ok"
+        fenced = relay.call(numbered(1, "x", epoch=LARGEST - 1))
+        assert fenced == ("fenced", LARGEST, False, "")
+        assert relay.call(numbered(0, "x", epoch=LARGEST)).kind == "duplicate"
+        assert relay.call(numbered(1, "2", epoch=LARGEST)).kind == "ok"
+
+    def test_each_has_its_own_numbers(self, relay: Relay) -> None:
+        relay.call(opening())
+        names = ["p", "q", "p 0", "p\xe4", "*"]
+        for number in range(2):
+            for name in names:
+                request = writing("1", producer=name, epoch=0, number=number)
+                assert relay.call(request).kind == "ok"
+                assert relay.call(request).kind == "duplicate"
+        assert len(chunks(relay)) == 2 * len(names)
+
+    def test_the_closing_request_may_be_repeated(self, relay: Relay) -> None:
+        relay.call(opening())
+        relay.call(numbered(0, "0"))
+        closing = numbered(1, "1", end="completed")
+        assert relay.call(closing) == ("ok", 1, False, place(2, "completed"))
+        assert relay.call(closing) == ("duplicate", 1, False, place(2, "completed"))
+        closed = ("closed", 0, False, place(2, "completed"))
+        assert relay.call(numbered(2, "2")) == closed
+        assert relay.call(numbered(2, end="completed")) == closed
+        assert relay.call(replace(closing, producer="q")) == closed
+        assert relay.call(replace(closing, epoch=1)) == closed
+        assert chunks(relay) == ["0", "1"]
+
+    def test_an_end_of_somebody_else_is_no_duplicate(self, relay: Relay) -> None:
+        relay.call(opening())
+        relay.call(numbered(0, "0"))
+        relay.call(Stop(S))
+        assert relay.call(numbered(1, end="completed")).kind == "closed"
+
+    def test_closes_without_a_body(self, relay: Relay) -> None:
+        relay.call(opening())
+        closing = numbered(0, end="completed")
+        assert relay.call(closing) == ("ok", 0, False, place(0, "completed"))
+        assert relay.call(closing) == ("duplicate", 0, False, place(0, "completed"))
+
+    def test_a_refused_request_is_not_counted(self, relay: Relay) -> None:
+        relay.call(opening())
+        assert relay.call(numbered(0, "0", content_type="text/plain")).kind == "type"
+        assert relay.call(numbered(0, "0")).kind == "ok"
+
+
+class TestWorkersRequests:
+    def test_nobody_claims_such_a_stream(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        for claim in (
+            Claim(S, "bbbbbbbb", "task-1"),
+            Claim(S, "bbbbbbbb", "task-1", attempt=7),
+            Claim(S, "aaaaaaaa", "task-1"),
+            Claim(S, "bbbbbbbb", "task-1", resume=True),
+        ):
+            assert relay.call(claim).kind == "fenced"
+        assert chunks(relay) == ["1"]
+        assert relay.call(writing("2")).kind == "ok"
+
+    def test_nobody_announces_one_of_its_name(self, relay: Relay) -> None:
+        relay.call(opening())
+        assert relay.call(Create(S, "task-1")) == ("exists", 0, False, "")
+        assert relay.call(Create(S, "")).kind == "exists"
+
+    def test_a_stop_ends_it_at_once(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        assert relay.call(Stop(S)) == ("ended", 1, True, "stopped")
+        assert relay.call(writing("2")) == ("closed", 0, False, place(1, "stopped"))
+        assert relay.call(Stop(S)) == ("closed", 1, True, "stopped")
+
+    def test_it_is_never_reaped(self, make_relay: MakeRelay) -> None:
+        relay = make_relay(lease=1, reap_after=1)
+        relay.call(opening("1"))
+        assert relay.call(Reap(S)).kind == "alive"
+        relay.call(writing("2"))
+        assert relay.call(Reap(S)).kind == "alive"
+
+
+class TestDelete:
+    def test_deletes(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        assert relay.call(Delete(S)) == ("ok", 0, False, "")
+        assert not exists(relay)
+        assert relay.call(Delete(S)) == ("unknown", 0, False, "")
+        assert relay.call(writing("2")).kind == "unknown"
+
+    def test_the_name_is_free_again(self, relay: Relay) -> None:
+        relay.call(opening("1", ttl=60_000))
+        relay.call(numbered(0, "2", sequence="9"))
+        relay.call(Delete(S))
+        assert relay.call(opening("new", config="other", nonce="bbbbbbbb")).kind == "ok"
+        assert chunks(relay) == ["new"]
+        assert relay.state(S).ttl is None
+        assert relay.call(numbered(0, "3", sequence="1")).kind == "ok"
+
+    @pytest.mark.parametrize("claimed", [False, True])
+    def test_a_workers_live_stream_is_held(self, relay: Relay, claimed: bool) -> None:
+        relay.call(Create(S, "task-1"))
+        if claimed:
+            relay.call(Claim(S, "bbbbbbbb", "task-1"))
+        assert relay.call(Delete(S)) == ("held", 0, False, "")
+        assert exists(relay)
+
+    def test_a_workers_ended_stream_is_deleted(self, relay: Relay) -> None:
+        relay.call(Claim(S, "bbbbbbbb", "task-1"))
+        relay.call(Append(S, 1, "bbbbbbbb", 1, 1, b"1", "completed"))
+        assert relay.call(Delete(S)).kind == "ok"
+        assert not exists(relay)
+
+
+def forking(relay: Relay, source: str, name: str, *texts: str, upto: int, nonce: str) -> Answer:
+    """Fork as the relay server does: count in, copy, create."""
+    assert relay.call(Fork(source, 1)).kind == "ok"
+    page = relay.read(Read(source, 0, 0, 100))
+    assert page is not None
+    segments = [replace(s, last=min(s.last, upto)) for s in page.state.segments]
+    lineage = [
+        s for i, s in enumerate(segments) if upto and (i == 0 or segments[i - 1].last < upto)
+    ]
+    data = b"\n".join(e.data for e in page.entries).split(b"\n")[:upto]
+    inherited = (Entry(1, upto, b"\n".join(data)),) if upto else ()
+    return relay.call(
+        opening(*texts, name=name, nonce=nonce, source=source, lineage=tuple(lineage),
+                inherited=inherited)
+    )  # fmt: skip
+
+
+class TestForks:
+    def test_begins_with_the_same_chunks_at_the_same_offsets(self, relay: Relay) -> None:
+        relay.call(opening("1", "2", "3"))
+        answer = forking(relay, S, "fork", upto=2, nonce="bbbbbbbb")
+        assert answer == ("ok", 0, False, place(2))
+        assert chunks(relay, "fork") == ["1", "2"]
+        state = relay.state("fork")
+        assert state.lineage == (Segment(1, "aaaaaaaa", 2),)
+        assert state.segments[-1] == Segment(2, "bbbbbbbb", 2)
+
+    def test_goes_on_by_itself(self, relay: Relay) -> None:
+        relay.call(opening("1", "2"))
+        forking(relay, S, "fork", "a", upto=2, nonce="bbbbbbbb")
+        answer = relay.call(writing("b", name="fork"))
+        assert answer.reason == place(4, attempt=2, nonce="bbbbbbbb")
+        assert relay.call(writing("3")).reason == place(3)
+        assert chunks(relay, "fork") == ["1", "2", "a", "b"]
+        assert chunks(relay) == ["1", "2", "3"]
+
+    def test_a_fork_of_a_fork(self, relay: Relay) -> None:
+        relay.call(opening("1", "2"))
+        forking(relay, S, "fork", "a", upto=2, nonce="bbbbbbbb")
+        forking(relay, "fork", "deep", "x", upto=3, nonce="cccccccc")
+        assert chunks(relay, "deep") == ["1", "2", "a", "x"]
+        assert relay.state("deep").segments == (
+            Segment(1, "aaaaaaaa", 2), Segment(2, "bbbbbbbb", 3), Segment(3, "cccccccc", 4),
+        )  # fmt: skip
+
+    def test_an_empty_fork(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        answer = forking(relay, S, "fork", upto=0, nonce="bbbbbbbb")
+        assert answer.reason == place(0, nonce="bbbbbbbb")
+        assert chunks(relay, "fork") == []
+
+    def test_what_it_inherits_counts_for_its_size(self, make_relay: MakeRelay) -> None:
+        relay = make_relay(max_bytes=5)
+        relay.call(opening("1", "2", "3"))
+        assert forking(relay, S, "fork", "4", upto=3, nonce="bbbbbbbb").kind == "too-large"
+        assert not exists(relay, "fork")
+        assert forking(relay, S, "fork", upto=3, nonce="bbbbbbbb").kind == "ok"
+        assert relay.state("fork").size == 5
+        assert relay.call(writing("4", name="fork")).kind == "too-large"
+
+    def test_a_source_is_hidden_until_its_last_fork_is_gone(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        forking(relay, S, "one", upto=1, nonce="bbbbbbbb")
+        forking(relay, S, "two", upto=1, nonce="cccccccc")
+        assert relay.call(Delete(S)) == ("ok", 0, False, "")
+        assert relay.state(S).deleted
+        assert chunks(relay) == []
+        assert relay.call(Delete(S)).kind == "deleted"
+        assert relay.call(writing("2")).kind == "deleted"
+        assert relay.call(opening()).kind == "exists"
+        assert relay.call(Fork(S, 1)).kind == "deleted"
+        assert chunks(relay, "one") == ["1"]
+        assert relay.call(Delete("one")) == ("ok", 0, False, S)
+        assert relay.call(Fork(S, -1)) == ("ok", 1, False, "")
+        assert exists(relay)
+        assert relay.call(Delete("two")) == ("ok", 0, False, S)
+        assert relay.call(Fork(S, -1)) == ("ok", 0, False, "")
+        assert not exists(relay)
+        assert relay.call(opening("new")).kind == "ok"
+
+    def test_a_gone_source_tells_of_its_own(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        forking(relay, S, "fork", upto=1, nonce="bbbbbbbb")
+        forking(relay, "fork", "deep", upto=1, nonce="cccccccc")
+        relay.call(Delete(S))
+        assert relay.call(Delete("fork")) == ("ok", 0, False, "")
+        assert relay.state("fork").deleted
+        assert relay.call(Delete("deep")).reason == "fork"
+        assert relay.call(Fork("fork", -1)) == ("ok", 0, False, S)
+        assert relay.call(Fork(S, -1)) == ("ok", 0, False, "")
+        assert not exists(relay)
+
+    def test_no_such_source(self, relay: Relay) -> None:
+        assert relay.call(Fork(S, 1)) == ("unknown", 0, False, "")
+        assert relay.call(Fork(S, -1)).kind == "unknown"
+        assert not exists(relay)
+
+    def test_a_fork_of_an_earlier_stream_of_that_name_does_not_count(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        assert relay.call(Fork(S, -1)) == ("ok", 0, False, "")
+        forking(relay, S, "fork", upto=1, nonce="bbbbbbbb")
+        relay.call(Delete(S))
+        assert relay.state(S).deleted
+
+    def test_a_hidden_stream_does_not_end_again(self, relay: Relay) -> None:
+        relay.call(opening("1"))
+        forking(relay, S, "fork", upto=1, nonce="bbbbbbbb")
+        relay.call(Delete(S))
+        assert relay.call(Stop(S)).kind == "unknown"
+        assert relay.state(S).end == ""
+
+
+SOON = 400  # ms
+
+
+class TestLife:
+    """Own times to live, on the relay's clock: bounds are generous, nothing is timed closely."""
+
+    def test_it_ends_by_itself(self, relay: Relay) -> None:
+        relay.call(opening("1", ttl=SOON))
+        assert relay.state(S).ttl == SOON
+        eventually(lambda: not exists(relay))
+        assert relay.call(writing("2")).kind == "unknown"
+
+    def test_a_read_of_the_state_does_not_prolong_it(self, relay: Relay) -> None:
+        relay.call(opening("1", ttl=SOON))
+        # Reads without `touch` all the time: it ends nevertheless.
+        eventually(lambda: relay.read(Read(S, 0, 0, 10)) is None)
+
+    @pytest.mark.parametrize("how", ["read", "write"])
+    def test_writes_and_readers_prolong_it(self, relay: Relay, how: str) -> None:
+        began = time.monotonic()
+        relay.call(opening("1", ttl=SOON))
+        while time.monotonic() - began < 2.5 * SOON / 1000:
+            if how == "read":
+                assert relay.read(Read(S, 0, 0, 1, touch=True)) is not None
+            else:
+                assert relay.call(writing("2")).kind == "ok"
+            time.sleep(SOON / 1000 / 20)
+        assert exists(relay)
+        assert chunks(relay)
+
+    def test_an_instant_stays(self, relay: Relay) -> None:
+        at = int(time.time() * 1000) + SOON
+        relay.call(opening("1", expires_at=at))
+        assert relay.state(S).expires_at == at
+
+        def gone() -> bool:
+            relay.call(writing("2"))
+            return relay.read(Read(S, 0, 0, 1, touch=True)) is None
+
+        eventually(gone)
+        assert time.time() * 1000 >= at - 50
+
+    def test_a_stop_keeps_its_own_time(self, relay: Relay) -> None:
+        relay.call(opening("1", ttl=SOON))
+        relay.call(Stop(S))
+        eventually(lambda: not exists(relay))
+
+
+@pytest.mark.parametrize("kind", ["redis", "fakeredis"])
+def test_no_key_without_a_time_to_live(kind: str, request: pytest.FixtureRequest) -> None:
+    if kind == "redis":
+        url = request.getfixturevalue("redis_url")
+    else:
+        url = request.getfixturevalue("fakeredis_server").url
+    relay = RedisRelay(url, RelayOptions(ttl=60_000, max_bytes=200))
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+
+        def do(request: Any) -> None:
+            relay.call(request)
+            for key in client.scan_iter():
+                assert 0 < client.pttl(key) <= 90_000, (request, key)
+
+        do(writing("1"))
+        do(Fork(S, 1))
+        for life in ({}, {"ttl": 30_000}, {"expires_at": int(time.time() * 1000) + 30_000}):
+            do(opening(**life))
+            do(writing("1"))
+            do(numbered(0, "2", sequence="1"))
+            do(numbered(0, "2"))
+            do(numbered(5, "2"))
+            do(writing("1" * 300))
+            do(Fork(S, 1))
+            do(
+                opening(
+                    "x", name="fork", nonce="bbbbbbbb", source=S,
+                    lineage=(Segment(1, "aaaaaaaa", 1),), inherited=(Entry(1, 1, b"1"),), **life,
+                )
+            )  # fmt: skip
+            do(numbered(1, "3", end="completed"))
+            do(Delete(S))
+            do(Delete("fork"))
+            do(Fork(S, -1))
+            assert not list(client.scan_iter())
+            do(opening(ttl=0))
+            do(writing("1"))
+    relay.close()
+
+
+def test_a_lost_log_ends_the_stream(redis_url: str) -> None:
+    relay = RedisRelay(redis_url, RelayOptions())
+    with redis.Redis.from_url(redis_url) as client:
+        relay.call(opening("1"))
+        client.delete(f"ss:{{{S}}}:s")
+        assert relay.call(numbered(0, "2", sequence="1")) == ("unknown", 0, False, "")
+        assert not list(client.scan_iter())
+    relay.close()
+
+
+def test_only_what_can_be_repeated_is_sent_again(own_redis: RedisServer) -> None:
+    relay = RedisRelay(own_redis.url(), RelayOptions())
+
+    def restart() -> None:
+        # The connection that the relay holds is dead then, which it learns when it asks.
+        own_redis.kill()
+        own_redis.start()
+
+    for request in (writing("1"), Fork(S, 1)):
+        assert relay.call(opening()).kind in ("ok", "duplicate")
+        restart()
+        with pytest.raises(RelayUnavailableError):
+            relay.call(request)
+    for request in (numbered(0, "1"), Delete(S), opening()):
+        relay.call(Stop("any"))
+        restart()
+        assert relay.call(request).kind in ("unknown", "ok")
+    relay.close()

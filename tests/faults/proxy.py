@@ -1,0 +1,151 @@
+"""A TCP proxy whose network is at the test's mercy. It runs on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal
+
+Direction = Literal["requests", "replies"]
+OneShot = Literal["half", "swallow"]
+
+
+class Proxy:
+    """Listens on `port` of 127.0.0.1 and passes on to `target`, another port of it.
+
+    Faults strike all connections: `cut` ends them, `freeze` holds all bytes back until `thaw`,
+    `refuse` takes no new ones until `accept`. `once` arms a fault for the next bytes that pass in
+    one direction: `half` of them pass, or none (`swallow`), and then the connection is cut.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self._armed: list[tuple[Direction, OneShot]] = []
+        self._open: set[asyncio.StreamWriter] = set()
+        self._refusing = False
+        self.struck = 0  # one-shot faults that have struck
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
+        self._flowing = self._call(self._event())
+        self._server = self._call(self._listen())
+
+    def cut(self) -> None:
+        """End all connections, without a farewell."""
+        self._do(self._cut)
+
+    def freeze(self) -> None:
+        """Hold back what is sent from now on; connections stay."""
+        self._do(self._flowing.clear)
+
+    def thaw(self) -> None:
+        """Pass on what was held back."""
+        self._do(self._flowing.set)
+
+    def refuse(self) -> None:
+        """End all connections and let nobody in."""
+        self._refusing = True
+        self.cut()
+
+    def accept(self) -> None:
+        """Let callers in again."""
+        self._refusing = False
+
+    def once(self, direction: Direction, fault: OneShot, times: int = 1) -> None:
+        """Strike at the next bytes in that direction."""
+        self._armed += [(direction, fault)] * times
+
+    def disarm(self) -> None:
+        """Forget what has not struck yet."""
+        self._armed.clear()
+
+    def heal(self) -> None:
+        """Be a good network again."""
+        self.disarm()
+        self.accept()
+        self.thaw()
+
+    def close(self) -> None:
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work: Callable[[], object]) -> None:
+        """Run on the proxy's loop; return when it is done."""
+
+        async def run() -> None:
+            work()
+
+        self._call(run())
+
+    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+    async def _event(self) -> asyncio.Event:
+        flowing = asyncio.Event()
+        flowing.set()
+        return flowing
+
+    async def _listen(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def _close(self) -> None:
+        self._server.close()
+        self._flowing.set()
+        self._cut()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _cut(self) -> None:
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refusing:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        both = {writer, far_writer}
+        self._open |= both
+        try:
+            ways = [
+                asyncio.ensure_future(self._pump(reader, far_writer, "requests")),
+                asyncio.ensure_future(self._pump(far_reader, writer, "replies")),
+            ]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+        finally:
+            self._open -= both
+            for each in both:
+                each.transport.abort()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._flowing.wait()
+                fault = next((each for way, each in self._armed if way == direction), None)
+                if fault is not None:
+                    self._armed.remove((direction, fault))
+                    self.struck += 1
+                    if fault == "half":
+                        writer.write(data[: len(data) // 2])
+                        await writer.drain()
+                    return
+                writer.write(data)
+                await writer.drain()

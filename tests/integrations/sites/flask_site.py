@@ -1,0 +1,45 @@
+"""A Flask app by its factory: `flask_site:create_app()`."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, render_template_string, request
+from flask.typing import ResponseReturnValue
+
+from streamstraight_celery import publish, tee
+from streamstraight_celery.integrations.flask import Streams, remember, resume
+from tests.integrations.sites import sources
+
+streams = Streams()
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY="of these tests", CELERY=sources.settings())
+    streams.init_app(app)
+
+    @app.get("/")
+    def page() -> str:
+        return render_template_string("{{ stream_client(nonce='n') }}")
+
+    @app.get("/ask")
+    def ask() -> ResponseReturnValue:
+        stream = sources.answer.apply_stream(("one two",), key=request.args.get("chat"))
+        remember(stream)
+        return dict(stream.ref())
+
+    @app.get("/chat/<chat>/stream")
+    def go_on(chat: str) -> Response:
+        return resume(chat)
+
+    @app.get("/after")
+    def after() -> ResponseReturnValue:
+        stream = publish(sources.gated())
+        remember(stream)
+        return dict(stream.ref())
+
+    @app.get("/both")
+    def both() -> Response:
+        stream = tee(sources.gated())
+        return Response(sources.lines(stream), headers={"X-Stream-Id": stream.id})
+
+    return app

@@ -1,0 +1,159 @@
+"""What keeps the promises in Celery's workers, taken away piece by piece."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Mutation
+
+ENDS = "tests/tasks/ends/test_ends.py"
+ATTEMPTS = "tests/tasks/ends/test_attempts.py"
+BOUNDS = "tests/tasks/ends/test_bounds.py -m faults"
+WAYS = "tests/tasks/ends/test_stop_ways.py"
+REDELIVERY = "tests/tasks/test_task_redelivery.py"
+RETRIES = "tests/tasks/test_task_retries.py"
+STOP = "tests/tasks/test_task_stop.py"
+AFTERMATH = "tests/unit/test_aftermath.py"
+
+# One broker is enough: Redis.
+KILLED = f"{ENDS} -k killed_process_ends_its_stream[redis-killable-9]"
+GIVEN_BACK = f"{ENDS} -k given_back_begins_anew_at_once[redis-9]"
+WAITING = f"{STOP} -k 'test_a_generator_that_waits_is_closed and"
+
+WORKER_SIDE = (
+    # -- another delivery
+    Mutation(
+        "coming back to a stream that is held", "attempt.py",
+        "_come_back(self, runtime, args, kwargs, busy.retry_after)", "raise",
+        (f"{REDELIVERY} -k comes_twice",),
+    ),
+    Mutation(
+        "telling the relay that a delivery comes back", "attempt.py",
+        "runtime.sender.patiently(lambda: runtime.relay.call(expect))", "pass",
+        (f"{REDELIVERY} -k takes_over_when",),
+    ),
+    Mutation(
+        "waiting for the news of a holder", "attempt.py",
+        "HAND_OVER_TIMEOUT if before else 0", "0", (f"{REDELIVERY} -k given_back",),
+    ),
+    Mutation(
+        "releasing the stream for a retry", "attempt.py",
+        "_quietly(writer, functools.partial(writer.release, wait))", "pass",
+        (f"{ATTEMPTS} -k autoretry",),
+    ),
+    Mutation(
+        "on_redelivery='fail'", "attempt.py",
+        "    if fails:\n", "    if False:\n", (f"{ATTEMPTS} -k must_not_run_twice_fails",),
+    ),
+    Mutation(
+        "telling a retry from a lost process", "attempt.py",
+        "page.state.attempt > expected", "page.state.attempt >= expected",
+        (f"{ATTEMPTS} -k must_not_run_twice_may_be_retried",),
+    ),
+    Mutation(
+        "continuing the log", "attempt.py",
+        'resume=fails or task.on_redelivery == "resume"', "resume=False",
+        (f"{ATTEMPTS} -k resumed",),
+    ),
+    Mutation(
+        "recalling the checkpoint", "attempt.py",
+        "request.stream_saved = _recall(runtime, task.stream_id)", "pass",
+        (f"{ATTEMPTS} -k resumed",),
+    ),
+    Mutation(
+        "a stop before the generator begins", "attempt.py",
+        'if closed.reason not in ("stopped", "completed"):', "if True:",
+        (f"{STOP} -k countdown_is_stopped",),
+    ),
+    # -- what only the parent process sees
+    Mutation(
+        "the parent's nonce in the message", "parent.py",
+        "STREAM_NONCE: self._stream_nonce,", 'STREAM_NONCE: "",', (KILLED,),
+    ),
+    Mutation(
+        "the end of a killed process' stream", "parent.py",
+        "self._conclude(*_meaning(error))", "pass", (KILLED,),
+    ),
+    Mutation(
+        "the end at the hard time limit", "parent.py",
+        'self._conclude("producer-error", TIME_LIMIT)', "pass",
+        (f"{ENDS} -k stream_of_a_greenlet",),
+    ),
+    Mutation(
+        "the end of a revoked or expired task", "parent.py",
+        '_conclude(*(("expired", EXPIRED) if expired else ("stopped", "")))', "_ttl",
+        (f"{ENDS} -k before_it_is_due",),
+    ),
+    Mutation(
+        "the end at a cold shutdown", "parent.py",
+        'self._conclude("producer-disconnected", REAPED)', "pass",
+        (f"{ENDS} -k cold_shutdown_ends_the_stream_of_a_greenlet",),
+    ),
+    Mutation(
+        "handing on at a cold shutdown", "parent.py",
+        "            if delivered_again:", "            if False:",
+        (f"{ENDS} -k hands_a_stream_on",),
+    ),
+    Mutation(
+        "handing on what is given back", "parent.py",
+        "if given_back:", "if False:", (GIVEN_BACK,),
+    ),
+    Mutation(
+        "handing on what is retried for a lost process", "parent.py",
+        "        if retried:", "        if False:", (f"{ENDS} -k retried_when_its_process",),
+    ),
+    Mutation(
+        "a stop for revoke(terminate=True) in the threads pool", "parent.py",
+        "asked = runtime.aftermath.ask(Stop(stream_id_of(self)))", "return",
+        (f"{STOP} -k terminate_stops",),
+    ),
+    Mutation(
+        "telling the relay again", "aftermath.py",
+        "if time.monotonic() + backoff > deadline:", "if True:", (AFTERMATH,),
+    ),
+    Mutation(
+        "telling the relay before the worker is gone", "aftermath.py",
+        "        self.flush()", "        pass", (AFTERMATH,),
+    ),
+    # -- stop
+    Mutation(
+        "interrupting a read", "driver.py",
+        "            self._waiting = False\n            raise StreamStopped\n\n",
+        "            pass\n\n",
+        (f"{WAITING} prefork'",),
+    ),
+    Mutation(
+        "interrupting again", "driver.py",
+        "self._ended.wait(INTERRUPT_INTERVAL)", "break", (f"{STOP} -k signal_is_lost",),
+    ),
+    Mutation(
+        "cancelling an async generator", "driver.py",
+        "            self._cancel()\n", "            pass\n",
+        (f"{WAITING} prefork'",),
+    ),
+    Mutation(
+        "interrupting a greenlet", "driver.py",
+        "self._green.soon(self._throw)", "pass",
+        (f"{WAITING} gevent'",),
+    ),
+    Mutation(
+        "leaving a generator behind", "driver.py",
+        "self._leave(self._left)", "pass", (f"{STOP} -k left_behind",),
+    ),
+    Mutation(
+        "the remote control command", "control.py",
+        "ask(Stop(stream_id))", 'ask(Stop(stream_id + "?"))', (f"{WAYS} -k listening-control",),
+    ),
+    Mutation(
+        "waking the process that waits", "control.py",
+        "_wake(request, runtime, state.consumer.pool)", "pass",
+        (f"{BOUNDS} -k silent_model[prefork-sync]",),
+    ),
+    Mutation(
+        "asking often where no message comes", "sender.py",
+        "QUICK_POLL_INTERVAL if self._untold else POLL_INTERVAL", "POLL_INTERVAL",
+        (f"{BOUNDS} -k silent_model[solo-sync]",),
+    ),
+    Mutation(
+        "a checkpoint behind its chunks", "relays/lua/checkpoint.lua",
+        "if tonumber(ARGV[4]) > seq then", "if false then", ("tests/contract/test_attempts.py",),
+    ),
+)  # fmt: skip

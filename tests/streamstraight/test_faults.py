@@ -1,0 +1,482 @@
+"""Servers that freeze, die, restart, refuse or are slow: nothing is lost, or it is said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from streamstraight_celery.errors import (
+    ConfigurationError,
+    RelayRefusedError,
+    RelayUnavailableError,
+    StreamBusyError,
+    StreamClosedError,
+    StreamFencedError,
+)
+from streamstraight_celery.relays import open_async_relay, open_relay
+from streamstraight_celery.relays.requests import Claim, Create, Read, Stop
+from streamstraight_celery.settings import StreamSettings
+from tests.conftest import ROOT, RedisServer, eventually
+from tests.streamstraight.proxy import Proxy
+from tests.streamstraight.servers import KEY, Bare, Ours
+
+CONNECTION = "streamstraight_celery.relays.streamstraight.connection"
+PROGRESS = "streamstraight_celery.relays.streamstraight.progress"
+MakeClient = Callable[..., Any]
+MakeBare = Callable[..., Bare]
+
+
+@pytest.fixture
+def name() -> str:
+    return f"stream-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    made: list[Proxy] = []
+
+    def make(port: int) -> Proxy:
+        made.append(Proxy(port))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def numbers(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+def write(writer: Any, start: int, stop: int, pause: float = 0.0) -> None:
+    for number in range(start, stop):
+        writer.write(str(number))
+        time.sleep(pause)
+
+
+# -- lost connections
+
+
+@pytest.mark.parametrize("options", [["acks"], ["info"], ["acks", "info"]])
+def test_a_cut_connection_is_made_anew(
+    bare: MakeBare, client: MakeClient, proxy: Any, name: str, options: list[str]
+) -> None:
+    server = bare(*options, "slow")
+    cutter = proxy(server.port)
+    writer = client(cutter.url).open(name)
+    write(writer, 0, 20)
+    eventually(lambda: len(server.log(name)[0]) >= 5)
+    cutter.cut()
+    write(writer, 20, 40)
+    writer.finish("completed")
+    assert server.log(name) == (numbers(40), "completed")
+    assert cutter.accepted == 2
+
+
+def test_a_cut_connection_to_our_relay(
+    ours: Ours, client: MakeClient, proxy: Any, name: str
+) -> None:
+    cutter = proxy(ours.port)
+    writer = client(cutter.url).open(name)
+    for round_ in range(5):
+        write(writer, round_ * 200, round_ * 200 + 200)
+        eventually(lambda: len(ours.log(name)[0]) >= round_ * 200 + 50)  # noqa: B023
+        cutter.cut()
+    writer.finish("completed")
+    assert ours.log(name) == (numbers(1000), "completed")
+    state = ours.relay.state(name)
+    assert state.attempt == 1
+    assert cutter.accepted > 2
+
+
+def test_one_that_does_not_say_what_it_has_fails_clearly(
+    bare: MakeBare, client: MakeClient, proxy: Any, name: str
+) -> None:
+    server = bare()
+    cutter = proxy(server.port)
+    interrupted = threading.Event()
+    writer = client(cutter.url).open(name, on_interrupt=interrupted.set)
+    write(writer, 0, 5)
+    eventually(lambda: len(server.log(name)[0]) == 5)
+    cutter.cut()
+    # A generator that waits is interrupted, and does not go on for nobody.
+    assert interrupted.wait(20)
+    with pytest.raises(RelayRefusedError, match="does not say what it has"):
+        writer.write("5")
+    assert server.log(name)[1] == ""
+
+
+def test_a_connection_lost_before_the_first_chunk_is_no_harm(
+    bare: MakeBare, client: MakeClient, proxy: Any, name: str
+) -> None:
+    server = bare()
+    cutter = proxy(server.port)
+    writer = client(cutter.url).open(name)
+    cutter.cut()
+    eventually(lambda: cutter.accepted == 2)
+    write(writer, 0, 5)
+    writer.finish("completed")
+    assert server.log(name) == (numbers(5), "completed")
+
+
+# -- servers that die
+
+
+def test_our_relay_is_killed_and_comes_back(own_relay: Ours, client: MakeClient, name: str) -> None:
+    writer = client(own_relay.url).open(name)
+    write(writer, 0, 300)
+    eventually(lambda: len(own_relay.log(name)[0]) > 100)
+    own_relay.kill()
+    write(writer, 300, 600)
+    own_relay.start()
+    write(writer, 600, 700, pause=0.001)
+    writer.finish("completed")
+    assert own_relay.log(name) == (numbers(700), "completed")
+    assert own_relay.relay.state(name).attempt == 1
+
+
+def test_a_server_that_comes_back_empty_gets_everything_again(
+    own_bare: MakeBare, client: MakeClient, name: str
+) -> None:
+    server = own_bare("acks", "info")
+    writer = client(server.url).open(name)
+    write(writer, 0, 50)
+    eventually(lambda: len(server.log(name)[0]) == 50)
+    server.kill()
+    server.start()
+    # Silent meanwhile: the renewal finds out.
+    eventually(lambda: len(server.log(name)[0]) == 50)
+    writer.finish("completed")
+    assert server.log(name) == (numbers(50), "completed")
+
+
+def test_our_relays_redis_comes_back_empty(
+    own_redis: RedisServer, folder: Any, client: MakeClient, name: str
+) -> None:
+    server = Ours(folder, own_redis.url())
+    server.start()
+    try:
+        writer = client(server.url).open(name)
+        write(writer, 0, 100)
+        eventually(lambda: len(server.log(name)[0]) == 100)
+        own_redis.kill()
+        own_redis.start()
+        write(writer, 100, 200)
+        writer.finish("completed")
+        assert server.log(name) == (numbers(200), "completed")
+    finally:
+        server.close()
+
+
+def test_a_server_that_stays_away(own_bare: MakeBare, client: MakeClient, name: str) -> None:
+    server = own_bare("acks", "info")
+    writer = client(server.url, relay_timeout=1.0).open(name)
+    write(writer, 0, 5)
+    server.kill()
+    writer.write("5")
+    with pytest.raises(RelayUnavailableError, match=r"was not reached|connection was lost"):
+        writer.finish("completed")
+    with pytest.raises(RelayUnavailableError, match="does not take streams"):
+        client(server.url, relay_timeout=0.5).open(name)
+
+
+# -- frozen and slow ones
+
+
+def test_our_relay_is_frozen_for_a_moment(own_relay: Ours, client: MakeClient, name: str) -> None:
+    writer = client(own_relay.url).open(name)
+    write(writer, 0, 100)
+    own_relay.freeze()
+    write(writer, 100, 200)
+    time.sleep(0.5)
+    own_relay.thaw()
+    writer.finish("completed")
+    assert own_relay.log(name) == (numbers(200), "completed")
+
+
+def test_our_relay_is_frozen_for_longer_than_we_wait(
+    own_relay: Ours, client: MakeClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{PROGRESS}.ACK_TIMEOUT", 0.4)
+    monkeypatch.setattr(f"{CONNECTION}.IO_TIMEOUT", 0.2)
+    monkeypatch.setattr(f"{CONNECTION}.CONNECT_TIMEOUT", 0.4)
+    writer = client(own_relay.url).open(name)
+    write(writer, 0, 100)
+    eventually(lambda: len(own_relay.log(name)[0]) == 100)
+    own_relay.freeze()
+    write(writer, 100, 200)
+    time.sleep(2)
+    own_relay.thaw()
+    monkeypatch.setattr(f"{CONNECTION}.CONNECT_TIMEOUT", 5.0)
+    monkeypatch.setattr(f"{PROGRESS}.ACK_TIMEOUT", 5.0)
+    writer.finish("completed")
+    assert own_relay.log(name) == (numbers(200), "completed")
+    assert own_relay.relay.state(name).attempt == 1
+
+
+def test_a_frozen_server_holds_the_generator_and_then_fails_it(
+    own_bare: MakeBare, client: MakeClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{PROGRESS}.WINDOW", 10)
+    monkeypatch.setattr(f"{PROGRESS}.ACK_TIMEOUT", 0.5)
+    monkeypatch.setattr(f"{CONNECTION}.IO_TIMEOUT", 0.2)
+    monkeypatch.setattr(f"{CONNECTION}.CONNECT_TIMEOUT", 0.3)
+    server = own_bare("acks", "info")
+    writer = client(server.url, relay_timeout=1.0, buffer_chunks=20).open(name)
+    writer.write("0")
+    eventually(lambda: len(server.log(name)[0]) == 1)
+    server.freeze()
+    with pytest.raises(RelayUnavailableError):
+        write(writer, 1, 100_000)
+    assert writer.chunks < 1000  # it was held: nothing was taken that could not be kept
+    server.thaw()
+
+
+def test_a_slow_server_gets_everything(bare: MakeBare, client: MakeClient, name: str) -> None:
+    server = bare("acks", "info", "slow")
+    writer = client(server.url).open(name)
+    write(writer, 0, 60)
+    writer.finish("completed")
+    assert server.log(name) == (numbers(60), "completed")
+
+
+def test_pings_are_answered_and_heartbeats_sent_while_the_generator_waits(
+    bare: MakeBare, client: MakeClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{CONNECTION}.HEARTBEAT_INTERVAL", 0.5)
+    server = bare()
+    writer = client(server.url).open(name)
+    writer.write("0")
+    # It pings each second, and gives up on who has not answered for two.
+    time.sleep(4)
+    writer.write("1")
+    writer.finish("completed")
+    stream = server.stream(name)
+    assert stream is not None
+    assert (stream["chunks"], len(stream["connections"])) == (["0", "1"], 1)
+    assert stream["heartbeats"] >= 2
+
+
+# -- refusals
+
+
+def test_the_reason_of_a_refusal_is_in_the_error(
+    bare: MakeBare, client: MakeClient, name: str
+) -> None:
+    server = bare("refuse=your plan has ended")
+    with pytest.raises(RelayRefusedError, match="your plan has ended"):
+        client(server.url).open(name)
+
+
+def test_a_wrong_key(bare: MakeBare, ours: Ours, client: MakeClient, name: str) -> None:
+    with pytest.raises(RelayRefusedError, match="invalid API key"):
+        client(bare().url, api_key="wrong").open(name)
+    with pytest.raises(RelayRefusedError, match="the API key is not valid for this relay"):
+        client(ours.url, api_key="wrong").open(name)
+
+
+def test_a_stream_that_exists(bare: MakeBare, ours: Ours, client: MakeClient, name: str) -> None:
+    here = client(ours.url)
+    first = here.open(name)
+    with pytest.raises(StreamBusyError):
+        client(ours.url).open(name)
+    with pytest.raises(StreamBusyError):
+        here.open(name)
+    first.write("1")
+    first.finish("completed")
+    with pytest.raises(StreamClosedError, match="completed"):
+        client(ours.url).open(name)
+
+    server = bare("info")
+    writer = client(server.url).open(name)
+    writer.write("1")
+    eventually(lambda: server.log(name)[0])
+    with pytest.raises(RelayRefusedError, match="it has 1 chunks of another producer"):
+        client(server.url).open(name)
+
+
+def test_a_retry_overwrites(bare: MakeBare, ours: Ours, client: MakeClient, name: str) -> None:
+    hosted = bare("info")
+    for server in (hosted, ours):
+        first = client(server.url).open(name)
+        first.write('"old"')
+        first.release(60)
+        second = client(server.url).open(name, again=1)
+        second.write('"new"')
+        second.finish("completed")
+    assert hosted.log(name) == (['"new"'], "completed")
+    page = ours.relay.read(Read(name, 0, 0, 10))
+    assert page is not None
+    assert (page.state.attempt, page.state.end) == (2, "completed")
+    assert [entry.data for entry in page.entries] == [b'"new"']
+
+
+def test_one_that_was_taken_over_from_stops(ours: Ours, client: MakeClient, name: str) -> None:
+    zombie = client(ours.url).open(name)
+    zombie.write("1")
+    eventually(lambda: ours.log(name)[0])
+    ours.relay.call(Claim(name, "0badcafe", overwrite=True))
+    with pytest.raises(StreamFencedError):
+        write(zombie, 1, 1000, pause=0.01)
+
+
+def test_a_stop_at_our_relay_reaches_the_worker(ours: Ours, client: MakeClient, name: str) -> None:
+    interrupted = threading.Event()
+    writer = client(ours.url).open(name, on_interrupt=interrupted.set)
+    ours.relay.call(Stop(name))
+    assert interrupted.wait(20)
+    assert writer.stop_asked
+    writer.finish("stopped")
+    assert ours.log(name) == ([], "stopped")
+
+
+def test_a_stop_by_another_process_of_this_machine(
+    bare: MakeBare, client: MakeClient, name: str
+) -> None:
+    server = bare()
+    interrupted = threading.Event()
+    writer = client(server.url).open(name, on_interrupt=interrupted.set)
+    web = client(server.url).relay
+    assert web.call(Stop(name)).kind == "asked"
+    assert interrupted.wait(20)
+    writer.finish("stopped")
+    # The service has no word for it.
+    assert server.log(name) == ([], "completed")
+    assert not client(server.url).open(name, again=1).stop_asked
+
+
+# -- what is left behind, and forks
+
+
+def sockets_to(port: int) -> list[Any]:
+    connections = psutil.Process().net_connections("tcp")
+    return [each for each in connections if each.raddr and each.raddr[1] == port]
+
+
+def test_nothing_is_left_after_a_stream(ours: Ours, client: MakeClient, name: str) -> None:
+    here = client(ours.url)
+    for number, conclude in enumerate(
+        [lambda w: w.finish("completed"), lambda w: w.release(1), lambda w: w.finish("stopped")]
+    ):
+        writer = here.open(f"{name}-{number}")
+        writer.write("1")
+        assert sockets_to(ours.port)
+        conclude(writer)
+        assert not here.relay._open
+        eventually(lambda: not sockets_to(ours.port))
+    assert not [each for each in threading.enumerate() if each.name == "stream-socket"]
+
+
+def test_keep_open_leaves_the_connection(bare: MakeBare, client: MakeClient, name: str) -> None:
+    server = bare()
+    here = client("", relay_url=f"streamstraight+http://127.0.0.1:{server.port}?keep_open=1")
+    writer = here.open(name)
+    writer.write("1")
+    writer.finish("completed")
+    assert sockets_to(server.port)
+    here.close()
+    eventually(lambda: not sockets_to(server.port))
+    assert server.log(name) == (["1"], "completed")
+
+
+FORK = """
+import os, sys
+from streamstraight_celery.relays import open_relay
+from streamstraight_celery.sender import Sender
+from streamstraight_celery.settings import StreamSettings
+url, key = sys.argv[1:]
+settings = StreamSettings(relay_url="streamstraight://", api_base_url=url, api_key=key)
+relay = open_relay(settings)
+sender = Sender(relay, settings)
+writer = sender.open("parent")
+writer.write("1")
+child = os.fork()
+if not child:
+    mine = Sender(relay, settings)
+    other = mine.open("child")
+    assert list(relay._open) == ["child"]
+    other.write("2")
+    other.finish("completed")
+    relay.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+writer.write("3")
+writer.finish("completed")
+sender.close()
+relay.close()
+"""
+
+
+def test_a_fork_in_mid_stream(bare: MakeBare) -> None:
+    server = bare()
+    command = [sys.executable, "-c", FORK, server.url, KEY]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert server.log("parent") == (["1", "3"], "completed")
+    assert server.log("child") == (["2"], "completed")
+    stream = server.stream("parent")
+    assert stream is not None
+    assert len(stream["connections"]) == 1
+
+
+# -- what cannot be had from the service
+
+
+def test_what_the_service_cannot_do_is_said(client: MakeClient) -> None:
+    relay = client("http://127.0.0.1:9").relay
+    with pytest.raises(RelayRefusedError, match="read it with Streamstraight's client"):
+        relay.state("s")
+    assert relay.call(Create("s", "task")).kind == "ok"
+    with pytest.raises(ConfigurationError, match="the hosted service hands its streams out itself"):
+        open_async_relay(StreamSettings(relay_url="streamstraight://"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"relay_url": "streamstraight://"}, "stream_api_key is not set"),
+        ({"relay_url": "streamstraight://?key=1", "api_key": "k"}, "has no other options"),
+        ({"relay_url": "streamstraight://[", "api_key": "k"}, "stream_relay_url"),
+    ],
+)
+def test_settings_that_cannot_be_used(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        open_relay(StreamSettings(**settings))
+
+
+# -- client tokens
+
+
+def test_tokens_of_the_service(bare: MakeBare, client: MakeClient) -> None:
+    server = bare()
+    relay = client(server.url).relay
+    assert relay.access("s", ["read"], None) == (server.url, "a client's token", 0)
+    with pytest.raises(ConfigurationError, match="Streamstraight decides"):
+        relay.access("s", ["read"], 60)
+
+
+def test_tokens_of_our_relay(own_relay: Ours, client: MakeClient, name: str) -> None:
+    access = client(own_relay.url).relay.access(name, ["read", "stop"], None)
+    assert access.url == f"https://relay.example/v1/stream/{name}"
+    assert access.expires_at > time.time() + 3000
+    with pytest.raises(RelayRefusedError, match="HTTP 401"):
+        client(own_relay.url, api_key="wrong").relay.access(name, ["read"], None)
+    own_relay.kill()
+    with pytest.raises(RelayUnavailableError, match="did not give a token"):
+        client(own_relay.url).relay.access(name, ["read"], None)
+
+
+def test_the_key_is_not_shown() -> None:
+    settings = StreamSettings(
+        relay_url="streamstraight://", api_key="precious", api_keys=("a" * 16,)
+    )
+    assert "precious" not in repr(settings)
+    assert "aaaa" not in repr(settings)
