@@ -12,13 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import machine, table
-from benchmarks.cases import cpu, fanout, latency, replay, route, storage, throughput
+from benchmarks.cases import (
+    cpu,
+    fanout,
+    latency,
+    page,
+    replay,
+    route,
+    storage,
+    streamstraight,
+    throughput,
+)
 from benchmarks.processes import BenchmarkError, raise_file_limit
 from benchmarks.results import Group
 from benchmarks.session import Session
 
 CASES: dict[str, Callable[[Session], list[Group]]] = {
-    each.CASE: each.run for each in (throughput, latency, fanout, replay, cpu, storage, route)
+    each.CASE: each.run
+    for each in (throughput, latency, fanout, page, replay, cpu, storage, route, streamstraight)
 }
 ROUNDS = 3
 QUICK_ROUNDS = 2

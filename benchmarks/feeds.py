@@ -16,7 +16,8 @@ from benchmarks.processes import BenchmarkError, Process
 
 @dataclass(frozen=True)
 class Feed:
-    """Where a stream can be read: `ready` is what the server sends once nothing can be missed."""
+    """Where a stream can be read, or `streams` at once: `ready` is what the server sends once
+    nothing can be missed."""
 
     how: str
     port: int
@@ -26,6 +27,8 @@ class Feed:
     auth: dict[str, str] = field(default_factory=dict)
     key: str = ""
     db: int = 0
+    body: str = ""
+    streams: int = 1
 
 
 class Reader:

@@ -51,6 +51,8 @@ class PacedRun:
     """Chunks that had not arrived when the reader gave up waiting (unless it was cut short)."""
     rss_bytes: dict[str, int]
     """What each role's memory grew by, from before the readers came to the window's end."""
+    bytes_a_chunk: float
+    """All that was received, heads of responses too."""
 
 
 def _open_gate(gate: Gate, waiting: int) -> float:
@@ -116,7 +118,8 @@ def paced(
             gate=str(gate.path),
         )
         feeds += [stack.enqueue(job, subject.lane)] * readers
-    expect = pace.count * len(feeds)
+    feeds = stack.reading(feeds, subject.lane)
+    expect = pace.count * sum(feed.streams for feed in feeds)
     session.reader.open(
         feeds,
         expect,
@@ -141,6 +144,7 @@ def paced(
         _a_chunk(before, after, result["in_window"]),
         0 if cut else expect - result["chunks"],
         grown,
+        result.get("received", 0) / max(result["chunks"], 1),
     )
 
 

@@ -76,9 +76,9 @@ class Stack(ABC):
     def enqueue(self, job: Job, lane: str = "") -> Feed:
         """Queue the task that writes the job's stream, and say where to read it."""
 
-    def feed(self, stream_id: str) -> Feed:
-        """Where to read, when that is known before the task is queued."""
-        raise NotImplementedError(f"{self.name} knows its feed only from the queued task")
+    def reading(self, feeds: list[Feed], lane: str) -> list[Feed]:
+        """How that lane reads these streams."""
+        return feeds
 
     def clear(self) -> None:
         """Forget every stream."""

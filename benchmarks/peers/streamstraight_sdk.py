@@ -15,6 +15,7 @@ from benchmarks.stack import BROKER_DB, DATA_DB, Stack, send
 
 QUEUE = "streamstraight"
 RELAY_VARIABLE = "BENCH_RELAY"
+KEY = "only for the benchmark"
 
 app = celery_app.new_app("streamstraight_sdk")
 
@@ -30,7 +31,7 @@ async def produce(job: Job) -> None:
     stream: dict[str, Any] = {"stream_id": job.id}
     if job.kind == STRINGS:
         stream["encoder"] = as_it_is
-    options = {"api_key": "benchmark", "base_url": os.environ[RELAY_VARIABLE]}
+    options = {"api_key": KEY, "base_url": os.environ[RELAY_VARIABLE]}
     server: Any = await streamstraight_server(options, stream)
     await wait_for_gate_async(job)
     await server.stream(paced_async(job) if job.rate else flat(job))

@@ -33,6 +33,7 @@ class Reading:
         self.flat = command["take"] == "flat"
         self.ages = Ages(self.expect)
         self.flat_sink = FlatSink(self.expect)
+        self.received = 0
 
     def sink(self) -> Sink:
         return self.flat_sink if self.flat else StampSink(self.ages)
@@ -52,7 +53,8 @@ class Reading:
     def result(self) -> dict[str, Any]:
         if self.flat:
             return self.flat_sink.result()
-        return self.ages.result(self.command["skip_s"], self.command["length_s"])
+        figures = self.ages.result(self.command["skip_s"], self.command["length_s"])
+        return {**figures, "received": self.received}
 
 
 async def read_pushed(reading: Reading) -> int:
@@ -67,6 +69,7 @@ async def read_pushed(reading: Reading) -> int:
             continue
     for connection in connections:
         connection.transport.abort()
+        reading.received += connection.received
     return connections[0].opened_ns
 
 

@@ -30,6 +30,7 @@ class SseConnection(asyncio.Protocol):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.opened_ns = 0
         self.head = b""
+        self.received = 0
         self.mark = feed["ready"].encode()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -43,6 +44,7 @@ class SseConnection(asyncio.Protocol):
         return "\r\n".join([*lines, "", ""]).encode()
 
     def data_received(self, data: bytes) -> None:
+        self.received += len(data)
         if not self.ready.done():
             data = self.opening(data)
         self.sink.take(data)
@@ -73,9 +75,21 @@ class SseConnection(asyncio.Protocol):
             self.ready.set_exception(exc or ReaderError("closed before it was ready"))
 
 
-class SocketIoConnection(SseConnection):
-    """Engine.IO 4 over WebSocket, just enough to be a consumer. Server frames are not masked,
-    so the sink sees their text as it is."""
+class PostConnection(SseConnection):
+    """The same, asked for by a body."""
+
+    def request(self) -> bytes:
+        body = self.feed["body"].encode()
+        self.feed["headers"] = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+        }
+        return super().request().replace(b"GET", b"POST", 1) + body
+
+
+class WebSocketConnection(SseConnection):
+    """A WebSocket, just enough to read. Server frames are not masked, so the sink sees their
+    payload as it is."""
 
     status = b"HTTP/1.1 101"
 
@@ -87,16 +101,12 @@ class SocketIoConnection(SseConnection):
             "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": key,
         }
-        self.greeted = False
         return super().request()
 
     def opening(self, data: bytes) -> bytes:
         rest = super().opening(data)
-        if not self.greeted and b'0{"sid"' in self.head:
-            self.greeted = True
-            self.send("40" + json.dumps(self.feed["auth"]))
         if self.ready.done():
-            self.send('42["consumer:ready",{}]')
+            self.send(self.feed["body"])
         return rest
 
     def send(self, text: str) -> None:
@@ -107,7 +117,29 @@ class SocketIoConnection(SseConnection):
         self.transport.write(b"\x81" + short + b"\0\0\0\0" + payload)
 
 
-KINDS: dict[str, type[SseConnection]] = {"sse": SseConnection, "socketio": SocketIoConnection}
+class SocketIoConnection(WebSocketConnection):
+    """Engine.IO 4 over WebSocket, just enough to be a consumer."""
+
+    def request(self) -> bytes:
+        self.greeted = False
+        return super().request()
+
+    def opening(self, data: bytes) -> bytes:
+        rest = SseConnection.opening(self, data)
+        if not self.greeted and b'0{"sid"' in self.head:
+            self.greeted = True
+            self.send("40" + json.dumps(self.feed["auth"]))
+        if self.ready.done():
+            self.send('42["consumer:ready",{}]')
+        return rest
+
+
+KINDS: dict[str, type[SseConnection]] = {
+    "sse": SseConnection,
+    "post": PostConnection,
+    "websocket": WebSocketConnection,
+    "socketio": SocketIoConnection,
+}
 
 
 class SinkFor(Protocol):
