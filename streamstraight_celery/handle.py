@@ -216,10 +216,9 @@ def _ref(runtime: Runtime, stream_id: str, scopes: Iterable[str], ttl: float | N
 def state_of(runtime: Runtime, stream_id: str) -> StreamState:
     """The state of a stream. A relay server ends lost ones for their readers; this does for us."""
     state = runtime.relay.state(stream_id)
-    if not state.end and state.lease_left + runtime.settings.reap_after * 1000 < 0:
-        runtime.relay.call(Reap(stream_id))
-        state = runtime.relay.state(stream_id)
-    return state
+    if state.end or state.lease_left >= 0 or runtime.relay.call(Reap(stream_id)).kind == "alive":
+        return state
+    return runtime.relay.state(stream_id)
 
 
 def stop_stream(app: Celery, runtime: Runtime, stream_id: str) -> bool:

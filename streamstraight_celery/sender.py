@@ -189,6 +189,8 @@ class Sender:
         ready: dict[int, StreamWriter] = {}
         next_poll = self.now() + POLL_INTERVAL
         backoff = FIRST_BACKOFF
+        # A relay that comes back gives a lease's time (or less) to renew: several tries fit in.
+        max_backoff = min(MAX_BACKOFF, self._settings.lease / 5)
         refused: dict[int, _Refused] = {}
         while not self._closing:
             interval = min(
@@ -221,7 +223,7 @@ class Sender:
                         writer.unanswered(error, self.now())
                 ready = {id(w): w for w, _ in requests if not w.concluded}
                 time.sleep(backoff)
-                backoff = min(MAX_BACKOFF, backoff * 2)
+                backoff = min(max_backoff, backoff * 2)
                 continue
             ready = self._accept(requests, answers)
             self._note_refused(refused, requests, answers)

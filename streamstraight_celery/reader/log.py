@@ -36,7 +36,7 @@ class Await:
 
 @dataclass(frozen=True, slots=True)
 class AskReap:
-    """The producer is lost for good, it seems; the relay's clock decides."""
+    """The producer is lost, it seems; the relay decides, and notes when it was first asked."""
 
 
 Action = Read | Await | Pause | AskReap
@@ -49,7 +49,6 @@ class LogSession:
         stream_id: the stream.
         inbox: where chunks and the end go.
         options: the consumer's.
-        reap_after: seconds after its lease when a lost producer's stream is ended.
         patience: seconds to wait for a producer to send again what Redis lost.
         look_every: seconds after which to look without a notice.
     """
@@ -60,7 +59,6 @@ class LogSession:
         inbox: Inbox[Any],
         options: ReadOptions,
         *,
-        reap_after: float,
         patience: float,
         look_every: float,
     ) -> None:
@@ -68,7 +66,6 @@ class LogSession:
         self._inbox = inbox
         self._options = options
         self._timing = options.timing
-        self._reap_after = reap_after
         self._look_every = look_every
         self._lost = Patience(patience)
         self._patience = Patience(options.give_up_after)
@@ -112,7 +109,7 @@ class LogSession:
             return
         self._inbox.set_status("open")
         self._known, state = True, page.state
-        self._overdue = not state.end and state.lease_left < -self._reap_after * 1000
+        self._overdue = not state.end and state.lease_left < 0
         if self._from_now:
             self._from_now = False
             self._stand_at(state, state.last)

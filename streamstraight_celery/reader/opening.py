@@ -121,7 +121,6 @@ def _session(
         name,
         inbox,
         options,
-        reap_after=settings.reap_after,
         patience=settings.lease + settings.reap_after,
         look_every=look_every,
     )

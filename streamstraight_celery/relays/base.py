@@ -27,6 +27,11 @@ class RelayOptions:
     reap_after: int = 30_000
     max_bytes: int = 64 * 1024 * 1024
 
+    @property
+    def reap_notice(self) -> int:
+        """How long a producer has to renew its lease once somebody noticed that it is over."""
+        return min(self.lease, self.reap_after)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:

@@ -283,9 +283,13 @@ class MemoryStore(MemoryAttempts):
             return Answer("unknown")
         if stream.end:
             return Answer("closed", stream.last, False, stream.end)
-        left = stream.lease + self.options.reap_after - self.now()
-        if left > 0:
-            return Answer("alive", left)
+        now, due = self.now(), stream.lease + self.options.reap_after
+        if stream.lease <= now:
+            if stream.noted < stream.lease:
+                stream.noted = now
+            due = max(due, stream.noted + self.options.reap_notice)
+        if due > now:
+            return Answer("alive", due - now)
         if not stream.attempt:
             return self._end(request.stream_id, stream, "expired", EXPIRED, False)
         return self._end(request.stream_id, stream, "producer-disconnected", REAPED, False)

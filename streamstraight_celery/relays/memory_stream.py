@@ -22,6 +22,7 @@ class Stream:
     nonce: str = ""
     last: int = 0
     released: bool = False
+    noted: int = 0  # ms: when it was first noticed that the lease is over
     end: str = ""
     error: str = ""
     stop: bool = False

@@ -166,6 +166,7 @@ class Calls:
             case Reap():
                 return two, (
                     options.reap_after, options.ttl, REAPED, self._publish, EXPIRED, channel,
+                    options.reap_notice,
                 )  # fmt: skip
             case Conclude(_, owner, nonce, end, error, wait, begun):
                 return two, (

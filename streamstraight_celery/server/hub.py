@@ -194,12 +194,12 @@ class Hub:
             self._want(feed)
         # While Redis was away nobody could renew a lease: who lives has one lease to do so now.
         settled = now > self._away_at + self.options.lease
-        dead = [feed for feed in quiet if now > feed.lease_until + self.options.reap_after]
-        if dead and settled:
-            await self._reap(dead)
+        lost = [feed for feed in quiet if now > feed.lease_until]
+        if lost and settled:
+            await self._reap(lost)
 
     async def _reap(self, feeds: Sequence[Feed]) -> None:
-        """End the streams of producers that are lost for good; the relay's own clock decides."""
+        """End the streams of producers that are lost for good; the relay decides."""
         try:
             answers = await self.relay.execute([Reap(feed.stream_id) for feed in feeds])
         except RelayUnavailableError as error:
@@ -212,7 +212,7 @@ class Hub:
                 logger.info("stream %s: its producer is lost; ended", feed.stream_id, extra=about)
             if answer.kind == "error":
                 self._away_at = self.now()
-            else:
+            elif answer.kind != "alive":
                 self._want(feed)
 
     def _on_notice(self, stream_id: str, notice: Notice) -> None:

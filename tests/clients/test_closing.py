@@ -226,9 +226,7 @@ def test_waking_ends_a_wait_for_news(site: Site) -> None:
     thread = threading.Thread(target=bell.wait, args=(600,))
     thread.start()
     options = ReadOptions()
-    session = LogSession(
-        "s", Inbox[object]("s", options), options, reap_after=1, patience=1, look_every=1
-    )
+    session = LogSession("s", Inbox[object]("s", options), options, patience=1, look_every=1)
     SyncLog(session, site.relay, "s", bell, owned=False).wake()
     thread.join(20)
     assert not thread.is_alive()

@@ -8,7 +8,7 @@ import pytest
 
 from streamstraight_celery import StreamGoneError
 from streamstraight_celery.reader.inbox import Inbox
-from streamstraight_celery.reader.log import Await, LogSession
+from streamstraight_celery.reader.log import AskReap, Await, LogSession
 from streamstraight_celery.reader.options import ReadOptions
 from streamstraight_celery.reader.retrying import Timing
 from streamstraight_celery.relays.base import Page, RelayOptions
@@ -25,10 +25,9 @@ class Bench:
         self.time = 100.0
         options = ReadOptions(timing=Timing(now=lambda: self.time, random=lambda: 0.0))
         self.inbox = Inbox[object]("s", options)
-        self.session = LogSession(
-            "s", self.inbox, options, reap_after=30, patience=40, look_every=1
-        )
-        self.producer = Producer(MemoryRelay(MemoryStore(RelayOptions())), "s").create().claim()
+        self.session = LogSession("s", self.inbox, options, patience=40, look_every=1)
+        store = MemoryStore(RelayOptions(), lambda: self.time)
+        self.producer = Producer(MemoryRelay(store), "s").create().claim()
         self.producer.append(*range(5))
         asked = self.session.next()
         assert isinstance(asked, Read)
@@ -68,6 +67,28 @@ def test_chunks_that_come_back_are_not_doubled() -> None:
     page = bench.producer.relay.read(Read("s", 0, 0, 100))  # more than was asked for
     bench.session.absorb(page)
     assert bench.taken() == list(range(6))
+
+
+def test_a_producer_that_could_not_renew_its_lease_in_time_is_given_notice() -> None:
+    """As after an outage of Redis that was longer than lease and grace time."""
+    bench = Bench()
+    relay, session = bench.producer.relay, bench.session
+    bench.time += 60
+    session.absorb(relay.read(Read("s", 1, 5, 100)))
+    assert session.next() == AskReap()
+    session.reaped(relay.call(session.reap))
+    assert session.next() == Await(1)
+    bench.producer.append(5)
+    session.absorb(relay.read(Read("s", 1, 5, 100)))
+    assert session.next() == Await(1)
+    assert bench.taken() == list(range(6))
+    bench.time += 60
+    for _ in range(2):
+        session.absorb(relay.read(Read("s", 1, 6, 100)))
+        assert session.next() == AskReap()
+        session.reaped(relay.call(session.reap))
+        bench.time += 10
+    assert relay.state("s").end == "producer-disconnected"
 
 
 def test_a_hole_in_the_log_is_never_jumped_over() -> None:

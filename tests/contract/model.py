@@ -34,6 +34,7 @@ class Model:
     stop: bool = False
     released: bool = False
     lease: int = 0
+    noted: int = 0
 
     @property
     def last(self) -> int:
@@ -130,7 +131,12 @@ class Model:
             return self, Answer("unknown")
         if self.end:
             return self, Answer("closed", self.last, False, self.end)
-        if (left := self.lease + REAP_AFTER - now) > 0:
-            return self, Answer("alive", left)
+        due = self.lease + REAP_AFTER
+        if self.lease > now:
+            return self, Answer("alive", due - now)
+        noted = self.noted if self.noted >= self.lease else now
+        due = max(due, noted + min(LEASE, REAP_AFTER))
+        if due > now:
+            return replace(self, noted=noted), Answer("alive", due - now)
         reason = "producer-disconnected" if self.attempt else "expired"
         return replace(self, end=reason), Answer("ended", self.last, False, reason)

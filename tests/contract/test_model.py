@@ -97,7 +97,7 @@ class InMemory(Store):
 
 
 class OnRedis(Store):
-    """Time passes by moving the end of the lease."""
+    """Time passes by moving the end of the lease, and when that was noticed."""
 
     def __init__(self, url: str) -> None:
         self._relay = RedisRelay(url, OPTIONS)
@@ -113,8 +113,7 @@ class OnRedis(Store):
 
     def pass_time(self, ms: int) -> None:
         self._passed += ms
-        if self._client.hexists(KEYS[0], "x"):
-            self._client.hincrby(KEYS[0], "x", -ms)
+        self._move(-ms)
 
     def snapshot(self) -> Any:
         return [self._client.dump(key) for key in KEYS], self._passed
@@ -126,7 +125,12 @@ class OnRedis(Store):
             if value is not None:
                 self._client.restore(key, OPTIONS.ttl, value)
         if snapshot and values[0] is not None:
-            self._client.hincrby(KEYS[0], "x", passed - self._passed)
+            self._move(passed - self._passed)
+
+    def _move(self, ms: int) -> None:
+        for field in ("x", "u"):
+            if self._client.hexists(KEYS[0], field):
+                self._client.hincrby(KEYS[0], field, ms)
 
     def check(self) -> None:
         for key in self._client.scan_iter():

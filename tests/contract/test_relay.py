@@ -362,6 +362,18 @@ class TestReap:
         eventually(lambda: relay.state(S).lease_left < 0)
         assert relay.call(Reap(S)).kind == "alive"
 
+    def test_gives_notice_first(self, make_relay: MakeRelay) -> None:
+        """Whoever could not renew while the relay was away has the time to do so now."""
+        relay = make_relay(lease=200, reap_after=200)
+        claim(relay)
+        for _ in range(2):
+            eventually(lambda: relay.state(S).lease_left < -200)
+            answer = relay.call(Reap(S))
+            assert answer.kind == "alive"
+            assert 0 < answer.number <= 200
+            assert relay.call(Renew(S, 1, "aaaaaaaa")).kind == "ok"
+            assert relay.call(Reap(S)).number > 200
+
     def test_ends_the_lost(self, make_relay: MakeRelay) -> None:
         relay = make_relay(lease=1, reap_after=1)
         claim(relay)

@@ -12,7 +12,7 @@ from enum import Enum
 import redis
 
 from tests.faults.oracle import Loss
-from tests.faults.stage import LEASE, Stage, until
+from tests.faults.stage import LEASE, REAP_AFTER, Stage, until
 
 Strike = Callable[[Stage], Awaitable[None]]
 
@@ -33,6 +33,7 @@ class Fault(Enum):
     """Faults that the producer outlives: readers notice nothing but a pause."""
 
     RESTART = "Redis is killed and comes back with all it had"
+    RESTART_LATE = "Redis is away for longer than a lost producer's stream is kept open"
     RESTART_EMPTY = "Redis is killed and comes back with nothing"
     LOSE_TAIL = "Redis is killed and comes back without what it wrote last, cut in mid-command"
     FLUSH = "FLUSHALL"
@@ -65,6 +66,12 @@ class Fault(Enum):
 
 async def _restart(stage: Stage) -> None:
     stage.redis.kill()
+    await asyncio.to_thread(stage.redis.start)
+
+
+async def _restart_late(stage: Stage) -> None:
+    stage.redis.kill()
+    await asyncio.sleep(LEASE + REAP_AFTER + 0.5)
     await asyncio.to_thread(stage.redis.start)
 
 
@@ -245,6 +252,7 @@ async def _losing(stage: Stage, *, everything: bool = False) -> AsyncIterator[No
 
 _STRIKES: dict[Fault, Strike] = {
     Fault.RESTART: _restart,
+    Fault.RESTART_LATE: _restart_late,
     Fault.RESTART_EMPTY: _restart_empty,
     Fault.LOSE_TAIL: _lose_tail,
     Fault.FLUSH: _flush,
@@ -268,4 +276,3 @@ _STRIKES: dict[Fault, Strike] = {
     Fault.RELAY_HANGS: _relay_hangs,
 }
 assert set(_STRIKES) == set(Fault)
-LONGEST = 2 * LEASE  # none of them lasts longer

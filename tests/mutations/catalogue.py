@@ -115,11 +115,11 @@ MUTATIONS = (
     ),
     Mutation(
         "reaping", "server/hub.py",
-        "if dead and settled:", "if False:", (SERVER_FAULTS, f"{PRODUCERS} -k killed"),
+        "if lost and settled:", "if False:", (SERVER_FAULTS, f"{PRODUCERS} -k killed"),
     ),
     Mutation(
         "a lease for those who live before reaping", "server/hub.py",
-        "if dead and settled:", "if dead:", (TROUBLE,),
+        "if lost and settled:", "if lost:", (TROUBLE,),
     ),
     Mutation(
         "waiting for streams that Redis may just have lost", "server/reading.py",
@@ -132,7 +132,15 @@ MUTATIONS = (
     ),
     Mutation(
         "the grace time before reaping", "relays/lua/reap.lua",
-        "if left > 0 then", "if false then", (CONTRACT, MODEL),
+        "local due = lease + ARGV[1]", "local due = lease", (MODEL,),
+    ),
+    Mutation(
+        "a notice before reaping", "relays/lua/reap.lua",
+        "due = math.max(due, noted + ARGV[7])", "", (CONTRACT, MODEL, f"{MATRIX} -k restart_late"),
+    ),
+    Mutation(
+        "a notice of each lease anew", "relays/lua/reap.lua",
+        "if noted < lease then", "if noted == 0 then", (CONTRACT, MODEL),
     ),
     Mutation(
         "an end for streams that Redis lost", "server/feed.py",

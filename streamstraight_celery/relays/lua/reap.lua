@@ -2,17 +2,28 @@
 -- which a producer is awaited) has been over for longer than the grace time.
 -- KEYS 1 state  2 log
 -- ARGV 1 grace ms  2 ttl ms  3 error for readers (JSON)  4 publish command
---      5 error for readers when no producer came (JSON)  6 channel
+--      5 error for readers when no producer came (JSON)  6 channel  7 notice ms
 -- Answers: ended (reason)  alive (number: ms until it may be reaped)  closed (reason)  unknown
+-- The first to ask after the end of the lease only notes that: while Redis was away, nobody could
+-- renew, and whoever lives has the time of notice from then on to do so. A note from before the end
+-- of the lease is of an earlier one.
 local state = KEYS[1]
-local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e')
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'u')
 local attempt = tonumber(m[1])
 if not attempt then return {'unknown', 0, 0, ''} end
 if m[5] then return {'closed', tonumber(m[3]), 0, m[5]} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local left = tonumber(m[4]) + tonumber(ARGV[1]) - now
-if left > 0 then return {'alive', left, 0, ''} end
+local lease, noted = tonumber(m[4]), tonumber(m[6] or 0)
+local due = lease + ARGV[1]
+if lease <= now then
+  if noted < lease then
+    redis.call('HSET', state, 'u', now)
+    noted = now
+  end
+  due = math.max(due, noted + ARGV[7])
+end
+if due > now then return {'alive', due - now, 0, ''} end
 local reason, error = 'producer-disconnected', ARGV[3]
 if attempt == 0 then reason, error = 'expired', ARGV[5] end
 redis.call('HSET', state, 'e', reason, 'er', error, 'z', now)

@@ -190,18 +190,17 @@ class Door:
                 self._spawn(self._reap(producer.stream_id))
 
     async def _reap(self, stream_id: str) -> None:
-        left = self._settings.reap_after
-        while left > 0:
-            await asyncio.sleep(left)
+        while True:
             try:
                 answer = (await self._hub.relay.execute([Reap(stream_id)]))[0]
             except RelayUnavailableError:
                 left = self._settings.reap_after
             else:
                 self._hub.tally.reaped += answer.kind == "ended"
-                # Longer than the grace time: somebody has taken over.
-                left = answer.number / 1000 if answer.kind == "alive" else 0
-                left = left if left <= self._settings.reap_after else 0
+                left = answer.number / 1000
+                if answer.kind != "alive" or left > self._settings.reap_after:
+                    return  # ended, or somebody has taken over: that is longer than the grace time
+            await asyncio.sleep(left)
 
     # -- events
 
