@@ -164,6 +164,7 @@ def test_celery_s_handlers_of_a_base_class_are_called(app: Celery) -> None:
         failed.get(timeout=PATIENCE)
 
     wait_until(lambda: len(marks(f"audit:{failed.id}")) >= 4, "the handlers are called")
+    wait_until(lambda: len(marks(f"audit:{result.id}")) >= 2, "the handlers are called")
     assert marks(f"audit:{result.id}") == ["before", "success done"]
     # The second attempt may begin before the handler of the first has been called.
     assert sorted(marks(f"audit:{failed.id}")) == [
