@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import psutil
 from playwright.sync_api import BrowserContext, Page
 
 from example_project.demo.reader import Reading, replay
@@ -43,6 +46,19 @@ class Chat:
         self.stack = stack
         tab.add_init_script(_WATCH_JS)
         tab.goto(stack.page_url)
+
+    @contextlib.contextmanager
+    def model_silent(self) -> Iterator[None]:
+        """Meanwhile the model says nothing, so the answer is not over before what is to happen."""
+        model = psutil.Process(self.stack.children["model"].pid)
+        processes = [model, *model.children(recursive=True)]
+        for each in processes:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in processes:
+                each.resume()
 
     def in_another_tab(self, context: BrowserContext) -> Chat:
         """The same messages in one more tab, as when this one is duplicated."""

@@ -81,9 +81,10 @@ def test_a_lost_connection_is_shown_and_made_up_for(chat: Chat, stack: Stack) ->
     chat.send(QUESTION)
     shown = chat.wait_letters(60)
 
-    stack.kill("relay")
-    chat.wait_state("reconnecting")
-    stack.start("relay")
+    with chat.model_silent():
+        stack.kill("relay")
+        chat.wait_state("reconnecting")
+        stack.start("relay")
 
     chat.wait_letters(shown)
     chat.wait_state("completed")
@@ -95,17 +96,18 @@ def test_a_lost_connection_is_shown_and_made_up_for(chat: Chat, stack: Stack) ->
 def test_three_tabs_and_a_network_that_comes_back(chat: Chat, context: BrowserContext) -> None:
     chat.send(QUESTION)
     shown = chat.wait_letters(60)
-    tabs = [chat, *(chat.in_another_tab(context) for _ in range(2))]
-    for each in tabs:
-        each.wait_letters(shown)
+    with chat.model_silent():
+        tabs = [chat, *(chat.in_another_tab(context) for _ in range(2))]
+        for each in tabs:
+            each.wait_letters(shown - 1)
 
-    context.set_offline(True)
-    # What had been asked for goes on: the connections are cut by their other end.
-    chat.stack.kill("relay")
-    chat.stack.start("relay")
-    for each in tabs:
-        each.wait_state("reconnecting")
-    context.set_offline(False)
+        context.set_offline(True)
+        # What had been asked for goes on: the connections are cut by their other end.
+        chat.stack.kill("relay")
+        chat.stack.start("relay")
+        for each in tabs:
+            each.wait_state("reconnecting")
+        context.set_offline(False)
 
     for each in tabs:
         each.wait_state("completed")
@@ -158,7 +160,7 @@ def test_another_visitor_may_neither_read_nor_stop(chat: Chat, chromium: Browser
     chat.wait_letters(10)
     stream_id = chat.kept()["id"]
 
-    with chromium.new_context() as stranger:
+    with chat.model_silent(), chromium.new_context() as stranger:
         page = stranger.new_page()
         page.goto(chat.stack.page_url)
         statuses = page.evaluate(
@@ -171,10 +173,10 @@ def test_another_visitor_may_neither_read_nor_stop(chat: Chat, chromium: Browser
                }""",
             stream_id,
         )
-    assert statuses == [404, 404]
-    assert httpx.get(f"{chat.stack.relay_url}/v1/stream/{stream_id}").status_code in (401, 404)
-    assert chat.state() == "streaming"
-    chat.stop()
+        assert statuses == [404, 404]
+        assert httpx.get(f"{chat.stack.relay_url}/v1/stream/{stream_id}").status_code in (401, 404)
+        assert chat.state() == "streaming"
+        chat.stop()
 
 
 def test_other_sites_cannot_ask_in_a_visitors_name(chat: Chat) -> None:
