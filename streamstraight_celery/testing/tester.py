@@ -194,7 +194,9 @@ class StreamTester:
         A relay that was down answers again.
         """
         self.relay.relay_up()
-        self.clock.advance(self.settings.lease + self.settings.reap_after + 1)
+        self.clock.advance(self.settings.lease + 1)
+        self.relay.call(Reap(stream_id))  # only notes that the lease is over
+        self.clock.advance(self.settings.reap_after)
         self.relay.call(Reap(stream_id))
         return self.read(stream_id)
 
