@@ -1,4 +1,7 @@
-"""Every error of the package. Each class has a stable `code` that readers and logs may show."""
+"""Every error of the package. Each class has a stable `code` that readers and logs may show.
+
+An error's `args` are what it was made with: pickle, and a Celery result, make it anew from those.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,15 @@ class MissingDependencyError(StreamError, ImportError):
     code = "missing-dependency"
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(
-            f"{feature} is not installed. "
-            f"Install it with: pip install 'streamstraight-celery[{extra}]'"
-        )
+        super().__init__(feature, extra)
         self.feature = feature
         self.extra = extra
+
+    def __str__(self) -> str:
+        return (
+            f"{self.feature} is not installed. "
+            f"Install it with: pip install 'streamstraight-celery[{self.extra}]'"
+        )
 
 
 class EncodeError(StreamError, TypeError):
@@ -71,7 +77,6 @@ class StreamActiveError(StreamError):
     code = "stream-active"
 
     def __init__(self, key: str, stream_id: str) -> None:
-        # As given: pickle, and a Celery result, make it anew from its arguments. So do those below.
         super().__init__(key, stream_id)
         self.key = key
         self.stream_id = stream_id
@@ -129,10 +134,13 @@ class StreamNotFoundError(StreamError, LookupError):
 class StreamReadError(StreamError):
     """A stream could not be read on; `code` says why, `status` is the HTTP status, if any, or 0."""
 
-    def __init__(self, code: str, message: str, *, status: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, message: str, status: int = 0) -> None:
+        super().__init__(code, message, status)
         self.code = code
         self.status = status
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class StreamGoneError(StreamReadError, LookupError):
@@ -143,10 +151,14 @@ class StreamFailedError(StreamReadError):
     """The stream itself ended badly; `end_reason` says how, `message` what readers may know."""
 
     def __init__(self, stream_id: str, end_reason: str, code: str, message: str) -> None:
-        super().__init__(code, f"stream {stream_id!r} failed ({end_reason}): {message}")
+        super().__init__(code, message)
+        self.args = (stream_id, end_reason, code, message)
         self.stream_id = stream_id
         self.end_reason = end_reason
         self.message = message
+
+    def __str__(self) -> str:
+        return f"stream {self.stream_id!r} failed ({self.end_reason}): {self.message}"
 
 
 class StreamResetError(StreamReadError):
@@ -156,14 +168,17 @@ class StreamResetError(StreamReadError):
     """
 
     def __init__(self, stream_id: str, attempt: int) -> None:
-        newer = f"attempt {attempt}" if attempt else "a new attempt"
-        super().__init__(
-            "superseded",
-            f"stream {stream_id!r} began again with {newer}: read it from the start, or give "
-            "on_reset= to drop what the attempt before had sent",
-        )
+        super().__init__("superseded", "")
+        self.args = (stream_id, attempt)
         self.stream_id = stream_id
         self.attempt = attempt
+
+    def __str__(self) -> str:
+        newer = f"attempt {self.attempt}" if self.attempt else "a new attempt"
+        return (
+            f"stream {self.stream_id!r} began again with {newer}: read it from the start, or give "
+            "on_reset= to drop what the attempt before had sent"
+        )
 
 
 class DecodeError(StreamError, ValueError):
@@ -171,11 +186,15 @@ class DecodeError(StreamError, ValueError):
 
     code = "decode-error"
 
-    def __init__(self, stream_id: str, seq: int | None, wanted: str, cause: Exception) -> None:
-        place = "a chunk" if seq is None else f"chunk {seq}"
-        super().__init__(f"{place} of stream {stream_id!r} is no {wanted}: {cause}")
+    def __init__(self, stream_id: str, seq: int | None, wanted: str, why: str) -> None:
+        super().__init__(stream_id, seq, wanted, why)
         self.stream_id = stream_id
         self.seq = seq
+
+    def __str__(self) -> str:
+        place = "a chunk" if self.seq is None else f"chunk {self.seq}"
+        *_, wanted, why = self.args
+        return f"{place} of stream {self.stream_id!r} is no {wanted}: {why}"
 
 
 class MalformedOffsetError(StreamError, ValueError):
@@ -190,8 +209,11 @@ class TokenError(StreamError):
     code = "invalid-token"
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, message)
         self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class StreamStopped(BaseException):

@@ -137,7 +137,7 @@ class Inbox(Generic[T]):
             if self._options.type is not None:
                 wanted = name_of(self._options.type)
             seq = seq_of(item.position)
-            raise DecodeError(self.stream_id, seq, wanted, error) from error
+            raise DecodeError(self.stream_id, seq, wanted, str(error)) from error
 
     def _finish(self) -> None:
         self.over = True

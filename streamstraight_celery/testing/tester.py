@@ -209,7 +209,8 @@ class StreamTester:
                 try:
                     value = check(value, text)
                 except ValueError as error:  # pydantic's and msgspec's are
-                    raise DecodeError(stream_id, seq, name_of(self._type), error) from error
+                    wanted = name_of(self._type)
+                    raise DecodeError(stream_id, seq, wanted, str(error)) from error
             elif codec.kind == "text":
                 value = codec.decode(value)
             chunks.append(value)

@@ -7,21 +7,43 @@ import pickle
 import pytest
 from celery import Celery
 
+from streamstraight_celery import errors
 from streamstraight_celery.errors import (
-    PublicError,
+    DecodeError,
+    MissingDependencyError,
     StreamActiveError,
     StreamBusyError,
     StreamClosedError,
     StreamError,
-    StreamFencedError,
+    StreamFailedError,
+    StreamGoneError,
+    StreamReadError,
+    StreamResetError,
+    TokenError,
 )
 
-ERRORS = [
+# Of those that are made of more than a message; tasks read streams, too.
+ERRORS: list[StreamError] = [
+    MissingDependencyError("httpx", "reader"),
     StreamActiveError("chat", "s"),
     StreamBusyError("s", 1.5),
     StreamClosedError("s", "producer-disconnected"),
-    StreamFencedError("stream 's': attempt 2 has taken over"),
-    PublicError("too long"),
+    StreamReadError("bad-response", "stream 's': the relay answered 418", status=418),
+    StreamGoneError("gone", "stream 's': it is lost", status=410),
+    StreamFailedError("s", "producer-error", "time-limit", "The task ran into its time limit."),
+    StreamResetError("s", 2),
+    DecodeError("s", 3, "int", "'x' is no number"),
+    TokenError("expired-token", "the token has expired"),
+]
+CLASSES = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, StreamError)
+]
+ERRORS += [
+    kind("stream 's': so it is")
+    for kind in CLASSES
+    if kind not in [type(error) for error in ERRORS]
 ]
 
 
