@@ -10,7 +10,5 @@ if not current or current < tonumber(ARGV[1]) then return {'unknown', 0, 0, ''} 
 if current > tonumber(ARGV[1]) or m[2] ~= ARGV[2] then return {'fenced', current, 0, ''} end
 if m[4] then return {'closed', seq, stop, m[4]} end
 if tonumber(ARGV[4]) > seq then return {'gap', seq + 1, stop, ''} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'cv', ARGV[3], 'cq', ARGV[4], 'ca', current, 'x', now + ARGV[5])
+redis.call('HSET', KEYS[1], 'cv', ARGV[3], 'cq', ARGV[4], 'ca', current, 'x', clock() + ARGV[5])
 return {'ok', seq, stop, ''}

@@ -11,8 +11,7 @@
 -- take the place of an older attempt that came back from the dead, lease or not.
 local state, log = KEYS[1], KEYS[2]
 local nonce, lease, ttl, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
 local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w')
 local attempt, seq = tonumber(m[1]), tonumber(m[3])
 if m[5] and ARGV[9] == '1' and not m[9] then
@@ -55,6 +54,6 @@ redis.call('HDEL', state, 'r')
 redis.call('HSET', state, 'a', attempt, 'n', nonce, 'q', seq, 'x', now + lease, 'k', ARGV[6],
   'h', lineage)
 redis.call('PEXPIRE', state, ttl)
-redis.call(ARGV[7], ARGV[10],
-  attempt .. ' ' .. nonce .. ' ' .. (seq + 1) .. ' ' .. seq .. ' -\n')
+local at = {attempt = attempt, nonce = nonce, publish = ARGV[7], channel = ARGV[10]}
+tell(at, seq + 1, seq, '', '')
 return {'ok', attempt, stop, tostring(seq)}

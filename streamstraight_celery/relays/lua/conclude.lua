@@ -16,8 +16,7 @@ local attempt = tonumber(m[1])
 if not attempt then return {'unknown', 0, 0, ''} end
 local seq, stop = tonumber(m[3]), m[7] and 1 or 0
 if m[5] then return {'closed', seq, stop, m[5]} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
 if attempt == 0 or m[2] ~= ARGV[2] then
   if m[8] ~= ARGV[1] then return {'fenced', attempt, stop, ''} end
   local left = tonumber(m[4]) - now
@@ -38,10 +37,8 @@ if reason == '' then
   redis.call('PEXPIRE', KEYS[2], wait + ARGV[6])
   return {'ok', attempt, stop, ''}
 end
-redis.call('HSET', state, 'e', reason, 'er', error, 'z', now)
-redis.call('PEXPIRE', state, ARGV[6])
-redis.call('PEXPIRE', KEYS[2], ARGV[6])
-redis.call(ARGV[7], ARGV[9],
-  attempt .. ' ' .. (m[2] == '' and '-' or m[2]) .. ' ' .. (seq + 1) .. ' ' .. seq .. ' '
-    .. reason .. '\n')
+close({
+  attempt = attempt, nonce = m[2], seq = seq, now = now, ttl = ARGV[6],
+  publish = ARGV[7], channel = ARGV[9],
+}, reason, error)
 return {'ended', seq, stop, reason}

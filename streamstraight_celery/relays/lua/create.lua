@@ -11,8 +11,7 @@ end
 if redis.call('EXISTS', state) == 1 then
   return {'exists', 0, 0, redis.call('HGET', state, 'e') or ''}
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
 redis.call('HSET', state, 'a', 0, 'n', '', 'q', 0, 'b', 0, 'o', ARGV[1], 'k', ARGV[3],
   'c', now, 'x', now + ARGV[4])
 -- Longer than a producer is awaited, so that readers are told that none came.

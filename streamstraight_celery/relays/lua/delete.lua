@@ -17,6 +17,6 @@ else
   redis.call('DEL', state)
   source = m[7] or ''
 end
-redis.call(ARGV[1], ARGV[2], m[1] .. ' ' .. (m[2] == '' and '-' or m[2]) .. ' ' .. (m[3] + 1) .. ' '
-  .. m[3] .. ' deleted\n')
+local at = {attempt = m[1], nonce = m[2], publish = ARGV[1], channel = ARGV[2]}
+tell(at, m[3] + 1, m[3], 'deleted', '')
 return {'ok', 0, 0, source}

@@ -6,6 +6,5 @@ local m = redis.call('HMGET', KEYS[1], 'o', 'e')
 if not m[1] then return {'unknown', 0, 0, ''} end
 if m[2] then return {'closed', 0, 0, m[2]} end
 if m[1] ~= ARGV[1] then return {'fenced', 0, 0, ''} end
-local time = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'xd', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2])
+redis.call('HSET', KEYS[1], 'xd', clock() + ARGV[2])
 return {'ok', 0, 0, ''}

@@ -1,11 +1,5 @@
 -- No script of its own: it stands in front of the scripts that write, and holds the one way in
--- which chunks and ends get into a log.
-
--- Redis' time in ms.
-local function clock()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
+-- which chunks and ends get into a log, and readers are told.
 
 -- Let the keys live on: as the stream itself says (fields l, y), else for `ttl` ms.
 local function keep(state, log, ttl)
@@ -17,6 +11,22 @@ local function keep(state, log, ttl)
       redis.call('PEXPIRE', key, own[1] or ttl)
     end
   end
+end
+
+-- Tell readers of `chunks`, which are `first` to `last` (none: `first` is one more), and of an end
+-- ('': none). at: attempt, nonce, publish, channel
+local function tell(at, first, last, finish, chunks)
+  local nonce = at.nonce == '' and '-' or at.nonce
+  redis.call(at.publish, at.channel, at.attempt .. ' ' .. nonce .. ' ' .. first .. ' ' .. last .. ' '
+    .. (finish == '' and '-' or finish) .. '\n' .. chunks)
+end
+
+-- End the stream behind its last chunk, and tell readers.
+-- at: as of `tell`, and seq (of that chunk), now, ttl
+local function close(at, finish, err)
+  redis.call('HSET', KEYS[1], 'e', finish, 'er', err, 'z', at.now)
+  keep(KEYS[1], KEYS[2], at.ttl)
+  tell(at, at.seq + 1, at.seq, finish, '')
 end
 
 -- The offset after chunk `seq`, ' ', and `finish` or '-'. An end that was inherited is written as
@@ -57,8 +67,7 @@ local function add(at, last, chunks, finish, err)
     keep(state, log, at.ttl)
   end
   if finish ~= '' or last > before then
-    redis.call(at.publish, at.channel, at.attempt .. ' ' .. at.nonce .. ' ' .. (before + 1) .. ' '
-      .. last .. ' ' .. (finish == '' and '-' or finish) .. '\n' .. chunks)
+    tell(at, before + 1, last, finish, chunks)
   end
   return true
 end

@@ -6,8 +6,6 @@
 local state = redis.call('HMGET', KEYS[1],
   'a', 'n', 'q', 'x', 'r', 'e', 'er', 's', 'o', 'k', 'b', 'c', 'f', 'z', 'h', 't', 'w', 'l', 'y', 'D')
 if not state[1] then return {} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[4] == '1' and state[18] then
   redis.call('PEXPIRE', KEYS[1], state[18])
   redis.call('PEXPIRE', KEYS[2], state[18])
@@ -16,4 +14,4 @@ local entries = {}
 if tonumber(ARGV[3]) > 0 and tonumber(state[3]) > tonumber(ARGV[2]) then
   entries = redis.call('XRANGE', KEYS[2], '(' .. ARGV[1] .. '-' .. ARGV[2], '+', 'COUNT', ARGV[3])
 end
-return {now, state, entries}
+return {clock(), state, entries}

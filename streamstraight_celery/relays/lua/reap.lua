@@ -12,8 +12,7 @@ local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'u')
 local attempt = tonumber(m[1])
 if not attempt then return {'unknown', 0, 0, ''} end
 if m[5] then return {'closed', tonumber(m[3]), 0, m[5]} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
 local lease, noted = tonumber(m[4]), tonumber(m[6] or 0)
 local due = lease + ARGV[1]
 if lease <= now then
@@ -26,11 +25,9 @@ end
 if due > now then return {'alive', due - now, 0, ''} end
 local reason, error = 'producer-disconnected', ARGV[3]
 if attempt == 0 then reason, error = 'expired', ARGV[5] end
-redis.call('HSET', state, 'e', reason, 'er', error, 'z', now)
-redis.call('PEXPIRE', state, ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local seq = tonumber(m[3])
-redis.call(ARGV[4], ARGV[6],
-  attempt .. ' ' .. (m[2] == '' and '-' or m[2]) .. ' ' .. (seq + 1) .. ' ' .. seq .. ' '
-    .. reason .. '\n')
+close({
+  attempt = attempt, nonce = m[2], seq = seq, now = now, ttl = ARGV[2],
+  publish = ARGV[4], channel = ARGV[6],
+}, reason, error)
 return {'ended', seq, 0, reason}

@@ -10,14 +10,12 @@ local stop = m[4] and 1 or 0
 if not current or current < tonumber(ARGV[1]) then return {'unknown', 0, 0, ''} end
 if current > tonumber(ARGV[1]) or m[2] ~= ARGV[2] then return {'fenced', current, 0, ''} end
 if m[3] then return {'closed', 0, stop, m[3]} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
 if m[4] then
-  redis.call('HSET', KEYS[1], 'e', 'stopped', 'er', '', 'z', now)
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
-  redis.call('PEXPIRE', KEYS[2], ARGV[4])
-  redis.call(ARGV[5], ARGV[6],
-    current .. ' ' .. m[2] .. ' ' .. (m[5] + 1) .. ' ' .. m[5] .. ' stopped\n')
+  close({
+    attempt = current, nonce = m[2], seq = m[5], now = now, ttl = ARGV[4],
+    publish = ARGV[5], channel = ARGV[6],
+  }, 'stopped', '')
   return {'ok', current, 1, 'stopped'}
 end
 redis.call('HSET', KEYS[1], 'r', 1, 'x', now + ARGV[3])

@@ -8,9 +8,7 @@ local stop = m[5] and 1 or 0
 if not current or current < tonumber(ARGV[1]) then return {'unknown', 0, 0, ''} end
 if current > tonumber(ARGV[1]) or m[2] ~= ARGV[2] then return {'fenced', current, 0, ''} end
 if m[4] then return {'closed', tonumber(m[3]), stop, m[4]} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'x', now + ARGV[3])
+redis.call('HSET', KEYS[1], 'x', clock() + ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return {'ok', tonumber(m[3]), stop, ''}

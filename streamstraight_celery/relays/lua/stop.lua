@@ -12,9 +12,9 @@ local now = clock()
 redis.call('HSETNX', state, 's', now)
 local leased = attempt > 0 and not m[6] and not m[7] and tonumber(m[4]) > now
 if leased then return {'asked', attempt, 1, ''} end
-redis.call('HSET', state, 'e', 'stopped', 'er', '', 'z', now)
-keep(state, KEYS[2], ARGV[1])
 local seq = tonumber(m[3])
-redis.call(ARGV[2], ARGV[3],
-  attempt .. ' ' .. (m[2] == '' and '-' or m[2]) .. ' ' .. (seq + 1) .. ' ' .. seq .. ' stopped\n')
+close({
+  attempt = attempt, nonce = m[2], seq = seq, now = now, ttl = ARGV[1],
+  publish = ARGV[2], channel = ARGV[3],
+}, 'stopped', '')
 return {'ended', seq, 1, 'stopped'}

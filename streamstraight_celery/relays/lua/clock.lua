@@ -1,0 +1,8 @@
+-- No script of its own: it stands in front of those that look at the time.
+
+-- Redis' time in ms.
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
