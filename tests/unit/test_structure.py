@@ -34,7 +34,8 @@ DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "lib", "tools
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    """All but the package's own `__init__`, which shows what every layer has."""
+    return sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py"})
 
 
 def top(path: Path) -> str:
@@ -68,6 +69,13 @@ def test_imports_point_downward(path: Path) -> None:
         if here == SERVER:
             assert there != WORKER, f"the server side imports {name} of the worker side"
             assert there < SERVER or name == top(path), f"{top(path)} imports {name} beside it"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_private_names_stay_in_their_module(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert not [each.name for each in node.names if each.name.startswith("_")]
 
 
 def test_no_drawers() -> None:
