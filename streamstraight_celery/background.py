@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from celery import Celery, current_app
+from celery import Celery
 from celery.utils import uuid
 
 from .codecs import Codec, Encoder, get_codec
 from .names import check_stream_id
 from .publication import Chunks, Publication, end_publications
 from .runtime import Runtime
+from .settings import this_app
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -68,19 +69,13 @@ def prepare(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:
     return make(Publication, chunks, options)
 
 
-def this_app() -> Celery:
-    """The current Celery app; which one that is depends on the thread."""
-    app: Celery = current_app._get_current_object()
-    return app
-
-
 def make(kind: type[Made], chunks: Chunks, options: PublishOptions) -> Made:
     """Make a publication of that kind; errors as `prepare`."""
     unknown = sorted(set(options) - set(PublishOptions.__annotations__))
     if unknown:
         known = ", ".join(PublishOptions.__annotations__)
         raise TypeError(f"unexpected option {unknown[0]!r}: there are {known}")
-    app: Any = options.get("app") or this_app()
+    app = this_app(options.get("app"))
     runtime = Runtime.of(app)
     codec, encoder = options.get("codec"), options.get("encoder")
     if codec is None and encoder is None:

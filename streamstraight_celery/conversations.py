@@ -8,15 +8,16 @@ nodes of a cluster.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from celery import Celery, current_app
+from celery import Celery
 
 from .errors import ConfigurationError, StreamActiveError
 from .handle import StreamHandle, stop_stream
 from .relays.conversation import Hold
 from .relays.requests import Delete, Read, Reap, Stop
 from .runtime import Runtime
+from .settings import this_app
 
 IfActive = Literal["join", "reject", "replace"]
 MAX_KEY_LENGTH = 500
@@ -33,8 +34,7 @@ def active_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None
         ConfigurationError: no possible key.
         RelayUnavailableError: the relay does not answer.
     """
-    found: Any = app or current_app._get_current_object()
-    return Conversation(found, key).active()
+    return Conversation(this_app(app), key).active()
 
 
 def resume_url(key: str, *, app: Celery | None = None) -> str | None:

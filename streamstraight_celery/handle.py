@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from celery import Celery, current_app
+from celery import Celery
 
 from .errors import ConfigurationError, StreamExistsError, StreamNotFoundError
 from .names import STOP_COMMAND, check_stream_id
 from .relays.base import Access, StreamState
 from .relays.requests import Create, Reap, Stop
 from .runtime import Runtime
+from .settings import this_app
 from .times import seconds_until
 
 if sys.version_info >= (3, 12):
@@ -166,7 +167,7 @@ def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
         StreamNotFoundError: there is no such stream, or it has expired.
         RelayUnavailableError: the relay does not answer.
     """
-    found: Any = app or current_app._get_current_object()
+    found = this_app(app)
     runtime = Runtime.of(found)
     try:
         check_stream_id(stream_id)
@@ -199,7 +200,7 @@ def stream_ref(
         ConfigurationError: no `stream_secret` is set, a scope is unknown, or no stream can have
             that id.
     """
-    found: Any = app or current_app._get_current_object()
+    found = this_app(app)
     return _ref(Runtime.of(found), check_stream_id(stream_id), scopes, ttl)
 
 

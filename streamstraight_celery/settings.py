@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from celery import Celery
+from celery import Celery, current_app
 
 from .errors import ConfigurationError
 
@@ -134,6 +134,13 @@ def check_app(app: Celery) -> None:
     """
     if not isinstance(app, Celery):
         raise TypeError(f"{app!r} is no Celery app: give the one that has the tasks")
+
+
+def this_app(app: Celery | None = None) -> Celery:
+    """The app that was given, or the current one; which one that is depends on the thread."""
+    current: Any = current_app
+    found: Celery = app or current._get_current_object()
+    return found
 
 
 def install_settings(app: Celery, settings: StreamSettings | None) -> StreamSettings | None:

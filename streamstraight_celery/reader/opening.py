@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from celery import Celery, current_app
+from celery import Celery
 
 from ..errors import ConfigurationError
 from ..names import STOP_COMMAND, check_stream_id
 from ..relays import AsyncRelay, Relay, open_async_relay, open_relay
-from ..settings import StreamSettings, read_settings
+from ..settings import StreamSettings, read_settings, this_app
 from .async_http import AsyncGetToken, AsyncHttp
 from .async_log import AsyncLog
 from .inbox import Inbox
@@ -83,7 +83,7 @@ def from_log(
     if relay is not None:
         session = _session(name, inbox, options, DEFAULTS, POLL_EVERY)
         return StreamReader(inbox, SyncLog(session, relay, name, Bell(), owned=False))
-    found = _app(app)
+    found = this_app(app)
     settings = read_settings(found)
     session = _session(name, inbox, options, settings, LOOK_EVERY)
     opened = open_relay(settings)
@@ -101,7 +101,7 @@ def from_log_async(
     if relay is not None:
         session = _session(name, inbox, options, DEFAULTS, LOOK_EVERY)
         return AsyncStreamReader(inbox, AsyncLog(session, relay, name, owned=False))
-    found = _app(app)
+    found = this_app(app)
     settings = read_settings(found)
     session = _session(name, inbox, options, settings, LOOK_EVERY)
     opened = open_async_relay(settings)
@@ -128,11 +128,6 @@ def _session(
 
 def _stream_id(source: Ref) -> str:
     return check_stream_id(source if isinstance(source, str) else str(source.get("stream_id")))
-
-
-def _app(app: Celery | None) -> Celery:
-    found: Celery = app or current_app._get_current_object()
-    return found
 
 
 def _stopper(app: Celery, name: str) -> Any:

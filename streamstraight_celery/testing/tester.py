@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field, replace
 from itertools import count
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from celery import Celery, current_app
+from celery import Celery
 
 from ..codecs import Codec, get_codec
 from ..errors import DecodeError
@@ -18,7 +18,7 @@ from ..relays.memory import name_store
 from ..relays.memory_store import MemoryStore
 from ..relays.requests import Create, Read, Reap
 from ..runtime import Runtime
-from ..settings import StreamSettings, install_settings, read_settings
+from ..settings import StreamSettings, install_settings, read_settings, this_app
 from ..task import StreamTask
 from .clock import FakeClock
 from .faults import Faults, FaultyRelay
@@ -124,7 +124,7 @@ class StreamTester:
         clock: FakeClock | None = None,
         **settings: Any,
     ) -> None:
-        self.app: Celery = app or cast("Any", current_app)._get_current_object()
+        self.app = this_app(app)
         self.clock = clock or FakeClock()
         defaults = {
             "relay_url": f"memory://testing-{next(_names)}",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celery import current_app
 from django.apps import AppConfig
+
+from ...settings import this_app
 
 if TYPE_CHECKING:
     from ...server import RelayApp
@@ -32,5 +33,5 @@ class StreamsConfig(AppConfig):
         if self._relay is None:
             from ...server import relay_app
 
-            self._relay = relay_app(current_app._get_current_object())
+            self._relay = relay_app(this_app())
         return self._relay

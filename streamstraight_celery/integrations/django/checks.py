@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from celery import Celery, current_app
+from celery import Celery
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from ...errors import ConfigurationError
 from ...relays import open_relay
-from ...settings import StreamSettings, given_settings, read_celery_times, read_settings
+from ...settings import StreamSettings, given_settings, read_celery_times, read_settings, this_app
 from ...tokens import Tokens
 
 PREFIX = "CELERY_STREAM_"
@@ -29,7 +29,7 @@ def register_checks() -> None:
 
 def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Check everything that can be checked without a connection."""
-    app: Celery = current_app._get_current_object()
+    app = this_app()
     missed = _missed(app)
     if missed:
         hint = (
@@ -49,7 +49,7 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
 def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """For `check --deploy`: what is only good on a machine of one's own."""
     try:
-        read = read_settings(current_app._get_current_object())
+        read = read_settings(this_app())
     except ConfigurationError:
         return []  # the other check tells
     found: list[CheckMessage] = []

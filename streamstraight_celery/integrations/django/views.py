@@ -6,7 +6,6 @@ import inspect
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from celery import current_app
 from django.apps import apps
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -15,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ...handle import StreamHandle
 from ...runtime import Runtime
+from ...settings import this_app
 from ..answers import Answer, attempted, own_stream, stop_answer, token_answer
 from . import stream_permission
 from .bridge import serve
@@ -50,7 +50,7 @@ relay.csrf_exempt = True  # type: ignore[attr-defined]
 
 def own(request: HttpRequest, stream_id: str) -> StreamHandle:
     """The stream, if the project's authorization hook allows it."""
-    named = Runtime.of(current_app._get_current_object()).settings.permission
+    named = Runtime.of(this_app()).settings.permission
     hook = import_string(named) if named else stream_permission
     allowed = hook(request, stream_id)
     if inspect.isawaitable(allowed):
