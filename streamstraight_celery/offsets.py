@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,6 +21,8 @@ from .errors import MalformedOffsetError
 
 START = "-1"
 NOW = "now"
+# Of a stream that nobody has claimed yet.
+NO_NONCE = "00000000"
 _PATTERN = re.compile(r"(\d{6})_(\d{10})_([0-9a-f]{8})\Z", re.ASCII)
 
 
@@ -61,6 +64,20 @@ class Segment:
     attempt: int
     nonce: str
     last: int
+
+
+def segment_of(segments: Sequence[Segment], seq: int) -> Segment:
+    """The attempt that wrote chunk `seq`, of those that a log is made of."""
+    for segment in segments:
+        if seq <= segment.last:
+            return segment
+    return segments[-1]
+
+
+def offset_at(segments: Sequence[Segment], seq: int) -> Offset:
+    """The offset after chunk `seq`."""
+    segment = segment_of(segments, seq)
+    return Offset(segment.attempt, seq, segment.nonce or NO_NONCE)
 
 
 class Verdict(Enum):

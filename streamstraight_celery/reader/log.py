@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RelayUnavailableError, StreamNotFoundError
-from ..offsets import NOW, START, Offset, Segment, Verdict, judge
+from ..offsets import NOW, START, Offset, Verdict, judge, offset_at
 from ..relays.base import Page, StreamState
 from ..relays.requests import Answer, Entry, Read, Reap
 from .inbox import Inbox
@@ -174,8 +174,7 @@ class LogSession:
     def _put(self, state: StreamState, entry: Entry) -> bool:
         segments = state.segments
         for seq, text in enumerate(entry.data.decode().split("\n"), start=entry.first):
-            segment = _segment_of(segments, seq)
-            self._place = Offset(segment.attempt, seq, segment.nonce)
+            self._place = offset_at(segments, seq)
             if self._skip:
                 self._skip -= 1
                 continue
@@ -190,8 +189,7 @@ class LogSession:
         return True
 
     def _stand_at(self, state: StreamState, seq: int) -> None:
-        segment = _segment_of(state.segments, seq)
-        self._place = Offset(segment.attempt, seq, segment.nonce or "00000000")
+        self._place = offset_at(state.segments, seq)
         self._inbox.tail = str(self._place)
 
     def _restart(self, attempt: int) -> None:
@@ -223,11 +221,6 @@ def parse_position(position: str) -> tuple[Offset | None, int]:
         end = Offset.parse(proof)
         return Offset(end.attempt, int(skip), end.nonce), 0
     return Offset.parse(text), int(skip or 0)
-
-
-def _segment_of(segments: Sequence[Segment], seq: int) -> Segment:
-    """The attempt that wrote chunk `seq`."""
-    return next((segment for segment in segments if seq <= segment.last), segments[-1])
 
 
 def _end_of(state: StreamState) -> End:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ConfigurationError, RelayUnavailableError, StreamNotFoundError
-from ..offsets import Offset, Segment
+from ..offsets import NO_NONCE, Offset, Segment
 from .requests import Answer, Entry, Read, Request
 
 
@@ -66,7 +66,7 @@ class StreamState:
 
     def offset(self, seq: int | None = None) -> Offset:
         """The offset after chunk `seq` of the current attempt (default: its end so far)."""
-        return Offset(self.attempt, self.last if seq is None else seq, self.nonce or "00000000")
+        return Offset(self.attempt, self.last if seq is None else seq, self.nonce or NO_NONCE)
 
 
 @dataclass(frozen=True, slots=True)

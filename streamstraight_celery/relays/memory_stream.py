@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..offsets import Offset, Segment
+from ..offsets import Segment, offset_at
 from .base import StreamState
 from .requests import Entry
 
@@ -55,8 +55,7 @@ class Stream:
     @property
     def place(self) -> str:
         """The offset of its end, and the end reason or `-`."""
-        owner = next(part for part in self.segments if self.last <= part.last)
-        return f"{Offset(owner.attempt, self.last, owner.nonce)} {self.end or '-'}"
+        return f"{offset_at(self.segments, self.last)} {self.end or '-'}"
 
     def state(self, now: int) -> StreamState:
         return StreamState(

@@ -15,11 +15,11 @@ from datetime import datetime, timezone
 from urllib.parse import parse_qsl
 
 from ..errors import MalformedOffsetError
-from ..offsets import NOW, Offset, Verdict
+from ..offsets import NO_NONCE, NOW, Offset, Verdict, offset_at
 from ..relays.base import StreamState
 from ..relays.requests import Entry
 from .content import JSON, JSON_CONTENT, Content, content_of
-from .position import NO_NONCE, Asked, Position, locate, offset_at, parse_asked
+from .position import Asked, Position, locate, parse_asked
 
 Headers = tuple[tuple[str, str], ...]
 

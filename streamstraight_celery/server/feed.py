@@ -11,11 +11,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from ..offsets import Offset, Segment, Verdict, judge
+from ..offsets import Offset, Segment, Verdict, judge, offset_at, segment_of
 from ..relays.base import Notice, Page, StreamState
 from ..relays.requests import Entry, Read
 from .content import JSON_CONTENT, content_of
-from .position import Asked, Position, locate, offset_at, segment_of
+from .position import Asked, Position, locate
 from .readers import Door, Reader
 from .tally import Tally
 from .window import Window

@@ -6,8 +6,6 @@ from typing import Literal, NamedTuple
 
 from ..offsets import NOW, START, Offset, Segment, Verdict, judge
 
-NO_NONCE = "00000000"
-
 Asked = Offset | Literal["-1", "now"]
 
 
@@ -58,17 +56,3 @@ def locate(
     if asked.attempt > segments[-1].attempt:
         return Position(asked.seq, asked)
     return Position(asked.seq)
-
-
-def segment_of(segments: tuple[Segment, ...], seq: int) -> Segment:
-    """The attempt that wrote chunk `seq`."""
-    for segment in segments:
-        if seq <= segment.last:
-            return segment
-    return segments[-1]
-
-
-def offset_at(segments: tuple[Segment, ...], seq: int) -> Offset:
-    """The offset after chunk `seq`."""
-    segment = segment_of(segments, seq)
-    return Offset(segment.attempt, seq, segment.nonce or NO_NONCE)

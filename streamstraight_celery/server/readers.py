@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..offsets import Offset, Segment, Verdict
+from ..offsets import Offset, Segment, Verdict, offset_at
 from ..relays.requests import Entry
 from .content import Content
-from .position import Position, locate, offset_at
+from .position import Position, locate
 from .tally import LONG_POLL
 
 if TYPE_CHECKING:

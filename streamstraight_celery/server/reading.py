@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from ..errors import StreamNotFoundError
-from ..offsets import NOW, Offset, Verdict
+from ..offsets import NOW, Offset, Verdict, offset_at, segment_of
 from ..relays.base import Page, StreamState
 from ..relays.requests import Entry, Read
 from ..settings import StreamSettings
@@ -20,7 +20,7 @@ from .durable import Batch, ReadCall, Reply
 from .feed import FIRST_LIMIT, Feed, page_limit
 from .frames import DurableFrames
 from .hub import Hub
-from .position import Asked, Position, offset_at, segment_of
+from .position import Asked, Position
 from .readers import Door, Reader
 from .sse import PlainCall
 from .tally import CATCH_UP, LONG_POLL

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeVar
 
 from ..errors import RelayUnavailableError
+from ..offsets import segment_of
 from ..relays.base import AsyncRelay, Page
 from ..relays.requests import Answer, Delete, Fork, Open, Read, Write
 from ..settings import StreamSettings
@@ -14,7 +15,6 @@ from .content import content_of
 from .durable import Refused, Reply, Request, not_found
 from .feed import MAX_LIMIT
 from .forking import ForkCall, fork_of, parse_fork
-from .position import segment_of
 from .producing import Limits, delete_reply, open_reply, parse_open, parse_write, write_reply
 from .window import Window
 

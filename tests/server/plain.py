@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from streamstraight_celery.offsets import Offset, Segment
+from streamstraight_celery.offsets import Offset, Segment, offset_at
 from streamstraight_celery.server.content import JSON_CONTENT, Content
-from streamstraight_celery.server.position import offset_at
 
 from .client import TIMEOUT, Client, Event, Stream, read_chunk, read_head
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from ...errors import RelayUnavailableError, StreamNotFoundError
-from ...offsets import Verdict
+from ...offsets import Verdict, segment_of
 from ..feed import Feed
 from ..frames import error_of
 from ..hub import Hub
-from ..position import Position, segment_of
+from ..position import Position
 from ..readers import Reader
 from ..tally import SOCKET_IO
 from ..window import SEND_BYTES, Window
