@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..offsets import Segment
 from .base import Notice, Page, RelayOptions
 from .conversation import Hold
-from .memory_attempts import MemoryAttempts
+from .memory_attempts import conclude, expect, keep_checkpoint, recall
 from .memory_conversations import Conversations
 from .memory_stream import Stream
 from .memory_watcher import Listener
@@ -38,7 +38,7 @@ from .requests import (
 from .scripts import EXPIRED, REAPED
 
 
-class MemoryStore(MemoryAttempts):
+class MemoryStore:
     """Streams by id. Each method mirrors the script of the same name, line for line."""
 
     def __init__(self, options: RelayOptions, now: Callable[[], float] = time.monotonic) -> None:
@@ -67,8 +67,14 @@ class MemoryStore(MemoryAttempts):
                     return self._stop(request)
                 case Reap():
                     return self._reap(request)
-                case Conclude() | Checkpoint() | Recall() | Expect():
-                    return self.execute_other(request)
+                case Conclude():
+                    return conclude(self, request)
+                case Checkpoint():
+                    return keep_checkpoint(self, request)
+                case Recall():
+                    return recall(self, request)
+                case Expect():
+                    return expect(self, request)
                 case Open():
                     return open_stream(self, request)
                 case Write():
@@ -217,7 +223,8 @@ class MemoryStore(MemoryAttempts):
         self.publish(request.stream_id, stream, last + 1, "")
         return Answer("ok", attempt, stream.stop, str(last))
 
-    def _held(self, request: Append | Renew | Release | Checkpoint) -> Stream | Answer:
+    def held(self, request: Append | Renew | Release | Checkpoint) -> Stream | Answer:
+        """The stream, if the request's attempt writes it; else the answer that it does not."""
         stream = self.get(request.stream_id)
         if stream is None or stream.attempt < request.attempt:
             return Answer("unknown")
@@ -226,7 +233,7 @@ class MemoryStore(MemoryAttempts):
         return stream
 
     def _append(self, request: Append) -> Answer:
-        stream = self._held(request)
+        stream = self.held(request)
         if isinstance(stream, Answer):
             return stream
         first, last = request.first, request.first + request.count - 1
@@ -248,7 +255,7 @@ class MemoryStore(MemoryAttempts):
         return Answer(kind, stream.last, stream.stop, end)  # type: ignore[arg-type]
 
     def _renew(self, request: Renew | Release) -> Answer:
-        stream = self._held(request)
+        stream = self.held(request)
         if isinstance(stream, Answer):
             return stream
         if stream.end:
@@ -259,7 +266,7 @@ class MemoryStore(MemoryAttempts):
             self.keep(stream)
             return Answer("ok", stream.last, stream.stop)
         if stream.stop:
-            self._end(request.stream_id, stream, "stopped", "", True)
+            self.end(request.stream_id, stream, "stopped", "", True)
             return Answer("ok", stream.attempt, True, "stopped")
         stream.released, stream.lease = True, self.now() + request.wait
         self.keep(stream, request.wait)
@@ -275,7 +282,7 @@ class MemoryStore(MemoryAttempts):
         producing = stream.attempt and not stream.released and not stream.shared
         if producing and stream.lease > self.now():
             return Answer("asked", stream.attempt, True)
-        return self._end(request.stream_id, stream, "stopped", "", True)
+        return self.end(request.stream_id, stream, "stopped", "", True)
 
     def _reap(self, request: Reap) -> Answer:
         stream = self.get(request.stream_id)
@@ -291,10 +298,11 @@ class MemoryStore(MemoryAttempts):
         if due > now:
             return Answer("alive", due - now)
         if not stream.attempt:
-            return self._end(request.stream_id, stream, "expired", EXPIRED, False)
-        return self._end(request.stream_id, stream, "producer-disconnected", REAPED, False)
+            return self.end(request.stream_id, stream, "expired", EXPIRED, False)
+        return self.end(request.stream_id, stream, "producer-disconnected", REAPED, False)
 
-    def _end(self, name: str, stream: Stream, end: str, error: str, stop: bool) -> Answer:
+    def end(self, name: str, stream: Stream, end: str, error: str, stop: bool) -> Answer:
+        """End it behind its last chunk, and tell readers."""
         stream.end, stream.error, stream.ended = end, error, self.now()
         self.keep(stream)
         self.publish(name, stream, stream.last + 1, end)

@@ -2,25 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from .base import RelayOptions
-from .memory_stream import NEVER, Stream
+from .memory_stream import NEVER, Store, Stream
 from .requests import Answer, Delete, Entry, Fork, Open, Write
-
-
-class Store(Protocol):
-    """What these requests need of the store; it holds its lock meanwhile."""
-
-    options: RelayOptions
-
-    def now(self) -> int: ...
-    def get(self, stream_id: str) -> Stream | None: ...
-    def put(self, stream_id: str, stream: Stream | None) -> None: ...
-    def add(self, stream_id: str, stream: Stream, entry: Entry | None, end: str) -> None: ...
-    def publish(
-        self, name: str, stream: Stream, first: int, end: str, data: bytes = b""
-    ) -> None: ...
 
 
 def open_stream(store: Store, request: Open) -> Answer:
