@@ -23,7 +23,7 @@ from .driver import Driver
 from .errors import StreamBusyError, StreamClosedError, StreamError, StreamStopped
 from .names import STREAM_NONCE
 from .outcome import describe_error, retry_delay
-from .relays.requests import EndReason, Expect, Read, Recall
+from .relays.requests import GOOD_ENDS, EndReason, Expect, Read, Recall
 from .relays.scripts import REAPED
 from .runtime import Runtime
 from .writer import StreamWriter
@@ -80,7 +80,7 @@ def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
             raise  # nobody would deliver it again
         _come_back(self, runtime, args, kwargs, busy.retry_after)
     except StreamClosedError as closed:
-        if closed.reason not in ("stopped", "completed"):
+        if closed.reason not in GOOD_ENDS:
             raise
         return _summary_of_closed(runtime, self.stream_id, closed.reason)
     lifecycle.begin(self, writer, started)

@@ -10,8 +10,10 @@ import functools
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from .relays.requests import GOOD_ENDS
+
 NAME = "streamstraight_celery"
-GOOD = frozenset({"completed", "stopped", "released"})
+GOOD = GOOD_ENDS | {"released"}
 
 Attributes = Mapping[str, Any]
 

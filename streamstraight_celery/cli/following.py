@@ -12,9 +12,8 @@ from celery import Celery
 from ..errors import StreamFailedError
 from ..handle import get_stream
 from ..offsets import START
+from ..relays.requests import GOOD_ENDS
 from .group import StreamsCommand, json_option
-
-GOOD_ENDS = ("completed", "stopped")
 
 
 @click.command(cls=StreamsCommand)

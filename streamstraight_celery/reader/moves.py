@@ -13,8 +13,7 @@ from ..errors import (
     StreamReadError,
     TokenError,
 )
-
-GOOD_ENDS = ("completed", "stopped")
+from ..relays.requests import GOOD_ENDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ EndReason = Literal[
     "too-large",
     "expired",
 ]
+# What a reader got before these is a complete answer; the others are failures.
+GOOD_ENDS = frozenset({"completed", "stopped"})
 Kind = Literal[
     "ok", "duplicate", "gap", "fenced", "closed", "unknown", "busy", "too-large", "exists",
     "asked", "ended", "alive", "error", "epoch", "sequence", "type", "held", "deleted",

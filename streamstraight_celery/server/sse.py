@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from ..errors import MalformedOffsetError
 from ..offsets import Offset, Verdict
-from ..relays.requests import Entry
+from ..relays.requests import GOOD_ENDS, Entry
 from .content import JSON_CONTENT
 from .durable import EVENT_STREAM, Headers, Refused, Reply, Request, query_fields
 from .frames import error_of
@@ -32,7 +32,6 @@ METHODS = ("GET", "POST")
 # What the OpenAI clients put behind their `base_url`.
 ENDPOINTS = ("/responses", "/chat/completions")
 HEADERS: Headers = (("x-vercel-ai-ui-message-stream", "v1"),)
-GOOD_ENDS = frozenset({"completed", "stopped"})
 RESET = "reset"
 
 _MARK = re.compile(r"[a-z][a-z-]{0,39}\Z", re.ASCII)

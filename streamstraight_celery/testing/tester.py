@@ -16,7 +16,7 @@ from ..reader.decoding import make_decode, name_of
 from ..relays import options
 from ..relays.memory import name_store
 from ..relays.memory_store import MemoryStore
-from ..relays.requests import Create, Read, Reap
+from ..relays.requests import GOOD_ENDS, Create, Read, Reap
 from ..runtime import Runtime
 from ..settings import StreamSettings, install_settings, read_settings, this_app
 from ..task import StreamTask
@@ -84,7 +84,7 @@ class StreamRun(Generic[T]):
         Raises:
             AssertionError: it did not fail, or with another code.
         """
-        if self.end_reason in ("", "completed", "stopped"):
+        if not self.end_reason or self.end_reason in GOOD_ENDS:
             raise AssertionError(f"the stream did not fail: {self._shown()}") from self.exception
         found = self.error or {"code": self.end_reason}
         if code is not None and found["code"] != code:

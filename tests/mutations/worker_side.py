@@ -60,7 +60,7 @@ WORKER_SIDE = (
     ),
     Mutation(
         "a stop before the generator begins", "attempt.py",
-        'if closed.reason not in ("stopped", "completed"):', "if True:",
+        "if closed.reason not in GOOD_ENDS:", "if True:",
         (f"{STOP} -k countdown_is_stopped",),
     ),
     # -- what only the parent process sees
