@@ -26,6 +26,7 @@ from ..errors import ConfigurationError, RelayUnavailableError, StreamNotFoundEr
 from ..names import check_stream_id
 from ..relays.cancelling import cancelled
 from . import durable
+from .asgi import start_message
 from .connection import Message, Receive, Send, SseConnection, disconnected
 from .durable import Headers, Refused, Reply, Request
 from .tally import SHARED, Tally
@@ -45,7 +46,7 @@ _OWN = ("authorization", "last-event-id", "if-none-match")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Part:
     """One of the streams that a body names."""
 
     stream_id: str
@@ -78,20 +79,20 @@ class Multiplexer:
         """Answer one request until all of its streams are over, or the client is gone."""
         common = self._access.headers(request)
         try:
-            asked = parse_asked(await read_body(receive), request)
+            parts = parse_parts(await read_body(receive), request)
         except Refused as refused:
             reply = refused.reply()
             self._tally.answered(request, reply)
             await send_reply(send, reply, common)
             return
         headers = (*durable.sse_headers(), *common)
-        await send({"type": "http.response.start", "status": 200, "headers": _raw(headers)})
+        await send(start_message(200, headers))
         line = _Line(send)
         gone = asyncio.Event()
         leaving = asyncio.ensure_future(gone.wait())
         streams = [
             asyncio.ensure_future(self._stream(number, each, line, gone))
-            for number, each in enumerate(asked)
+            for number, each in enumerate(parts)
         ]
         together = asyncio.gather(*streams)
         watching = asyncio.ensure_future(_watch(receive, gone))
@@ -104,12 +105,12 @@ class Multiplexer:
         finally:
             await cancelled(*streams, together, watching, leaving)
 
-    async def _stream(self, number: int, asked: Asked, line: _Line, gone: asyncio.Event) -> None:
+    async def _stream(self, number: int, part: Part, line: _Line, gone: asyncio.Event) -> None:
         """One stream's part of the response."""
         try:
-            connection = await self._open(asked)
+            connection = await self._open(part)
             if isinstance(connection, Reply):
-                self._tally.answered(asked.request, connection)
+                self._tally.answered(part.request, connection)
                 await line.write(number, refused_frame(connection))
             else:
                 await connection.serve(
@@ -120,20 +121,20 @@ class Multiplexer:
         except OSError:
             gone.set()
         except Exception:
-            about = {"stream_id": asked.stream_id}
-            logger.exception("stream %s failed in a shared response", asked.stream_id, extra=about)
+            about = {"stream_id": part.stream_id}
+            logger.exception("stream %s failed in a shared response", part.stream_id, extra=about)
         if not gone.is_set():
             await line.write(number, b"event: closed\ndata:{}\n\n")
 
-    async def _open(self, asked: Asked) -> SseConnection | Reply:
-        request = asked.request
+    async def _open(self, part: Part) -> SseConnection | Reply:
+        request = part.request
         try:
-            check_stream_id(asked.stream_id)
-            grant = self._access.grant(request, asked.stream_id, "read")
+            check_stream_id(part.stream_id)
+            grant = self._access.grant(request, part.stream_id, "read")
             call = durable.parse_read(request)
             lifetime = grant.expires_at - time.time()
             return await self._reading().stream(
-                asked.stream_id, call, lifetime, None, counts_as=SHARED
+                part.stream_id, call, lifetime, None, counts_as=SHARED
             )
         except Refused as refused:
             return refused.reply()
@@ -177,7 +178,7 @@ class _Line:
         return send
 
 
-def parse_asked(body: bytes, request: Request) -> list[Asked]:
+def parse_parts(body: bytes, request: Request) -> list[Part]:
     """Read which streams are asked for, each as the request that would read it alone.
 
     Raises:
@@ -190,10 +191,10 @@ def parse_asked(body: bytes, request: Request) -> list[Asked]:
         raise Refused(400, "bad-request", 'the body is {"streams": [{"id", "token"}]}') from None
     if not 0 < len(fields) <= MAX_STREAMS:
         raise Refused(400, "bad-request", f"ask for 1 to {MAX_STREAMS} streams at once")
-    return [_asked(each, request) for each in fields]
+    return [_part(each, request) for each in fields]
 
 
-def _asked(fields: dict[str, Any], request: Request) -> Asked:
+def _part(fields: dict[str, Any], request: Request) -> Part:
     known = {"id": "", "token": "", "offset": "-1", "cursor": ""}
     texts = {name: fields.get(name, default) for name, default in known.items()}
     # A JSON string may hold half of a surrogate pair, which nothing in a request can.
@@ -203,7 +204,7 @@ def _asked(fields: dict[str, Any], request: Request) -> Asked:
     if texts["token"]:
         headers["authorization"] = f"Bearer {texts['token']}"
     query = urlencode({"live": "sse", "offset": texts["offset"], "cursor": texts["cursor"]})
-    return Asked(texts["id"], replace(request, query=query, headers=headers))
+    return Part(texts["id"], replace(request, query=query, headers=headers))
 
 
 def _is_text(string: str) -> bool:
@@ -250,12 +251,8 @@ def refused_frame(reply: Reply) -> bytes:
 async def send_reply(send: Send, reply: Reply, common: Headers) -> None:
     """A whole answer."""
     headers = (*reply.headers, ("content-length", str(len(reply.body))), *common)
-    await send({"type": "http.response.start", "status": reply.status, "headers": _raw(headers)})
+    await send(start_message(reply.status, headers))
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-
-def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def _until(gone: asyncio.Event) -> Receive:
