@@ -55,7 +55,7 @@ class StreamLink:
     @property
     def url(self) -> str:
         """Where the relay serves the stream (the hosted service tells it in `ref()`)."""
-        return _url(self._runtime, self.id)
+        return self._runtime.settings.stream_url(self.id)
 
     def token(self, *, scopes: Iterable[str] = ("read", "stop"), ttl: float | None = None) -> str:
         """A token for this stream alone.
@@ -200,17 +200,9 @@ def stream_ref(
         ConfigurationError: no `stream_secret` is set, a scope is unknown, or no stream can have
             that id.
     """
-    found = this_app(app)
-    return _ref(Runtime.of(found), check_stream_id(stream_id), scopes, ttl)
-
-
-def _url(runtime: Runtime, stream_id: str) -> str:
-    return f"{runtime.settings.public_url}/v1/stream/{quote(stream_id, safe='')}"
-
-
-def _ref(runtime: Runtime, stream_id: str, scopes: Iterable[str], ttl: float | None) -> StreamRef:
+    runtime = Runtime.of(this_app(app))
+    url = runtime.settings.stream_url(check_stream_id(stream_id))
     token, expires_at = runtime.tokens.issue(stream_id, scopes=scopes, ttl=ttl)
-    url = _url(runtime, stream_id)
     return {"stream_id": stream_id, "url": url, "token": token, "expires_at": expires_at}
 
 

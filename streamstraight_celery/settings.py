@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from celery import Celery, current_app
 
@@ -111,6 +111,10 @@ class StreamSettings:
             "application and the relay: "
             "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
+
+    def stream_url(self, stream_id: str) -> str:
+        """Where the relay server serves a stream."""
+        return f"{self.public_url}/v1/stream/{quote(stream_id, safe='')}"
 
     def impossible_origins(self) -> list[str]:
         """Those of `allowed_origins` that no browser has: with a slash at the end, a path, ..."""

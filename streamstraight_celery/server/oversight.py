@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import resources
-from urllib.parse import quote
 
 from ..errors import ConfigurationError
 from ..names import check_stream_id
@@ -18,7 +17,6 @@ from ..relays.requests import Read
 from ..settings import StreamSettings
 from .access import Access
 from .durable import (
-    STREAM_PATH,
     Refused,
     Reply,
     Request,
@@ -65,7 +63,7 @@ class Oversight:
 
     def __init__(self, access: Access, settings: StreamSettings) -> None:
         self._access = access
-        self._url = settings.public_url + STREAM_PATH
+        self._url = settings.stream_url
 
     async def answer(self, request: Request, relay: Callable[[], AsyncRelay]) -> Reply:
         """Answer a path that leads here.
@@ -100,7 +98,7 @@ class Oversight:
         token, expires_at = self._access.issue(stream_id, TOKEN_SECONDS)
         ref = {
             "stream_id": stream_id,
-            "url": self._url + quote(stream_id, safe=""),
+            "url": self._url(stream_id),
             "token": token,
             "expires_at": expires_at,
         }

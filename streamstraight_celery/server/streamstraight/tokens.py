@@ -8,7 +8,6 @@ stream alone, as `handle.ref()` makes it, which all doors take.
 from __future__ import annotations
 
 import hmac
-from urllib.parse import quote
 
 from ...errors import ConfigurationError, TokenError
 from ...names import check_stream_id
@@ -48,7 +47,7 @@ def token_reply(request: Request, settings: StreamSettings, access: Access) -> R
     if not scopes or not SCOPES.issuperset(scopes):
         raise Refused(400, "bad-request", f"a token's scopes are {', '.join(sorted(SCOPES))}")
     token, expires_at = access.tokens.issue(stream_id, scopes=scopes)
-    url = f"{settings.public_url}/v1/stream/{quote(stream_id, safe='')}"
+    url = settings.stream_url(stream_id)
     return json_reply(200, {"token": token, "expiresAt": expires_at, "url": url})
 
 
