@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any
 
 from .errors import StreamError, StreamStopped
+from .generators import aclose_generator, close_generator
 from .greenlets import current_greenlet
 from .loop_thread import loop_thread
 from .threads import start_thread
@@ -100,9 +101,7 @@ class Driver:
             try:
                 return self._consume(chunks, writer)
             finally:
-                close = getattr(chunks, "close", None)
-                if close is not None:
-                    close()
+                close_generator(chunks)
 
     # -- sync
 
@@ -178,9 +177,7 @@ class Driver:
                     try:
                         value = self._consume_gated(chunks, writer)
                     finally:
-                        close = getattr(chunks, "close", None)
-                        if close is not None:
-                            close()
+                        close_generator(chunks)
             except BaseException as error:
                 _settle(outcome, error)
             else:
@@ -284,9 +281,7 @@ class Driver:
                 if self._stopping:
                     raise asyncio.CancelledError
         finally:
-            close = getattr(chunks, "aclose", None)
-            if close is not None:
-                await close()
+            await aclose_generator(chunks)
 
 
 def _settle(outcome: Future[Any], error: BaseException | None, value: Any = None) -> None:

@@ -1,0 +1,163 @@
+"""What the driver makes of generators that do not end as they should, wherever it runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streamstraight_celery.driver import Driver
+from streamstraight_celery.errors import StreamStopped
+from streamstraight_celery.generators import MOST_LAST_CHUNKS
+
+STOP = "stop"
+
+
+class Written:
+    """Stands in for the writer."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.texts.append(text)
+
+    add = write
+
+    def full(self) -> bool:
+        return False
+
+
+def drive(chunks: Any, written: Written) -> Any:
+    """Drive to the end; the chunk `STOP` stops it, as a relay's answer would."""
+
+    def encode(chunk: str) -> str:
+        if chunk == STOP:
+            driver.interrupt()
+        return chunk
+
+    driver = Driver(encode, lambda: None, detached=contextlib.nullcontext)
+    return driver.run(chunks, written)  # type: ignore[arg-type]
+
+
+def in_thread(call: Callable[[], Any]) -> Any:
+    """What it returns or raises, in a thread that is not the main one."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def directly(call: Callable[[], Any]) -> Any:
+    return call()
+
+
+ran: list[str] = []
+
+
+def last_words() -> Iterator[str]:
+    try:
+        yield "one"
+        yield STOP
+        yield "never"
+    finally:
+        yield "usage"
+        ran.append("behind it")
+
+
+async def last_words_asynchronously() -> AsyncIterator[str]:
+    try:
+        yield "one"
+        yield STOP
+        yield "never"
+    finally:
+        yield "usage"
+        ran.append("behind it")
+
+
+WAYS = [
+    pytest.param(directly, last_words, id="main thread"),
+    pytest.param(in_thread, last_words, id="another thread"),
+    pytest.param(directly, last_words_asynchronously, id="async"),
+]
+
+
+@pytest.mark.parametrize(("place", "generator"), WAYS)
+def test_a_generator_that_yields_when_it_is_closed_is_closed(
+    place: Callable[..., Any], generator: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    ran.clear()
+    written = Written()
+    with pytest.raises(StreamStopped):
+        place(lambda: drive(generator(), written))
+    assert written.texts == ["one", STOP]
+    assert ran == ["behind it"]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{generator.__name__} yields while it is closed")
+
+
+def never_closed() -> Iterator[str]:
+    for _ in range(2 * MOST_LAST_CHUNKS):
+        with contextlib.suppress(GeneratorExit):
+            yield STOP
+
+
+async def never_closed_asynchronously() -> AsyncIterator[str]:
+    for _ in range(2 * MOST_LAST_CHUNKS):
+        with contextlib.suppress(GeneratorExit):
+            yield STOP
+
+
+def test_a_generator_that_never_ends_is_given_up() -> None:
+    chunks = never_closed()
+    with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
+        drive(chunks, Written())
+    assert list(chunks)  # to its end, or Python complains of it
+
+
+def test_an_async_generator_that_never_ends_is_given_up() -> None:
+    chunks = never_closed_asynchronously()
+    with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
+        drive(chunks, Written())
+
+    async def rest() -> list[str]:
+        return [chunk async for chunk in chunks]
+
+    assert asyncio.run(rest())
+
+
+def broken_clean_up() -> Iterator[str]:
+    try:
+        yield STOP
+    finally:
+        raise RuntimeError("generator ignored the rules")
+
+
+async def broken_clean_up_asynchronously() -> AsyncIterator[str]:
+    try:
+        yield STOP
+    finally:
+        raise RuntimeError("generator ignored the rules")
+
+
+@pytest.mark.parametrize("generator", [broken_clean_up, broken_clean_up_asynchronously])
+def test_an_error_of_the_clean_up_goes_through(
+    generator: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RuntimeError, match="the rules"):
+        drive(generator(), Written())
+    assert caplog.messages == []
