@@ -80,9 +80,9 @@ class Driver:
             self._green.soon(self._throw)
         elif self._left is not None:
             self._leave(self._left)
-        elif self._main and INTERRUPT is not None and self._interrupter is None:
+        elif self._handling and self._interrupter is None:
             self._interrupter = threading.Thread(
-                target=self._keep_interrupting, args=(INTERRUPT,), name="stream-stop", daemon=True
+                target=self._keep_interrupting, name="stream-stop", daemon=True
             )
             self._interrupter.start()
 
@@ -128,13 +128,13 @@ class Driver:
             self._waiting = False
             self._green.throw(StreamStopped)
 
-    def _keep_interrupting(self, number: int) -> None:
+    def _keep_interrupting(self) -> None:
         # Once is not enough: a signal that comes when the main thread is about to enter a blocking
         # call, but has not, does not interrupt that call, and Python sees it only afterwards.
         main = threading.main_thread().ident or 0
         while not self._ended.is_set():
-            if self._handling:
-                signal.pthread_kill(main, number)
+            if self._handling and INTERRUPT is not None:
+                signal.pthread_kill(main, INTERRUPT)
             self._ended.wait(INTERRUPT_INTERVAL)
 
     @contextlib.contextmanager
@@ -144,6 +144,7 @@ class Driver:
             yield
             return
         before = signal.signal(INTERRUPT, self._on_signal)
+        # Before the generator looks for a stop: one that came earlier has interrupted nobody.
         self._handling = True
         try:
             yield

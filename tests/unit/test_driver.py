@@ -161,3 +161,18 @@ def test_an_error_of_the_clean_up_goes_through(
     with pytest.raises(RuntimeError, match="the rules"):
         drive(generator(), Written())
     assert caplog.messages == []
+
+
+def stoppers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "stream-stop"]
+
+
+def test_a_stop_before_the_generator_runs_leaves_no_thread_behind() -> None:
+    # As when it comes while the last checkpoint is read, or a receiver of `stream_started` runs.
+    written = Written()
+    driver = Driver(str, lambda: None)
+    driver.interrupt()
+    assert stoppers() == []
+    with pytest.raises(StreamStopped):
+        driver.run(iter(["never"]), written)  # type: ignore[arg-type]
+    assert written.texts == []
