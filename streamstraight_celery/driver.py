@@ -36,6 +36,9 @@ Wire = Callable[[Any], str]
 INTERRUPT = getattr(signal, "SIGUSR2", None)
 # How long a cancelled async generator may take for its clean-up before it is left behind.
 CLEANUP_TIMEOUT = 10.0
+# What a generator raises to end its process, where there is none of its own to end. (Not all that
+# is no Exception: terminating a task in a greenlet throws such into it.)
+OF_A_PROCESS = (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
 # How often a generator in the main thread is interrupted until it ends.
 INTERRUPT_INTERVAL = 0.02
 
@@ -100,6 +103,10 @@ class Driver:
         with self._signals():
             try:
                 return self._consume(chunks, writer)
+            except OF_A_PROCESS as error:
+                if self._green is None:
+                    raise
+                raise _own(error) from error
             finally:
                 close_generator(chunks)
 
@@ -179,8 +186,10 @@ class Driver:
                         value = self._consume_gated(chunks, writer)
                     finally:
                         close_generator(chunks)
-            except BaseException as error:
+            except (Exception, StreamStopped) as error:
                 _settle(outcome, error)
+            except BaseException as error:
+                _settle(outcome, _own(error))
             else:
                 _settle(outcome, None, value)
 
@@ -240,7 +249,7 @@ class Driver:
                 finished.result()
             except asyncio.CancelledError as error:
                 if not self._stopping:
-                    raise StreamError("the generator was cancelled from within") from error
+                    raise _own(error) from error
                 raise StreamStopped from None
             except BaseException:
                 # A time limit or termination of this thread, or the generator's own error.
@@ -294,6 +303,13 @@ def _settle(outcome: Future[Any], error: BaseException | None, value: Any = None
             outcome.set_exception(error)
 
 
+def _own(error: BaseException) -> StreamError:
+    """What stands for an error that Celery takes for no task's own, and would wait on forever."""
+    own = StreamError(f"{type(error).__name__} came from within the generator")
+    own.__cause__ = error
+    return own
+
+
 def _ignore(_number: int, _frame: FrameType | None) -> None:
     """An interrupt that came after its generator had ended."""
 
@@ -310,6 +326,6 @@ def _copy(task: asyncio.Task[None], future: Future[None]) -> None:
         # Not future.cancel(): the waiting thread would see another class of CancelledError.
         future.set_exception(asyncio.CancelledError())
     elif (error := task.exception()) is not None:
-        future.set_exception(error)
+        future.set_exception(error if isinstance(error, Exception) else _own(error))
     else:
         future.set_result(None)

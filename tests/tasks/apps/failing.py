@@ -133,3 +133,19 @@ def broken_at_once(prompt: str) -> Iterator[str]:
 def frank(prompt: str) -> Iterator[str]:
     yield "beginning"
     raise PublicError("The question is too long for this model.", code="question-too-long")
+
+
+# What Python means for a whole process, or for a coroutine.
+EXITS = {"exit": SystemExit, "interrupt": KeyboardInterrupt, "cancel": asyncio.CancelledError}
+
+
+@stream_task
+def exiting(kind: str) -> Iterator[str]:
+    yield "beginning"
+    raise EXITS[kind]
+
+
+@stream_task
+async def exiting_asynchronously(kind: str) -> AsyncIterator[str]:
+    yield "beginning"
+    raise EXITS[kind]

@@ -1,0 +1,34 @@
+"""A generator that calls `sys.exit()` and the like, where that ends no process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from streamstraight_celery import StreamError
+from tests.tasks.apps import failing
+from tests.tasks.log import ended_log
+from tests.tasks.processes import PATIENCE, Worker
+
+
+@pytest.fixture(scope="module", params=["threads", "gevent"])
+def worker(request: pytest.FixtureRequest, start_worker: Callable[..., Worker]) -> Worker:
+    pool = request.param
+    return start_worker(f"exits-{pool}", pool=pool, concurrency=2)
+
+
+@pytest.mark.parametrize("kind", ["exit", "interrupt", "cancel"])
+@pytest.mark.parametrize("task", [failing.exiting, failing.exiting_asynchronously])
+def test_the_stream_ends_and_the_task_fails(
+    app: Celery, worker: Worker, task: Any, kind: str
+) -> None:
+    stream = task.apply_stream((kind,), queue=worker.queue)
+
+    # Celery itself would wait for such a task, and nobody end its stream.
+    log = ended_log(app, stream.id)
+    assert (log.chunks, log.end) == (["beginning"], "producer-error")
+    with pytest.raises(StreamError, match="within"):
+        stream.result.get(timeout=PATIENCE)
