@@ -258,8 +258,8 @@ def settle(task: StreamTask[...], error: BaseException) -> None:
         # The message waits in a queue like any other: as long as a stream is kept.
         wait = retry_delay(error, task.app) + ttl
         _quietly(writer, functools.partial(writer.release, wait))
-    elif getattr(task.request, "stream_replaced", False) or (
-        isinstance(error, Reject) and error.requeue
+    elif (isinstance(error, Reject) and error.requeue) or (
+        isinstance(error, Ignore) and getattr(task.request, "stream_replaced", False)
     ):
         _quietly(writer, functools.partial(writer.release, ttl))
     elif isinstance(error, Ignore):

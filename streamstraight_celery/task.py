@@ -36,6 +36,7 @@ from .generators import check_generator_function, with_signature
 from .handle import StreamHandle, announce, awaited
 from .names import STREAM_ID_HEADER, check_stream_id
 from .relays.requests import Create, Stop
+from .replacing import goes_on, heir_of
 from .resuming import OnRedelivery, TaskStream, check_on_redelivery
 from .runtime import Runtime
 from .tracing import carry
@@ -225,8 +226,14 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             raise
 
     def replace(self, sig: Any) -> Any:
-        """As Celery's; the task that takes this one's place goes on with the same stream."""
-        self.request.stream_replaced = True
+        """As Celery's; a stream task that takes this one's place goes on with the same stream.
+
+        When it is taken by another task, the stream is complete.
+        """
+        heir = heir_of(sig)
+        # One that only other workers know may be a stream task.
+        if heir is not None and isinstance(self.app.tasks.get(heir["task"], self), StreamTask):
+            self.request.stream_replaced = goes_on(heir, self.stream_id)
         return super().replace(sig)
 
     # -- running

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 from celery import Celery, chain, chord, group
 from celery.canvas import Signature
 
-from streamstraight_celery import PublicError
+from streamstraight_celery import PublicError, StreamTask
 from tests.tasks.apps import failing, forms
 from tests.tasks.apps.marks import marks
 from tests.tasks.log import ended_log, read_log
@@ -130,3 +133,56 @@ def test_a_task_that_takes_anothers_place_writes_the_same_stream(app: Celery) ->
     wait_until(lambda: handle.state().end, "the stream has ended")
     log = read_log(app, handle.id)
     assert (log.chunks, log.state.attempt, log.state.end) == (["one", "two"], 2, "completed")
+
+
+@pytest.mark.parametrize(
+    "heir",
+    [
+        pytest.param(forms.bare.s("one two"), id="task"),
+        pytest.param(chain(forms.plain.s(), forms.continued.s("two")), id="chain"),
+        pytest.param(chord([forms.plain.s()], forms.continued.s("two")), id="chord"),
+    ],
+)
+def test_a_named_stream_is_gone_on_with_by_who_takes_the_place(
+    app: Celery, mark: str, heir: Signature
+) -> None:
+    handle = forms.replacing_by.apply_stream((dict(heir),), stream_id=f"chat-{mark}")
+
+    log = ended_log(app, handle.id)
+    assert (log.chunks[-1], log.state.attempt, log.end) == ("two", 2, "completed")
+    assert log.state.owner == handle.task_id
+
+
+@pytest.mark.parametrize(
+    "heir",
+    [
+        pytest.param(forms.plain.s(), id="task"),
+        pytest.param(chain(forms.bare.s("other"), forms.joined.s()), id="chain"),
+        pytest.param(group(forms.bare.s("other"), forms.plain.s()), id="group"),
+    ],
+)
+def test_a_stream_ends_when_its_task_s_place_is_taken_by_one_that_writes_none(
+    app: Celery, heir: Signature
+) -> None:
+    handle = forms.replacing_by.stream(dict(heir))
+
+    log = ended_log(app, handle.id)
+    assert (log.chunks, log.state.attempt, log.end) == (["a first try"], 1, "completed")
+    assert handle.result.get(timeout=PATIENCE)
+
+
+def test_a_stream_ends_when_its_task_could_not_be_replaced(
+    app: Celery, another_app: Callable[..., Celery], mark: str
+) -> None:
+    # As when the broker is away; Celery cannot replace an eager task at all.
+    other = another_app(task_always_eager=True, stream_relay_url=f"memory://{mark}")
+
+    @other.task(base=StreamTask, bind=True, shared=False, name="replaced-in-vain")
+    def replaced_in_vain(self: StreamTask[Any]) -> Iterator[str]:
+        yield "a first try"
+        self.replace(other.signature("replaced-in-vain"))
+
+    handle = replaced_in_vain.stream()
+
+    assert handle.result.state == "FAILURE"
+    assert handle.state().end == "producer-error"

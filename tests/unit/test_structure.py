@@ -23,7 +23,7 @@ LAYERS = {
     "outbox": 2, "writer": 2, "sender": 2, "greenlets": 2, "driver": 2, "outcome": 2, "runtime": 2,
     "handle": 2, "resuming": 2, "aftermath": 2, "control": 2, "parent": 2, "attempt": 2, "task": 2,
     "generators": 2, "publication": 2, "background": 2, "tees": 2, "conversations": 2,
-    "enqueue": 2, "on_commit": 2, "times": 2, "loop_thread": 2, "threads": 2,
+    "enqueue": 2, "on_commit": 2, "times": 2, "loop_thread": 2, "replacing": 2, "threads": 2,
     "lifecycle": 2, "tracing": 2, "metrics": 2,
     "server": 3,
     "reader": 3,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pydantic
 from celery import shared_task
+from celery.canvas import Signature
 
 from streamstraight_celery import StreamTask, stream_task
 from tests.tasks.apps.marks import leave_mark
@@ -252,3 +253,10 @@ def replacing(self: StreamTask[Any], prompt: str) -> Iterator[str]:
     """Hands its place over to another stream task, which has the same id."""
     yield "a first try"
     self.replace(bare.s(prompt))
+
+
+@stream_task(bind=True)
+def replacing_by(self: StreamTask[Any], signature: dict[str, Any]) -> Iterator[str]:
+    """Hands its place over to whatever it is told to."""
+    yield "a first try"
+    self.replace(Signature.from_dict(signature, app=self.app))
