@@ -168,13 +168,17 @@ class StreamWriter:
         """End the stream behind its last chunk; returns when the relay has acknowledged it.
 
         Args:
-            reason: the end reason.
+            reason: the end reason; an error becomes `stopped` when a stop was asked.
             error: for readers, JSON `{"code", "message"}`.
             timeout: seconds to wait at most.
 
         Raises:
             StreamError: the end could not be written; what was acknowledged before stands.
         """
+        if self.stop_asked and reason == "producer-error":
+            # What a stop makes of a generator, such as an error of its clean-up, is no news for
+            # readers. `conclude` does the same.
+            reason, error = "stopped", ""
         final = Append(self.stream_id, self.attempt, self.nonce, 0, 0, b"", reason, error)
         self._conclude(final, timeout)
 

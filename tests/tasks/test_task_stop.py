@@ -155,6 +155,22 @@ def test_a_stop_whose_signal_is_lost_is_repeated(
     assert stream.result.get()["end_reason"] == "stopped"
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_error_of_the_clean_up_is_no_error_for_readers(
+    app: Celery, prefork: Worker, speaker: Speaker, mark: str, waits: bool
+) -> None:
+    stream = listening.failing_to_close.stream(speaker.port if waits else 0)
+    wait_for_chunks(app, stream.id, 1)
+
+    stream.stop()
+
+    log = ended_log(app, stream.id)
+    assert (log.end, log.error) == ("stopped", None)
+    # Whoever looks after the tasks is told.
+    with pytest.raises(OSError, match="cannot close"):
+        stream.result.get(timeout=PATIENCE)
+
+
 def test_a_stop_is_not_caught_by_except_exception(
     app: Celery, prefork: Worker, speaker: Speaker, mark: str
 ) -> None:

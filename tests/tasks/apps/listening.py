@@ -64,6 +64,18 @@ def catching_all(port: int, mark: str = "") -> Iterator[str]:
 
 
 @stream_task
+def failing_to_close(port: int) -> Iterator[str]:
+    """Waits, or talks when there is no port; its clean-up fails."""
+    try:
+        yield "beginning"
+        while not port:
+            yield "on"
+        yield from lines_from(port)
+    finally:
+        raise OSError("cannot close")
+
+
+@stream_task
 def talkative(mark: str = "") -> Iterator[int]:
     """Never ends and never waits."""
     try:
