@@ -16,7 +16,13 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, TypeVar
 
-from .errors import RelayRefusedError, RelayUnavailableError, StreamBusyError, StreamClosedError
+from .errors import (
+    RelayRefusedError,
+    RelayUnavailableError,
+    StreamBusyError,
+    StreamClosedError,
+    StreamExistsError,
+)
 from .offsets import new_nonce
 from .relays.base import Relay
 from .relays.requests import Answer, Append, Claim, Request
@@ -115,6 +121,7 @@ class Sender:
         Raises:
             StreamBusyError: a living producer holds it.
             StreamClosedError: it has ended.
+            StreamExistsError: it is written over HTTP.
             RelayRefusedError: the relay does not take it.
             RelayUnavailableError: no answer for `stream_relay_timeout`.
         """
@@ -127,6 +134,11 @@ class Sender:
             raise StreamClosedError(stream_id, answer.reason)
         if answer.kind == "refused":
             raise RelayRefusedError(answer.reason)
+        if answer.kind == "fenced":
+            raise StreamExistsError(
+                f"stream {stream_id!r} is written over HTTP by others: give the task's stream "
+                "another name"
+            )
         writer = StreamWriter(
             claim, answer, self._settings,
             signal=self.signal, forget=self.forget, on_interrupt=on_interrupt, now=self.now,

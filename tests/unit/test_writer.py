@@ -18,6 +18,7 @@ from streamstraight_celery.errors import (
     StreamBusyError,
     StreamClosedError,
     StreamError,
+    StreamExistsError,
     StreamFencedError,
     StreamTooLargeError,
 )
@@ -30,6 +31,7 @@ from streamstraight_celery.relays.requests import (
     Append,
     Checkpoint,
     Claim,
+    Open,
     Read,
     Recall,
     Release,
@@ -118,6 +120,13 @@ def test_chunks_arrive_in_order_and_end(relay: TroubledRelay, sender: Sender) ->
     assert relay.texts() == numbers(5000)
     assert relay.state("s").end == "completed"
     assert (writer.chunks, writer.size) == (5000, sum(map(len, numbers(5000))))
+
+
+def test_a_stream_that_others_write_cannot_be_claimed(relay: TroubledRelay, sender: Sender) -> None:
+    # A task that was enqueued with send_task() is not announced, and so nobody has noticed yet.
+    relay.call(Open(stream_id="s", config="json", nonce="aaaaaaaa", kind="json", content_type=""))
+    with pytest.raises(StreamExistsError, match="'s' is written over HTTP"):
+        sender.open("s")
 
 
 def test_the_first_chunk_leaves_at_once(relay: TroubledRelay, sender: Sender) -> None:
