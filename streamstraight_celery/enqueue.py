@@ -6,24 +6,20 @@ belong to a conversation, or wait for a transaction.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 from celery.utils import uuid
 
 from .conversations import Conversation, IfActive, check_policy
-from .errors import RelayUnavailableError
-from .handle import StreamHandle, announce, awaited
+from .handle import StreamHandle, announce, awaited, withdraw
 from .names import STREAM_ID_HEADER, check_stream_id
 from .on_commit import at_commit
-from .relays.requests import Create, Stop
+from .relays.requests import Create
 from .runtime import Runtime
 
 if TYPE_CHECKING:
     from .task import StreamTask
-
-log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
@@ -71,13 +67,7 @@ def enqueue(
     announce(runtime, Create(name, task_id, task.codec_in(runtime).kind, wait))
 
     def drop() -> None:
-        try:
-            runtime.relay.execute([Stop(name)])
-        except RelayUnavailableError as error:
-            about = {"stream_id": name}
-            log.warning(
-                "stream %s was announced and could not be ended: %s", name, error, extra=about
-            )
+        withdraw(runtime, name)
 
     def send() -> None:
         try:

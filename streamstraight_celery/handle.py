@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,12 @@ from urllib.parse import quote
 
 from celery import Celery
 
-from .errors import ConfigurationError, StreamExistsError, StreamNotFoundError
+from .errors import (
+    ConfigurationError,
+    RelayUnavailableError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
 from .names import STOP_COMMAND, check_stream_id
 from .relays.base import Access, StreamState
 from .relays.requests import Create, Reap, Stop
@@ -26,6 +32,9 @@ else:
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
+
+
+log = logging.getLogger(__name__)
 
 
 class StreamRef(TypedDict):
@@ -241,6 +250,17 @@ def announce(runtime: Runtime, request: Create) -> bool:
             f"a stream named {request.stream_id!r} {state} already: give each its own stream_id"
         )
     return answer.number == 1
+
+
+def withdraw(runtime: Runtime, stream_id: str) -> None:
+    """End an announced stream whose task was not enqueued; only what prevented that is raised."""
+    try:
+        runtime.relay.call(Stop(stream_id))
+    except RelayUnavailableError as error:
+        about = {"stream_id": stream_id}
+        log.warning(
+            "stream %s was announced and could not be ended: %s", stream_id, error, extra=about
+        )
 
 
 def awaited(task: Any, options: Mapping[str, Any], ttl: float) -> int:

@@ -33,9 +33,9 @@ from .conversations import IfActive
 from .driver import ignore_interrupts
 from .enqueue import InConversation, enqueue
 from .generators import check_generator_function, with_signature
-from .handle import StreamHandle, announce, awaited
+from .handle import StreamHandle, announce, awaited, withdraw
 from .names import STREAM_ID_HEADER, check_stream_id
-from .relays.requests import Create, Stop
+from .relays.requests import Create
 from .replacing import goes_on, heir_of
 from .resuming import OnRedelivery, TaskStream, check_on_redelivery
 from .runtime import Runtime
@@ -213,7 +213,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             return super().apply_async(args, kwargs, task_id, *positional, **options)
         except BaseException:
             if created:
-                runtime.relay.execute([Stop(stream_id)])
+                withdraw(runtime, stream_id)
             raise
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:

@@ -19,7 +19,7 @@ from streamstraight_celery import (
     StreamError,
     StreamHandle,
 )
-from streamstraight_celery.relays.requests import Read
+from streamstraight_celery.relays.requests import Read, Stop
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import RedisServer, free_port
 from tests.tasks.apps import forms
@@ -224,6 +224,23 @@ def test_without_a_broker_no_stream_stays_open(another_app: MakeApp, mark: str) 
     page = relay_of(other).read(Read(f"chat-{mark}"))
     assert page is not None
     assert page.state.end == "stopped"
+
+
+def test_the_broker_s_error_is_told_when_the_relay_is_lost_as_well(
+    another_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = another_app(broker_url=f"redis://127.0.0.1:{free_port()}/0", **FEW_RETRIES)
+    relay = relay_of(other)
+    execute = relay.execute
+
+    def lost_after_the_announcement(requests: Any) -> Any:
+        if isinstance(requests[0], Stop):
+            raise RelayUnavailableError("it is gone")
+        return execute(requests)
+
+    monkeypatch.setattr(relay, "execute", lost_after_the_announcement)
+    with pytest.raises(OperationalError):
+        stream_on(other)
 
 
 def test_a_broker_that_fails_leaves_another_s_stream_alone(
