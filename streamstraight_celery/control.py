@@ -6,6 +6,7 @@ process ask the relay for stops at once; the relay names the streams.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from concurrent.futures import TimeoutError
@@ -67,6 +68,8 @@ def _wake(request: Any, runtime: Runtime, pool: Any) -> None:
     pid = request.worker_pid
     # In a green pool the "pid" is a greenlet's id.
     if pid and pid != os.getpid() and not pool.is_green and INTERRUPT is not None:
-        os.kill(pid, INTERRUPT)
+        # One that is lost, which Celery has not seen yet, has nothing to stop.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, INTERRUPT)
     else:
         runtime.sender.poke()

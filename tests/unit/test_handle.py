@@ -21,8 +21,8 @@ def app(**changes: Any) -> Celery:
         stream_relay_url="redis://127.0.0.1:1/0",
         stream_public_url="https://relay.example",
         stream_secret=SECRET,
-        **changes,
     )
+    made.conf.update(changes)
     return made
 
 
