@@ -36,8 +36,8 @@ Wire = Callable[[Any], str]
 INTERRUPT = getattr(signal, "SIGUSR2", None)
 # How long a cancelled async generator may take for its clean-up before it is left behind.
 CLEANUP_TIMEOUT = 10.0
-# What a generator raises to end its process, where there is none of its own to end. (Not all that
-# is no Exception: terminating a task in a greenlet throws such into it.)
+# What a generator raises to end its process or coroutine, where it is in none of its own. (Not all
+# that is no Exception: terminating a task in a greenlet throws such into it.)
 OF_A_PROCESS = (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
 # How often a generator in the main thread is interrupted until it ends.
 INTERRUPT_INTERVAL = 0.02
@@ -104,7 +104,7 @@ class Driver:
             try:
                 return self._consume(chunks, writer)
             except OF_A_PROCESS as error:
-                if self._green is None:
+                if self._main and isinstance(error, (SystemExit, KeyboardInterrupt)):
                     raise
                 raise _own(error) from error
             finally:

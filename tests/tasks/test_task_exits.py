@@ -10,18 +10,26 @@ from celery import Celery
 
 from streamstraight_celery import StreamError
 from tests.tasks.apps import failing
+from tests.tasks.apps.failing import EXITS
 from tests.tasks.log import ended_log
 from tests.tasks.processes import PATIENCE, Worker
 
 
-@pytest.fixture(scope="module", params=["threads", "gevent"])
+@pytest.fixture(scope="module")
 def worker(request: pytest.FixtureRequest, start_worker: Callable[..., Worker]) -> Worker:
     pool = request.param
-    return start_worker(f"exits-{pool}", pool=pool, concurrency=2)
+    return start_worker(f"exits-{pool}", pool=pool, concurrency=1 if pool == "solo" else 2)
 
 
-@pytest.mark.parametrize("kind", ["exit", "interrupt", "cancel"])
-@pytest.mark.parametrize("task", [failing.exiting, failing.exiting_asynchronously])
+TASKS = [failing.exiting, failing.exiting_asynchronously]
+CASES = [
+    *[(pool, task, kind) for pool in ("threads", "gevent") for task in TASKS for kind in EXITS],
+    # In a main thread, sys.exit() does end its process.
+    *[(pool, failing.exiting, "cancel") for pool in ("prefork", "solo")],
+]
+
+
+@pytest.mark.parametrize(("worker", "task", "kind"), CASES, indirect=["worker"])
 def test_the_stream_ends_and_the_task_fails(
     app: Celery, worker: Worker, task: Any, kind: str
 ) -> None:

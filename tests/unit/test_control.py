@@ -7,15 +7,17 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from celery.worker import state as worker_state
-from pytest import MonkeyPatch
 
 from streamstraight_celery import control
 from streamstraight_celery.relays.requests import Create
 from tests.unit.test_handle import app as make_app
 
 
-def test_a_stop_is_answered_when_the_process_is_gone_already(monkeypatch: MonkeyPatch) -> None:
+def test_a_stop_is_answered_when_the_process_is_gone_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     request = SimpleNamespace(id="s", request_dict={}, worker_pid=gone.pid)
