@@ -22,7 +22,7 @@ from streamstraight_celery.background import (
     prepare,
     publish,
 )
-from streamstraight_celery.errors import ConfigurationError, EncodeError
+from streamstraight_celery.errors import ConfigurationError, EncodeError, StreamError
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.memory import MemoryRelay
 from streamstraight_celery.relays.memory_store import MemoryStore
@@ -194,8 +194,10 @@ class TestEnds:
 
         other = publish(held.asynchronous())
         published = publish(leaves())
-        with pytest.raises(error):
+        # Who waits for it does not leave its own thread or process.
+        with pytest.raises(StreamError, match="within the generator") as caught:
             published.wait(30)
+        assert isinstance(caught.value.__cause__, error)
         assert ended_log(app, published.id).end == "producer-error"
         assert publish(awords("a b")).wait(30)
         other.stop()
