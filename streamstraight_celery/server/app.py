@@ -223,9 +223,7 @@ class RelayApp:
                 await self.start().relay.ping()
             return durable.json_reply(200, {"status": "ok"})
         if request.path == METRICS and self._access.shows_metrics(request):
-            feeds = [
-                each for running in self._running.values() for each in running.hub.feeds.values()
-            ]
+            feeds = [each for run in self._running.values() for each in run.hub.every_feed()]
             return metrics_reply(self._tally, feeds)
         found = static_file(request)
         if found is None:

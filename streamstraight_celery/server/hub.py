@@ -16,6 +16,7 @@ from ..relays.base import AsyncRelay, Notice, Watcher
 from ..relays.cancelling import cancelled
 from ..relays.requests import Reap
 from ..settings import StreamSettings
+from .backlog import Backlog
 from .feed import Feed
 from .readers import Reader
 from .tally import Tally
@@ -77,9 +78,10 @@ class Hub:
         self.now = now
         self.tally = tally or Tally()
         self.feeds: dict[str, Feed] = {}
+        self._replaced: set[Feed] = set()  # nobody joins them any more, but readers are still there
         self._watcher: Watcher | None = None
         self._wanted: deque[Feed] = deque()
-        self._pages: dict[tuple[str, int, str, int], asyncio.Task[Window | None]] = {}
+        self._backlog = Backlog(relay)
         self._pumps = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._unavailable = False
@@ -94,10 +96,15 @@ class Hub:
 
     async def close(self) -> None:
         """Stop watching. Readers that are still there get nothing more."""
-        await cancelled(*self._tasks, *self._pages.values())
+        await cancelled(*self._tasks)
+        await self._backlog.close()
         if self._watcher is not None:
             await self._watcher.close()
         self.feeds.clear()
+
+    def every_feed(self) -> list[Feed]:
+        """The feeds of all readers, also of streams that were deleted or begun anew meanwhile."""
+        return [*self.feeds.values(), *self._replaced]
 
     async def open(self, stream_id: str) -> Feed:
         """Return the stream's feed, with at least the first page of its log.
@@ -123,7 +130,10 @@ class Hub:
 
     def join(self, reader: Reader) -> None:
         """Count a reader in."""
-        reader.feed.readers.add(reader)
+        feed = reader.feed
+        feed.readers.add(reader)
+        if self.feeds.get(feed.stream_id) is not feed:
+            self._replaced.add(feed)
 
     def leave(self, reader: Reader) -> None:
         """Count a reader out."""
@@ -136,19 +146,12 @@ class Hub:
     async def backlog(self, feed: Feed, seq: int) -> Window | None:
         """A page of the log behind chunk `seq`, for readers that are before the feed's window.
 
-        Readers at the same place at the same time share one read. None: the log does not have it
-        now; whoever waits on the feed is woken to try again.
+        None: the log does not have it now; whoever waits on the feed is woken to try again.
 
         Raises:
             RelayUnavailableError: the relay does not answer.
         """
-        key = (feed.stream_id, feed.attempt, feed.nonce, seq)
-        task = self._pages.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._read_page(feed, seq))
-            self._pages[key] = task
-            task.add_done_callback(lambda _: self._pages.pop(key, None))
-        page = await asyncio.shield(task)
+        page = await self._backlog.page(feed, seq)
         if page is None and not feed.over:
             feed.starving = True
             self._want(feed)
@@ -177,8 +180,10 @@ class Hub:
     def tick(self) -> None:
         """Look after readers and forget streams that nobody reads; about each second."""
         now = self.now()
-        for feed in list(self.feeds.values()):
+        for feed in self.every_feed():
             feed.tick(now)
+            if not feed.readers:
+                self._replaced.discard(feed)
             idle = not feed.readers and now - feed.idle_since > self.options.keep_idle
             if idle and feed.opening is None:
                 self._forget(feed)
@@ -267,6 +272,8 @@ class Hub:
     def _forget(self, feed: Feed) -> None:
         if self.feeds.get(feed.stream_id) is feed:
             del self.feeds[feed.stream_id]
+            if feed.readers:
+                self._replaced.add(feed)
             if self._watcher is not None:
                 self._watcher.unsubscribe(feed.stream_id)
 
@@ -312,14 +319,6 @@ class Hub:
                 continue  # check() asks again
             if feed.absorb(asked, page, self.now()) or feed.stale:
                 self._want(feed)
-
-    async def _read_page(self, feed: Feed, seq: int) -> Window | None:
-        wanted = (feed.attempt, feed.nonce)
-        page = (await self.relay.read([feed.read_after(seq)]))[0]
-        if page is None or (page.state.attempt, page.state.nonce) != wanted:
-            return None
-        window = Window(seq, page.entries)
-        return window if window.last > seq else None
 
     def _is_unavailable(self, error: RelayUnavailableError) -> None:
         self._away_at = self.now()

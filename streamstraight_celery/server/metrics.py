@@ -58,7 +58,8 @@ class Shown:
         for name, number in open_readers(feeds).items():
             readers.add_metric([name], number)
         yield readers
-        yield Gauge(f"{NAME}streams", "Streams that are watched", len(feeds))
+        streams = {feed.stream_id for feed in feeds}
+        yield Gauge(f"{NAME}streams", "Streams that are watched", len(streams))
         lag = max([behind(reader) for feed in feeds for reader in feed.readers], default=0)
         yield Gauge(f"{NAME}lag_chunks", "How far the slowest reader is behind its stream", lag)
         for what, counts in (("chunks", tally.chunks), ("bytes", tally.bytes)):

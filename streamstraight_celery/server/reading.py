@@ -201,7 +201,7 @@ class Reading:
         """Close all streaming responses, and wait for that at most `seconds`."""
         self._draining = True
         tasks = set()
-        for feed in self._hub.feeds.values():
+        for feed in self._hub.every_feed():
             for reader in list(feed.readers):
                 if isinstance(reader, SseConnection):
                     reader.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from streamstraight_celery.relays.requests import Entry
+from streamstraight_celery.relays.requests import Delete, Entry
 from streamstraight_celery.server.frames import DurableFrames
 from streamstraight_celery.server.readers import Log, Reader
 
@@ -129,6 +129,30 @@ async def test_a_reader_that_never_reads_is_closed(
     assert 0 < got < 800
     again = await client.sse(producer.stream_id, stuck.offsets[-1])
     assert await again.until_chunks(800 - got) == producer.values(got)
+
+
+async def test_a_reader_of_a_stream_that_was_replaced_is_looked_after(
+    make_site: MakeSite, any_relay_url: str, wired: bool
+) -> None:
+    site = await make_site(any_relay_url, wired=wired, send_timeout=1)
+    producer = site.producer()
+    client = site.client(producer)
+    await narrow(client, producer)
+    for number in range(40):
+        producer.append(*({"n": number, "pad": "x" * 5000} for _ in range(20)))
+    producer.end()
+    hub = site.app.start().hub
+    old = hub.feeds[producer.stream_id]
+    await eventually(lambda: old.over)
+    producer.relay.call(Delete(producer.stream_id))
+    await eventually(lambda: old.deleted)
+    again = site.producer(producer.stream_id)
+    again.append("another")
+    reader = await client.sse(producer.stream_id)
+    assert await reader.until_chunks(1) == ["another"]
+    assert hub.feeds[producer.stream_id] is not old
+    await eventually(lambda: not old.readers)
+    assert site.app._tally.dropped == 1
 
 
 async def test_a_reader_that_never_takes_the_last_bytes_is_closed(

@@ -13,7 +13,7 @@ from streamstraight_celery.offsets import Verdict
 from streamstraight_celery.relays.base import Page
 from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
 from streamstraight_celery.relays.memory_store import MemoryStore
-from streamstraight_celery.relays.requests import Read, Release
+from streamstraight_celery.relays.requests import Delete, Read, Release
 from streamstraight_celery.server.feed import Feed
 from streamstraight_celery.server.frames import DurableFrames
 from streamstraight_celery.server.hub import Hub, HubOptions
@@ -204,6 +204,27 @@ async def test_streams_that_nobody_reads_are_forgotten(
     assert producer.stream_id not in hub.feeds
     again = await hub.open(producer.stream_id)
     assert again is not feed
+
+
+async def test_a_stream_that_was_replaced_is_looked_after_until_its_readers_have_left(
+    hub: Hub, producer: Producer
+) -> None:
+    producer.append(1)
+    producer.end()
+    feed = await hub.open(producer.stream_id)
+    reader = joined(hub, feed)
+    producer.relay.call(Delete(producer.stream_id))
+    await eventually(lambda: feed.deleted)
+    new = await hub.open(producer.create().claim().stream_id)
+    assert new is not feed
+    wait = reader.wait()
+    feed.starving = True  # as after a read that failed
+    hub.tick()
+    await asyncio.wait_for(wait, 1)
+    assert set(hub.every_feed()) == {feed, new}
+    hub.leave(reader)
+    hub.tick()
+    assert hub.every_feed() == [new]
 
 
 async def test_a_reader_before_the_window_pages_from_the_log(
