@@ -27,9 +27,10 @@ from .access import Access
 from .asgi import complete_headers, request_of, start_message, stream_id_of
 from .connection import Message, Receive, Send, SseConnection
 from .durable import STREAM_PATH, Refused, Reply, Request
-from .hub import Hub, HubOptions
+from .hub import Hub
 from .log import redact_tokens
 from .metrics import METRICS, metrics_reply
+from .options import HubOptions
 from .reading import Reading
 from .static import static_file
 from .stops import OnStop, StopTeller

@@ -8,16 +8,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from ..errors import RelayUnavailableError, StreamNotFoundError
 from ..offsets import Verdict
 from ..relays.base import AsyncRelay, Notice, Watcher
 from ..relays.cancelling import cancelled
-from ..relays.requests import Reap
-from ..settings import StreamSettings
+from ..relays.requests import Read, Reap
 from .backlog import Backlog
 from .feed import Feed
+from .options import HubOptions
 from .readers import Reader
 from .tally import Tally
 from .window import Window
@@ -26,33 +25,6 @@ logger = logging.getLogger(__name__)
 
 READS_AT_ONCE = 32  # streams in one pipelined read
 PUMPS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubOptions:
-    """How the hub watches. Durations are seconds, sizes bytes.
-
-    Attributes:
-        lease, reap_after: as in the settings.
-        window_bytes: how much of each watched log's end is kept in memory.
-        check_every: a stream without news for so long is looked at.
-        keep_idle: how long a stream without readers is still watched.
-        settle: how long a stream that is not there is waited for, because Redis may just have lost
-            it: its producer, if it lives, notices within that and creates it again.
-        interval: how often readers and streams are looked at.
-    """
-
-    lease: float = 10.0
-    reap_after: float = 30.0
-    window_bytes: int = 1024 * 1024
-    check_every: float = 1.0
-    keep_idle: float = 10.0
-    settle: float = 3.0
-    interval: float = 1.0
-
-    @classmethod
-    def of(cls, settings: StreamSettings) -> HubOptions:
-        return cls(lease=settings.lease, reap_after=settings.reap_after)
 
 
 class Hub:
@@ -116,6 +88,12 @@ class Hub:
             RelayUnavailableError: the relay does not answer.
         """
         feed = self.feeds.get(stream_id)
+        if feed is not None and feed.over and not feed.deleted and self._is_due(feed):
+            if feed.opening is None:
+                feed.opening = asyncio.get_running_loop().create_future()
+                self._spawn(self._look_again(feed, feed.opening))
+            await asyncio.shield(feed.opening)
+            feed = self.feeds.get(stream_id)
         if feed is not None and feed.deleted:
             self._forget(feed)  # there may be another stream of that name by now
             feed = None
@@ -191,10 +169,7 @@ class Hub:
     async def check(self) -> None:
         """Look at streams without news: missed notices, lost producers, vanished streams."""
         now = self.now()
-        quiet = [
-            feed for feed in self.feeds.values()
-            if not feed.over and now - feed.news_at >= self.options.check_every
-        ]  # fmt: skip
+        quiet = [feed for feed in self.feeds.values() if not feed.over and self._is_due(feed)]
         for feed in quiet:
             self._want(feed)
         # While Redis was away nobody could renew a lease: who lives has one lease to do so now.
@@ -268,6 +243,21 @@ class Hub:
         opening.set_result(None)
         if more or feed.stale:
             self._want(feed)
+
+    def _is_due(self, feed: Feed) -> bool:
+        """There was no news for so long that the log is to be looked at."""
+        return self.now() - feed.news_at >= self.options.check_every
+
+    async def _look_again(self, feed: Feed, looked: asyncio.Future[None]) -> None:
+        """A stream that is over has no more news: see whether it is still there, for a reader."""
+        asked = Read(feed.stream_id, touch=True)
+        try:
+            feed.absorb(asked, (await self.relay.read([asked]))[0], self.now())
+        except RelayUnavailableError as error:
+            self._is_unavailable(error)  # what was there a moment ago is good enough
+        finally:
+            feed.opening = None
+            looked.set_result(None)
 
     def _forget(self, feed: Feed) -> None:
         if self.feeds.get(feed.stream_id) is feed:

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 
 from streamstraight_celery.server import create_app
-from streamstraight_celery.server.hub import HubOptions
+from streamstraight_celery.server.options import HubOptions
 from streamstraight_celery.settings import StreamSettings
 
 KEY = b"the key of the conformance suite"

@@ -13,10 +13,12 @@ from streamstraight_celery.offsets import Verdict
 from streamstraight_celery.relays.base import Page
 from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
 from streamstraight_celery.relays.memory_store import MemoryStore
-from streamstraight_celery.relays.requests import Delete, Read, Release
+from streamstraight_celery.relays.requests import Delete, Open, Read, Release
+from streamstraight_celery.server.content import JSON
 from streamstraight_celery.server.feed import Feed
 from streamstraight_celery.server.frames import DurableFrames
-from streamstraight_celery.server.hub import Hub, HubOptions
+from streamstraight_celery.server.hub import Hub
+from streamstraight_celery.server.options import HubOptions
 from streamstraight_celery.server.position import Position
 from streamstraight_celery.server.readers import Reader
 
@@ -225,6 +227,60 @@ async def test_a_stream_that_was_replaced_is_looked_after_until_its_readers_have
     hub.leave(reader)
     hub.tick()
     assert hub.every_feed() == [new]
+
+
+async def test_a_stream_that_has_ended_is_not_shown_when_its_life_is_over(
+    hub: Hub, producer: Producer, clock: Clock, store: MemoryStore
+) -> None:
+    producer.append(1)
+    producer.end()
+    await hub.open(producer.stream_id)
+    clock.advance(store.options.ttl / 1000 - 5)
+    feed = await hub.open(producer.stream_id)
+    joined(hub, feed)
+    clock.advance(6)
+    with pytest.raises(StreamNotFoundError):
+        await hub.open(producer.stream_id)
+
+
+async def test_a_stream_that_has_ended_lives_on_with_its_readers(
+    hub: Hub, memory_relay: MemoryRelay, clock: Clock
+) -> None:
+    memory_relay.call(
+        Open(
+            stream_id="s", config="", nonce="aaaaaaaa", kind="json", content_type=JSON, ttl=10_000,
+            end="completed", count=1, data=b"1",
+        )
+    )  # fmt: skip
+    for _ in range(5):
+        assert (await hub.open("s")).last == 1
+        clock.advance(9)
+        hub.tick()
+
+
+async def test_many_readers_of_a_stream_that_has_ended_cost_few_reads(
+    hub: Hub, counting: Counting, producer: Producer, clock: Clock
+) -> None:
+    producer.append(1)
+    producer.end()
+    for number in range(1, 4):
+        for _ in range(100):
+            await hub.open(producer.stream_id)
+        clock.advance(2)
+        feeds = await asyncio.gather(*(hub.open(producer.stream_id) for _ in range(100)))
+        assert len(set(map(id, feeds))) == 1
+        assert len(counting.reads) == 1 + number
+
+
+async def test_a_stream_that_has_ended_is_shown_while_the_relay_is_away(
+    hub: Hub, counting: Counting, producer: Producer, clock: Clock
+) -> None:
+    producer.append(1)
+    producer.end()
+    feed = await hub.open(producer.stream_id)
+    clock.advance(5)
+    counting.down = True
+    assert await hub.open(producer.stream_id) is feed
 
 
 async def test_a_reader_before_the_window_pages_from_the_log(

@@ -11,7 +11,8 @@ from streamstraight_celery.errors import RelayUnavailableError
 from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
 from streamstraight_celery.relays.memory_store import MemoryStore
 from streamstraight_celery.relays.requests import Answer, Request
-from streamstraight_celery.server.hub import Hub, HubOptions
+from streamstraight_celery.server.hub import Hub
+from streamstraight_celery.server.options import HubOptions
 
 from .conftest import Clock, MakeSite
 from .producer import Producer
