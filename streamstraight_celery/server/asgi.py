@@ -19,7 +19,13 @@ def request_of(scope: Scope) -> Request:
     root: str = scope.get("root_path", "")
     if root and (path == root or path.startswith(root.rstrip("/") + "/")):
         path = path[len(root.rstrip("/")) :] or "/"
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name in headers:
+            # RFC 9110, 5.3; and HTTP/2 may bring each cookie by itself (RFC 9113, 8.2.3).
+            value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
+        headers[name] = value
     query = scope.get("query_string", b"").decode("latin-1")
     client = (scope.get("client") or ("",))[0]
     return Request(scope["method"], path, query, headers, scope.get("scheme", "http"), client)
