@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 4096
 GRACEFUL_SECONDS = 5
+# Longer than proxies keep theirs (nginx and most load balancers: 60 s). One that sends a POST over
+# a connection that is just being closed cannot repeat it, and answers 502.
+KEEP_ALIVE_SECONDS = 75
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,24 +51,30 @@ def run_relay(app: Celery, host: str, port: int, *, log_level: str, access_log: 
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     announce(settings, listening)
-    config = uvicorn.Config(
-        relay,
-        http=wired_protocol(),
-        **uvicorn_options(settings),
-        lifespan="on",
-        log_config=None,
-        log_level=max(logging.WARNING, logging.getLogger().level),
-        access_log=access_log,
-        backlog=BACKLOG,
-        server_header=False,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-    )
+    config = server_config(uvicorn, relay, access_log=access_log)
     if access_log:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     # What was imported stays; leaving it out of collections keeps them short under many readers.
     gc.collect()
     gc.freeze()
     _server(uvicorn, config, relay).run(sockets=[listening])
+
+
+def server_config(uvicorn: Any, relay: RelayApp, *, access_log: bool) -> Any:
+    """How uvicorn is to serve the relay."""
+    return uvicorn.Config(
+        relay,
+        http=wired_protocol(),
+        **uvicorn_options(relay.settings),
+        lifespan="on",
+        log_config=None,
+        log_level=max(logging.WARNING, logging.getLogger().level),
+        access_log=access_log,
+        backlog=BACKLOG,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
 
 
 def check_secret(settings: StreamSettings, host: str) -> None:

@@ -10,6 +10,7 @@ import uvicorn
 
 from streamstraight_celery.server import create_app
 from streamstraight_celery.server.options import HubOptions
+from streamstraight_celery.server.run import KEEP_ALIVE_SECONDS
 from streamstraight_celery.settings import StreamSettings
 
 KEY = b"the key of the conformance suite"
@@ -40,7 +41,7 @@ def main(relay_url: str, port: int) -> None:
     )
     # The suite asks at once for streams that never were: nobody is to wait for their return.
     app = create_app(settings, hub_options=replace(HubOptions.of(settings), settle=0.0))
-    uvicorn.run(WithKey(app), port=port, log_level="warning")
+    uvicorn.run(WithKey(app), port=port, log_level="warning", timeout_keep_alive=KEEP_ALIVE_SECONDS)
 
 
 if __name__ == "__main__":

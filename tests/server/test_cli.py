@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from celery import Celery
 
 from streamstraight_celery.errors import ConfigurationError, MissingDependencyError
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.redis import RedisRelay
-from streamstraight_celery.server.run import is_loopback, listen, run_relay
+from streamstraight_celery.server import create_app
+from streamstraight_celery.server.run import is_loopback, listen, run_relay, server_config
+from streamstraight_celery.settings import StreamSettings
 from streamstraight_celery.tokens import Tokens
 
 from .client import Client
@@ -191,6 +194,11 @@ def test_what_is_missing_is_named(module: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError, match=r"streamstraight-celery\[relay\]"):
         run_relay(Celery(), "127.0.0.1", 0, log_level="info", access_log=False)
+
+
+def test_connections_are_kept_for_longer_than_by_proxies() -> None:
+    relay = create_app(StreamSettings(relay_url="memory://"))
+    assert server_config(uvicorn, relay, access_log=False).timeout_keep_alive > 60
 
 
 @pytest.mark.parametrize(
