@@ -82,7 +82,7 @@ def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
     except StreamClosedError as closed:
         if closed.reason not in GOOD_ENDS:
             raise
-        return _summary_of_closed(runtime, self.stream_id, closed.reason)
+        return _had_ended(self, runtime, closed.reason)
     lifecycle.begin(self, writer, started)
     value, reason = _produce(self, driver, writer, args, kwargs)
     seconds = time.monotonic() - started
@@ -239,11 +239,14 @@ def _come_back(
     raise Ignore
 
 
-def _summary_of_closed(runtime: Runtime, stream_id: str, reason: str) -> StreamSummary:
+def _had_ended(task: StreamTask[Any], runtime: Runtime, reason: str) -> StreamSummary:
     """The summary of a stream that had ended before this delivery of its task could claim it."""
-    state = runtime.sender.patiently(lambda: runtime.relay.state(stream_id))
+    state = runtime.sender.patiently(lambda: runtime.relay.state(task.stream_id))
+    if reason == "stopped" and (not state.attempt or state.released):
+        # While its message was in a queue: no attempt has told of that.
+        lifecycle.conclude(task, reason)
     return StreamSummary(
-        stream_id=stream_id, attempt=state.attempt, chunks=state.last, bytes=state.size,
+        stream_id=task.stream_id, attempt=state.attempt, chunks=state.last, bytes=state.size,
         first_chunk_seconds=None, seconds=0.0, end_reason=reason,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from .signals import stream_ended, stream_first_chunk, stream_started
+from .signals import stream_concluded, stream_ended, stream_first_chunk, stream_started
 from .tracing import StreamSpan
 from .writer import StreamWriter
 
@@ -112,3 +112,11 @@ def end(task: StreamTask[...]) -> None:
     if life is not None:
         task.request.stream_lifecycle = None
         life.end()
+
+
+def conclude(task: StreamTask[Any], reason: str) -> None:
+    """The stream of the current request has ended before an attempt could begin."""
+    stream_concluded.send(
+        sender=task, stream_id=task.stream_id, task_name=task.name, task_id=task.request.id,
+        reason=reason,
+    )  # fmt: skip

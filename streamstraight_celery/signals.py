@@ -32,7 +32,8 @@ stream_ended: Any = Signal(
 )
 
 # In the worker's parent process, on a thread of its own: it has ended a stream whose pool process
-# could not (it was killed, ran into the hard time limit, never got the task). `reason` is the end
+# could not (it was killed, ran into the hard time limit, never got the task). And in a pool process
+# that gets a task whose stream was stopped while its message was in a queue. `reason` is the end
 # reason. No attempt: `stream_ended` of one that was begun may have been sent, as `released`.
 stream_concluded: Any = Signal(
     name="stream_concluded", providing_args={"stream_id", "task_name", "task_id", "reason"}

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from streamstraight_celery import MissingDependencyError
 from streamstraight_celery.metrics import WorkerMetrics, load_prometheus
-from streamstraight_celery.relays.requests import Reap
+from streamstraight_celery.names import STREAM_ID_HEADER
+from streamstraight_celery.relays.requests import Claim, Create, Reap, Release, Stop
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.testing import StreamTester
 from tests.conftest import free_port
@@ -85,6 +86,23 @@ def test_an_end_that_somebody_else_has_written_is_not_counted_again(
     found = counted()
     assert found.value("streams_ended_total", reason="closed") == 1
     assert found.value("streams_ended_total", reason="producer-disconnected") == 0
+
+
+def test_a_stream_that_is_stopped_between_two_attempts_is_counted(
+    counted: Callable[[], Scrape],
+) -> None:
+    with StreamTester(here):
+        relay = Runtime.of(here).relay
+        relay.call(Create("s", "task"))
+        relay.call(Claim("s", "aaaaaaaa", "task"))
+        relay.call(Release("s", 1, "aaaaaaaa", 60_000))
+        assert relay.call(Stop("s")).kind == "ended"
+        speak.push_request(id="task", headers={STREAM_ID_HEADER: "s"}, called_directly=False)
+        try:
+            assert speak.run("one two")["end_reason"] == "stopped"
+        finally:
+            speak.pop_request()
+    assert counted().value("streams_ended_total", task=speak.name, reason="stopped") == 1
 
 
 def test_prometheus_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,3 +209,22 @@ def test_each_end_is_counted_once_whoever_tells_it(
     assert found.value("streams_ended_total") == 4 + closed
     assert found.value("streams_started_total") == 3
     assert found.value("streams_active") == 0
+
+
+def test_a_stream_that_is_stopped_in_its_queue_is_counted_when_a_worker_takes_its_task(
+    app: Celery, speaker: Speaker, mark: str, metered: Any
+) -> None:
+    worker, port = metered("prefork", 1)
+    task, queue = listening.listening, worker.queue
+    first = task.apply_stream((speaker.port, mark), queue=queue)
+    speaker.answer()
+    queued = task.apply_stream((speaker.port, mark), queue=queue)
+    assert queued.stop()
+    assert ended_log(app, queued.id).end == "stopped"
+    speaker.hang_up()
+    assert ended_log(app, first.id).end == "completed"
+    found = scraped(
+        port, lambda found: found.value("streams_ended_total") == 2, "both ends are shown"
+    )
+    assert found.value("streams_ended_total", task=task.name, reason="stopped") == 1
+    assert found.value("streams_started_total") == 1
