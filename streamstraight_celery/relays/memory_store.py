@@ -282,7 +282,8 @@ class MemoryStore:
         producing = stream.attempt and not stream.released and not stream.shared
         if producing and stream.lease > self.now():
             return Answer("asked", stream.attempt, True)
-        return self.end(request.stream_id, stream, "stopped", "", True)
+        ended = self.end(request.stream_id, stream, "stopped", "", True)
+        return ended._replace(number=int(stream.shared))
 
     def _reap(self, request: Reap) -> Answer:
         stream = self.get(request.stream_id)

@@ -137,7 +137,7 @@ class RelayApp:
             hub = Hub(relay, self._hub_options, tally=self._tally)
             hub.start()
             reading = Reading(hub, self.settings)
-            writing = Writing(relay, self.settings)
+            writing = Writing(relay, self.settings, self._tally)
             door = streamstraight.open_door(self.settings, hub, self._access)
             running = self._running[loop] = Running(relay, hub, reading, writing, door)
         return running
@@ -278,6 +278,8 @@ class RelayApp:
             raise durable.not_found()
         if answer.kind == "error":
             raise RelayUnavailableError(f"the relay refused to stop: {answer.reason}")
+        if answer.kind == "ended" and answer.number:
+            self._tally.closed[answer.reason] += 1
         if answer.kind == "asked":
             if self._stops is not None:
                 self._stops.soon(stream_id)

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import MissingDependencyError
 from .durable import Refused, Reply
 from .feed import Feed
+from .producing import END_REASONS
 from .readers import Reader
 from .tally import ALL_DOORS, LIVE_DOORS, RESUMED_DOORS, Tally, door_name
 
@@ -79,6 +80,10 @@ class Shown:
         for (method, status), number in tally.writes.items():
             writes.add_metric([method, str(status)], number)
         yield writes
+        closed = Counted(f"{NAME}streams_closed", "Streams closed over HTTP", labels=["reason"])
+        for reason in END_REASONS:
+            closed.add_metric([reason], tally.closed[reason])
+        yield closed
         yield Counted(f"{NAME}resets", "Readers whose chunks a new attempt replaced", tally.resets)
         yield Counted(f"{NAME}gone", "Readers told that chunks are lost", tally.gone)
         yield Counted(f"{NAME}streams_reaped", "Lost producers' streams ended", tally.reaped)

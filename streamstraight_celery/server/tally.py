@@ -32,6 +32,7 @@ class Tally:
         resets: readers told that a newer attempt replaced what they had.
         gone: readers told that chunks were lost.
         reaped: streams of lost producers that this server ended.
+        closed: streams written over HTTP that were closed or stopped over HTTP, by end reason.
         dropped: readers closed because they took nothing.
     """
 
@@ -41,6 +42,7 @@ class Tally:
         self.resumes: Counter[str] = Counter()
         self.refused: Counter[tuple[int, str]] = Counter()
         self.writes: Counter[tuple[str, int]] = Counter()
+        self.closed: Counter[str] = Counter()
         self.resets = 0
         self.gone = 0
         self.reaped = 0

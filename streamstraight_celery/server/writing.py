@@ -16,6 +16,7 @@ from .durable import Refused, Reply, Request, not_found
 from .feed import MAX_LIMIT
 from .forking import ForkCall, fork_of, parse_fork
 from .producing import Limits, delete_reply, open_reply, parse_open, parse_write, write_reply
+from .tally import Tally
 from .window import Window
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,10 +34,12 @@ class Writing:
     Args:
         relay: where the streams are.
         settings: sizes, and the address that a created stream is told.
+        tally: the ends that are written are counted there.
     """
 
-    def __init__(self, relay: AsyncRelay, settings: StreamSettings) -> None:
+    def __init__(self, relay: AsyncRelay, settings: StreamSettings, tally: Tally) -> None:
         self._relay = relay
+        self._tally = tally
         chunk = min(settings.max_chunk_bytes, settings.max_bytes)
         self._limits = Limits(chunk, chunk * BODY_CHUNKS)
         self._base = settings.public_url
@@ -136,6 +139,8 @@ class Writing:
         answer = (await self._relay.execute([request]))[0]
         if answer.kind == "error":
             raise RelayUnavailableError(f"the relay refused to write: {answer.reason}")
+        if answer.kind == "ok" and isinstance(request, (Open, Write)) and request.end:
+            self._tally.closed[request.end] += 1
         return answer
 
 

@@ -124,7 +124,7 @@ class Model:
         asked = replace(self, stop=True)
         if self.attempt and not self.released and self.lease > now:
             return asked, Answer("asked", self.attempt, True)
-        return replace(asked, end="stopped"), Answer("ended", self.last, True, "stopped")
+        return replace(asked, end="stopped"), Answer("ended", 0, True, "stopped")
 
     def _reap(self, now: int) -> tuple[Model, Answer]:
         if not self.exists:

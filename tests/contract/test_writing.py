@@ -338,10 +338,10 @@ class TestWorkersRequests:
         assert relay.call(Create(S, "")).kind == "exists"
 
     def test_a_stop_ends_it_at_once(self, relay: Relay) -> None:
-        relay.call(opening("1"))
+        relay.call(opening("1", "2"))
         assert relay.call(Stop(S)) == ("ended", 1, True, "stopped")
-        assert relay.call(writing("2")) == ("closed", 0, False, place(1, "stopped"))
-        assert relay.call(Stop(S)) == ("closed", 1, True, "stopped")
+        assert relay.call(writing("2")) == ("closed", 0, False, place(2, "stopped"))
+        assert relay.call(Stop(S)) == ("closed", 2, True, "stopped")
 
     def test_it_is_never_reaped(self, make_relay: MakeRelay) -> None:
         relay = make_relay(lease=1, reap_after=1)

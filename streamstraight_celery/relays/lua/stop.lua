@@ -1,8 +1,8 @@
 -- Ask the producer to stop. A stream without a living producer ends at once.
 -- KEYS 1 state  2 log
 -- ARGV 1 ttl ms  2 publish command  3 channel
--- Answers: asked (the producer will end it)  ended (it is ended now)  closed (reason)  unknown (or
---   deleted)
+-- Answers: asked (the producer will end it)  ended (it is ended now; number: 1 when others write it
+--   over HTTP, so that no task will tell of it)  closed (reason)  unknown (or deleted)
 local state = KEYS[1]
 local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 'w', 'D')
 local attempt = tonumber(m[1])
@@ -17,4 +17,4 @@ close({
   attempt = attempt, nonce = m[2], seq = seq, now = now, ttl = ARGV[1],
   publish = ARGV[2], channel = ARGV[3],
 }, 'stopped', '')
-return {'ended', seq, 1, 'stopped'}
+return {'ended', m[7] and 1 or 0, 1, 'stopped'}

@@ -210,6 +210,25 @@ async def test_refusals_and_writes(site: Site) -> None:
     assert found.value("relay_writes_total", method="DELETE", status="204") == 1
 
 
+async def test_streams_that_others_write_are_counted_once_when_they_end(site: Site) -> None:
+    writer = Client(site.port, KEY)
+    found = await scrape(site)
+    assert len(found.labels("relay_streams_closed_total")) == 3
+    closing = {"Stream-Closed": "true"}
+    failing = {**closing, "Stream-End-Reason": "producer-error"}
+    for _ in range(2):
+        await writer.request("PUT", "/v1/stream/at-once", closing)
+        await writer.request("PUT", "/v1/stream/failed")
+        await writer.request("POST", "/v1/stream/failed", failing)
+        await writer.request("PUT", "/v1/stream/stopped")
+        await writer.request("POST", "/v1/stop/stopped")
+    queued = Producer(site.relay).create()
+    assert (await writer.request("POST", f"/v1/stop/{queued.stream_id}")).status == 200
+    found = await scrape(site)
+    for reason in ("completed", "producer-error", "stopped"):
+        assert found.value("relay_streams_closed_total", reason=reason) == 1
+
+
 async def test_streams_of_lost_producers(make_site: MakeSite) -> None:  # noqa: F811
     site = await make_site("memory://reaped", api_keys=(KEY,), lease=0.05, reap_after=0.05)
     producer = site.producer()
