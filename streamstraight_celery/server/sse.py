@@ -108,7 +108,7 @@ class PlainCall:
 def target_of(path: str) -> str:
     """The path without what an OpenAI client puts behind its base URL."""
     for endpoint in ENDPOINTS:
-        if path.endswith(endpoint):
+        if path.endswith(endpoint) and path != f"/v1/sse{endpoint}":  # a stream's own name
             return path[: -len(endpoint)]
     return path
 

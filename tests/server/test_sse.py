@@ -166,5 +166,7 @@ def test_a_reset_is_the_last_event_of_an_event_source() -> None:
 def test_where_openai_clients_ask() -> None:
     assert target_of("/v1/sse/x") == "/v1/sse/x"
     assert target_of("/v1/sse/x/responses") == "/v1/sse/x"
+    assert target_of("/v1/sse/responses") == "/v1/sse/responses"
+    assert target_of("/v1/sse/responses/responses") == "/v1/sse/responses"
     assert target_of("/v1/sse/x/chat/completions") == "/v1/sse/x"
     assert target_of("/v1/sse/x/embeddings") == "/v1/sse/x/embeddings"
