@@ -36,7 +36,7 @@ from .static import static_file
 from .stops import OnStop, StopTeller
 from .streamstraight.tokens import token_reply
 from .tally import Tally
-from .wire import WIRE, Wire
+from .wire import Wire, wire_of
 from .writing import Writing
 
 if TYPE_CHECKING:
@@ -98,8 +98,9 @@ class RelayApp:
         self._tally = Tally()
         self._running: dict[asyncio.AbstractEventLoop, Running] = {}
         self._shared = multiplex.Multiplexer(
-            self._access, lambda: self.start().reading, self._unavailable, self._tally
-        )
+            self._access, lambda: self.start().reading, self._unavailable, self._tally,
+            settings.send_timeout,
+        )  # fmt: skip
         redact_tokens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +108,7 @@ class RelayApp:
             await streamstraight.serve(self.settings, self.start().door, scope, receive, send)
         elif scope["type"] == "http":
             if scope["method"] == "POST" and (request := request_of(scope)).path == multiplex.PATH:
-                await self._shared.serve(request, receive, send)
+                await self._shared.serve(request, receive, send, wire_of(scope))
                 return
             # A streaming response keeps this frame for long, so it holds little.
             head, answer = await self._answer(scope, receive)
@@ -180,8 +181,7 @@ class RelayApp:
         request = request_of(scope)
         reply: Reply | SseConnection
         try:
-            wire = (scope.get("extensions") or {}).get(WIRE)
-            reply = await self._route(request, receive, wire)
+            reply = await self._route(request, receive, wire_of(scope))
         except Refused as refused:
             reply = refused.reply()
         except StreamNotFoundError:

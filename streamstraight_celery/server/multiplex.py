@@ -17,7 +17,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -30,6 +30,7 @@ from .asgi import start_message
 from .connection import Message, Receive, Send, SseConnection, disconnected
 from .durable import Headers, Refused, Reply, Request
 from .tally import SHARED, Tally
+from .wire import Wire
 
 if TYPE_CHECKING:
     from .access import Access
@@ -61,6 +62,7 @@ class Multiplexer:
         reading: makes each stream's connection.
         unavailable: the answer to a relay that does not answer.
         tally: where to count.
+        send_timeout: seconds that one send may take.
     """
 
     def __init__(
@@ -69,14 +71,20 @@ class Multiplexer:
         reading: Callable[[], Reading],
         unavailable: Callable[[RelayUnavailableError], Reply],
         tally: Tally,
+        send_timeout: float,
     ) -> None:
         self._access = access
         self._reading = reading
         self._unavailable = unavailable
         self._tally = tally
+        self._send_timeout = send_timeout
 
-    async def serve(self, request: Request, receive: Receive, send: Send) -> None:
-        """Answer one request until all of its streams are over, or the client is gone."""
+    async def serve(
+        self, request: Request, receive: Receive, send: Send, wire: Wire | None
+    ) -> None:
+        """Answer one request until all of its streams are over, or the client is gone or takes
+        nothing; `wire` is the server's shortcut, if it has one.
+        """
         common = self._access.headers(request)
         try:
             parts = parse_parts(await read_body(receive), request)
@@ -94,16 +102,35 @@ class Multiplexer:
             asyncio.ensure_future(self._stream(number, each, line, gone))
             for number, each in enumerate(parts)
         ]
-        together = asyncio.gather(*streams)
+        whole = asyncio.ensure_future(_whole(streams, line, gone))
         watching = asyncio.ensure_future(_watch(receive, gone))
         try:
-            await asyncio.wait((together, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not gone.is_set():
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except OSError:
-            pass  # some servers raise when the client is gone
+            await self._until_over(whole, leaving, line)
+            if not gone.is_set() and not whole.done():
+                self._tally.dropped += 1
+                gone.set()
+            if wire is not None and gone.is_set():
+                wire.abort()
         finally:
-            await cancelled(*streams, together, watching, leaving)
+            await cancelled(*streams, whole, watching, leaving)
+
+    async def _until_over(
+        self, whole: asyncio.Future[None], leaving: asyncio.Future[Any], line: _Line
+    ) -> None:
+        """Return when all is sent, the client is gone, or it has taken nothing for too long.
+
+        Streams look after their own sends; not all that is sent is of one that still goes on.
+        """
+        under_way = 0
+        while True:
+            done, _ = await asyncio.wait(
+                (whole, leaving),
+                timeout=self._send_timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if done or (under_way and under_way == line.under_way):
+                return
+            under_way = line.under_way
 
     async def _stream(self, number: int, part: Part, line: _Line, gone: asyncio.Event) -> None:
         """One stream's part of the response."""
@@ -150,17 +177,30 @@ class _Line:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._lock = asyncio.Lock()
+        self._sends = 0
         self._number = -1
         self._writing: set[SseConnection] = set()
 
     async def write(self, number: int, data: bytes) -> None:
         async with self._lock:
+            self._sends += 1
             if number != self._number:
                 self._number = number
                 data = b"event: stream\ndata:%d\n\n%b" % (number, data)
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
         for each in self._writing:
             each.taken()
+
+    async def end(self) -> None:
+        """Nothing more follows."""
+        async with self._lock:
+            self._sends += 1
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    @property
+    def under_way(self) -> int:
+        """Which send is under way, from 1; 0: none is."""
+        return self._sends if self._lock.locked() else 0
 
     def sender(
         self, number: int, connection: SseConnection
@@ -263,6 +303,16 @@ def _until(gone: asyncio.Event) -> Receive:
         return {"type": "http.disconnect"}
 
     return receive
+
+
+async def _whole(streams: Sequence[asyncio.Future[None]], line: _Line, gone: asyncio.Event) -> None:
+    """All streams' parts, and the end of the response."""
+    await asyncio.gather(*streams)
+    try:
+        if not gone.is_set():
+            await line.end()
+    except OSError:
+        gone.set()  # some servers raise when the client is gone
 
 
 async def _watch(receive: Receive, gone: asyncio.Event) -> None:

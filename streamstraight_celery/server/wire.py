@@ -47,6 +47,12 @@ class Wire(Protocol):
         """Drop the connection at once, whatever is still unsent."""
 
 
+def wire_of(scope: Any) -> Wire | None:
+    """What the server offers for this request, if it does."""
+    found: Wire | None = (scope.get("extensions") or {}).get(WIRE)
+    return found
+
+
 def http_chunk(data: bytes) -> bytes:
     """`data` in the chunked transfer coding (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)

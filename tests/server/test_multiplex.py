@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from streamstraight_celery.server.multiplex import Multiplexer
+
 from . import serving
 from .client import Answer, Stream, read_body, read_head
 from .conftest import MakeSite, Site, eventually
@@ -248,6 +250,42 @@ async def test_a_client_that_takes_nothing_is_cut_off(make_site: MakeSite, redis
     await eventually(lambda: not any(feed.readers for feed in hub.feeds.values()))
 
 
+async def narrow_socket(site: Site) -> socket.socket:
+    """A connection whose client's system takes little."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", site.port))
+    return raw
+
+
+@pytest.mark.parametrize("wired", [True, False], ids=["wired", "asgi"])
+async def test_a_client_that_never_takes_the_last_bytes_is_cut_off(
+    make_site: MakeSite, redis_url: str, wired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "listen", serving.listen_narrow)
+    site = await make_site(redis_url, wired=wired, send_timeout=0.1)
+    serve, open_now = Multiplexer.serve, 0
+
+    async def counted(*arguments: Any) -> None:
+        nonlocal open_now
+        open_now += 1
+        try:
+            await serve(*arguments)
+        finally:
+            open_now -= 1
+
+    monkeypatch.setattr(Multiplexer, "serve", counted)
+    # Of one of these sizes only what stands behind the stream's own frames does not fit any more.
+    for size in range(1, 8):
+        producer = site.producer()
+        for _ in range(size):
+            producer.append("x" * 32000)
+        producer.end()
+        await ask(site, entry(site, producer), raw=await narrow_socket(site))
+    await eventually(lambda: not open_now)
+
+
 async def test_a_client_that_takes_it_slowly_is_not_cut_off(
     make_site: MakeSite, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,10 +296,7 @@ async def test_a_client_that_takes_it_slowly_is_not_cut_off(
         for _ in range(4):
             producer.append("x" * 60_000)
         producer.end()
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", site.port))
+    raw = await narrow_socket(site)
     shared = await ask(site, *(entry(site, each) for each in producers), raw=raw)
     goes_on = True
     while goes_on:
