@@ -203,9 +203,9 @@ class Feed:
         """Take in what was read from the log; True when there is more to read."""
         self.news_at = now
         if self.over:
-            # Expired, deleted or overwritten: who comes from now on is to find what there is.
-            other = page is None or page.state.deleted or page.state.nonce != self.nonce
-            self.deleted = self.deleted or other
+            state = None if page is None else page.state
+            if not self.gone and (state is None or state.deleted or state.nonce != self.nonce):
+                self.deleted = True  # or expired: who comes from now on is to find what there is
             return False
         if page is None:
             self._lose(now)

@@ -88,7 +88,7 @@ class Hub:
             RelayUnavailableError: the relay does not answer.
         """
         feed = self.feeds.get(stream_id)
-        if feed is not None and feed.over and not feed.deleted and self._is_due(feed):
+        if feed is not None and feed.end and not feed.gone and self._is_due(feed):
             if feed.opening is None:
                 feed.opening = asyncio.get_running_loop().create_future()
                 self._spawn(self._look_again(feed, feed.opening))
@@ -249,7 +249,7 @@ class Hub:
         return self.now() - feed.news_at >= self.options.check_every
 
     async def _look_again(self, feed: Feed, looked: asyncio.Future[None]) -> None:
-        """A stream that is over has no more news: see whether it is still there, for a reader."""
+        """A stream that has ended has no more news: see whether it is still there, for a reader."""
         asked = Read(feed.stream_id, touch=True)
         try:
             feed.absorb(asked, (await self.relay.read([asked]))[0], self.now())

@@ -13,10 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
 from celery import Celery
 
 from streamstraight_celery.errors import ConfigurationError, MissingDependencyError
@@ -198,7 +198,9 @@ def test_what_is_missing_is_named(module: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_connections_are_kept_for_longer_than_by_proxies() -> None:
     relay = create_app(StreamSettings(relay_url="memory://"))
-    assert server_config(uvicorn, relay, access_log=False).timeout_keep_alive > 60
+    # Not uvicorn's own, which sets up logging.
+    uvicorn = SimpleNamespace(Config=lambda _, **options: options)
+    assert server_config(uvicorn, relay, access_log=False)["timeout_keep_alive"] > 60
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,9 @@ async def test_a_reader_that_never_reads_is_closed(
 
 
 async def test_a_reader_of_a_stream_that_was_replaced_is_looked_after(
-    make_site: MakeSite, any_relay_url: str, wired: bool
+    make_site: MakeSite, any_relay_url: str, wired: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(serving, "listen", serving.listen_narrow)
     site = await make_site(any_relay_url, wired=wired, send_timeout=1)
     producer = site.producer()
     client = site.client(producer)
@@ -143,7 +144,8 @@ async def test_a_reader_of_a_stream_that_was_replaced_is_looked_after(
     producer.end()
     hub = site.app.start().hub
     old = hub.feeds[producer.stream_id]
-    await eventually(lambda: old.over)
+    (stuck,) = serving.connections[site.port]
+    await eventually(lambda: old.over and stuck.flow.write_paused)
     producer.relay.call(Delete(producer.stream_id))
     await eventually(lambda: old.deleted)
     again = site.producer(producer.stream_id)
