@@ -68,7 +68,7 @@ async def test_nothing_is_sent_before_the_consumer_is_ready(site: Site) -> None:
 async def test_a_backlog_larger_than_the_window(site: Site) -> None:
     producer = site.producer()
     for start in range(60):
-        producer.append(*("x" * 1000 + str(start * 50 + n) for n in range(50)))
+        producer.append(*("x" * 10_000 + str(start * 5 + n) for n in range(5)))
     producer.end()
     data, _ = await consumed(site, producer.stream_id)
     assert [json.loads(each) for each in data] == producer.values()

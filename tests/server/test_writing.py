@@ -498,7 +498,7 @@ async def test_a_document_that_others_wrote_runs_nothing(site: Site, mode: str) 
     assert answer.headers["content-security-policy"] == "sandbox"
 
 
-async def test_millions_of_messages_do_not_hold_up_others(
+async def test_very_many_messages_do_not_hold_up_others(
     redis_writing: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = 0
@@ -513,7 +513,7 @@ async def test_millions_of_messages_do_not_hold_up_others(
     monkeypatch.setattr(writing, "parse_write", parse)
     writer = Writer(redis_writing)
     await writer.put()
-    posting = asyncio.ensure_future(writer.post("[" + ",".join(["0"] * 500_000) + "]"))
+    posting = asyncio.ensure_future(writer.post("[" + ",".join(["0"] * 200_000) + "]"))
     while not posting.done():
         assert (await writer.get("/healthz")).status == 200
         answered += 1
