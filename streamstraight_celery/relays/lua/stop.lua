@@ -12,9 +12,8 @@ local now = clock()
 redis.call('HSETNX', state, 's', now)
 local leased = attempt > 0 and not m[6] and not m[7] and tonumber(m[4]) > now
 if leased then return {'asked', attempt, 1, ''} end
-local seq = tonumber(m[3])
 close({
-  attempt = attempt, nonce = m[2], seq = seq, now = now, ttl = ARGV[1],
+  attempt = attempt, nonce = m[2], seq = tonumber(m[3]), now = now, ttl = ARGV[1],
   publish = ARGV[2], channel = ARGV[3],
 }, 'stopped', '')
 return {'ended', m[7] and 1 or 0, 1, 'stopped'}
