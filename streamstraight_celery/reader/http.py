@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError
@@ -56,7 +57,13 @@ def answer_of(response: httpx.Response, body: bytes = b"") -> Answer:
     return Answer(response.status_code, response.headers, body)
 
 
-def socket_of(response: httpx.Response) -> Any:
-    """The response's socket, None when the client has none."""
-    stream = response.extensions.get("network_stream")
+def socket_of(extensions: Mapping[str, Any]) -> Any:
+    """A response's socket, None when the client has none."""
+    stream = extensions.get("network_stream")
     return None if stream is None else stream.get_extra_info("socket")
+
+
+def connected(event: str, info: Mapping[str, Any]) -> Any:
+    """The socket of a connection of which httpx's `trace` tells, None for all else."""
+    made = event.endswith(("connect_tcp.complete", "start_tls.complete"))
+    return info["return_value"].get_extra_info("socket") if made else None

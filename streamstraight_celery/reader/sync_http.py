@@ -5,10 +5,19 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .http import answer_of, errors, failure_of, is_body_wanted, load_httpx, socket_of, timeout
+from .http import (
+    answer_of,
+    connected,
+    errors,
+    failure_of,
+    is_body_wanted,
+    load_httpx,
+    socket_of,
+    timeout,
+)
 from .inbox import Inbox
 from .moves import Pause
 from .session import AskToken, Open, Receive, Session, Source
@@ -51,6 +60,9 @@ class SyncHttp:
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._awake = threading.Event()
+        # What a step may wait for: also before there is a response. Of the user's client only while
+        # it is ours.
+        self._socket: Any = None
 
     def advance(self) -> None:
         """Do one step of reading."""
@@ -67,8 +79,8 @@ class SyncHttp:
     def wake(self) -> None:
         """From another thread: end the waiting of a step under way, whose reading is over."""
         self._awake.set()
-        response = self._response
-        if response is not None and (connection := socket_of(response)) is not None:
+        connection = self._socket
+        if connection is not None:
             # Closing it would not end a read that waits; this does.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -111,10 +123,13 @@ class SyncHttp:
             self._session.token(token)
 
     def _open(self, url: str, headers: dict[str, str]) -> None:
-        request = self._client.build_request("GET", url, headers=headers, timeout=timeout())
+        request = self._client.build_request(
+            "GET", url, headers=headers, timeout=timeout(), extensions={"trace": self._trace}
+        )
         try:
             response = self._client.send(request, stream=True, follow_redirects=True)
             self._response = response
+            self._use(socket_of(response.extensions))
             body = response.read() if is_body_wanted(response) else b""
         except errors() as error:
             self._hang_up()
@@ -128,6 +143,16 @@ class SyncHttp:
             self._session.answered(answer_of(response, body))
         finally:
             self._tidy()
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        self._use(connected(event, info))
+
+    def _use(self, connection: Any) -> None:
+        if connection is None:
+            return
+        self._socket = connection
+        if self._inbox.over:
+            self.wake()  # it was called before there was this socket
 
     def _receive(self) -> None:
         try:
@@ -153,5 +178,7 @@ class SyncHttp:
     def _hang_up(self) -> None:
         response, self._response = self._response, None
         self._pieces = iter(())
+        if not self._own:
+            self._socket = None
         if response is not None:
             response.close()

@@ -168,8 +168,9 @@ class ScriptedRelay:
         self._keep = answer.then == "close"
         if answer.then == "refuse":
             return
-        self._send(connection, answer)
-        if answer.then == "stay":
+        if answer.then != "mute":
+            self._send(connection, answer)
+        if answer.then in ("stay", "mute"):
             connection.recv(1)  # until the reader hangs up
         if answer.then == "cut":
             connection.shutdown(socket.SHUT_WR)

@@ -187,6 +187,24 @@ def test_close_ends_a_read_that_waits_for_ever(silent: ScriptedRelay) -> None:
     assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("warm", [False, True], ids=["new connection", "connection of before"])
+@pytest.mark.parametrize("head", [False, True], ids=["no answer", "no end of a refusal"])
+def test_close_ends_the_wait_for_an_answer(warm: bool, head: bool) -> None:
+    mute = Scripted(*((404, {}, [b"x"], "stay") if head else (0, {}, [], "mute")))
+    again = Scripted(401, {}, [b"{}"])
+    with ScriptedRelay() as relay:
+        relay.play([again, mute] if warm else [mute])
+        reader = read_stream(relay.url, token="a", get_token=lambda: "b")
+        thread = threading.Thread(target=lambda: list(reader))
+        thread.start()
+        eventually(lambda: len(relay.seen) == 1 + warm)
+        started = time.monotonic()
+        reader.close()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert time.monotonic() - started < 10
+
+
 async def test_close_ends_an_async_read_that_waits_for_ever(silent: ScriptedRelay) -> None:
     reader = aread_stream(silent.url)
     assert await anext(reader) == 1
