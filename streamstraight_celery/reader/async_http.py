@@ -90,11 +90,9 @@ class AsyncHttp:
 
     async def _ask_token(self) -> None:
         try:
-            token = await self._new_token()
+            self._session.token(await self._new_token())
         except Exception as error:
             self._session.token_failed(error)
-        else:
-            self._session.token(token)
 
     async def _open(self, url: str, headers: dict[str, str]) -> None:
         request = self._client.build_request("GET", url, headers=headers, timeout=timeout())

@@ -57,7 +57,7 @@ class Source:
         """From a ref or a URL.
 
         Raises:
-            ConfigurationError: there is no http URL in it.
+            ConfigurationError: there is no http URL in it, or a token that is none.
         """
         ref: Mapping[str, Any] = {"url": source} if isinstance(source, str) else source
         url = ref.get("url")
@@ -65,7 +65,9 @@ class Source:
         if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
             raise ConfigurationError(f"a ref's url is an http(s) URL, not {url!r}")
         name = ref.get("stream_id") or unquote(parts.path.rpartition("/")[2]) or url
-        return cls(urlunsplit(parts), token or ref.get("token"), str(name))
+        given = token or ref.get("token")
+        usable = None if given is None else check_token(given, "the token")
+        return cls(urlunsplit(parts), usable, str(name))
 
     @property
     def stop_url(self) -> str:
@@ -83,6 +85,18 @@ class Source:
         parts = urlsplit(self.url)
         kept = [pair for pair in parse_qsl(parts.query, True) if pair[0] not in query]
         return urlunsplit(parts._replace(query=urlencode([*kept, *query.items()])))
+
+
+def check_token(token: object, what: str) -> str:
+    """A token as a header can carry it.
+
+    Raises:
+        ConfigurationError: it is none, which no further try would change.
+    """
+    text = token.strip() if isinstance(token, str) else "\n"
+    if not (text.isascii() and text.isprintable()):
+        raise ConfigurationError(f"{what} is not a token: a str of printable ASCII characters")
+    return text
 
 
 class Session:
@@ -134,9 +148,13 @@ class Session:
         accepted = {"accept": "text/event-stream", "accept-encoding": "identity"}
         return Open(url, {**self.headers, **accepted})
 
-    def token(self, token: str) -> None:
-        """There is a token."""
-        self._token = token
+    def token(self, token: object) -> None:
+        """There is a token.
+
+        Raises:
+            ConfigurationError: it is none.
+        """
+        self._token = check_token(token, "what get_token returned")
 
     def token_failed(self, error: Exception) -> None:
         """There is none. A `StreamError` is a reason to give up, anything else may pass."""

@@ -116,11 +116,9 @@ class SyncHttp:
     def _ask_token(self) -> None:
         assert self._get_token is not None
         try:
-            token = self._get_token()
+            self._session.token(self._get_token())
         except Exception as error:
             self._session.token_failed(error)
-        else:
-            self._session.token(token)
 
     def _open(self, url: str, headers: dict[str, str]) -> None:
         request = self._client.build_request(
