@@ -66,7 +66,7 @@ export function useStream<T, V>(source: Source, options: UseStreamOptions<T, V> 
     stores.get(url ?? "")?.retry(ask);
   }, [url, token, ask]);
   const value = useReduced(url, snapshot, options);
-  const stop = useCallback(async () => stores.get(url ?? "")?.stop(), [url]);
+  const stop = useCallback(async () => stores.get(url ?? "")?.stop(ask), [url, ask]);
   const { chunks, status, error, endReason } = snapshot;
   return { chunks, value, status, error, endReason, stop };
 }

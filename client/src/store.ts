@@ -64,8 +64,15 @@ export class Store<T> {
     if (this.#lookers.size && !this.#stream && !this.#over) this.#open(ask);
   }
 
-  async stop(): Promise<void> {
-    await this.#stream?.stop();
+  async stop(ask: Ask<T>): Promise<void> {
+    if (this.#over) return;
+    let stream = this.#stream;
+    if (!stream) {
+      stream = openStream<T>(...ask());
+      // It is not read on: only the task is to be stopped.
+      stream.close();
+    }
+    await stream.stop();
   }
 
   #rest(): void {
@@ -84,15 +91,19 @@ export class Store<T> {
 
   #open(ask: Ask<T>): void {
     const [source, options] = ask();
-    const { getToken } = options;
-    // The options of today's render, not of the one that opened it.
-    const today = () => this.#latest()?.[1] ?? options;
+    // The options and the token of today's render, not of the one that opened it.
+    const latest = () => this.#latest() ?? [source, options];
+    const today = () => latest()[1];
+    const getToken = async () => {
+      const [ref, { getToken: asked, token }] = latest();
+      return asked ? asked() : (token ?? (typeof ref === "string" ? "" : (ref.token ?? "")));
+    };
     if (this.#now.error) this.#change({ status: "connecting", error: undefined });
     try {
       const stream = (this.#stream = openStream<T>(source, {
         ...options,
         offset: this.#offset ?? options.offset,
-        ...(getToken && { getToken: () => (today().getToken ?? getToken)() }),
+        getToken,
         onError: (error) => today().onError?.(error),
         onReset: () => {
           this.#chunks = [];

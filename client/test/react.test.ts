@@ -5,8 +5,8 @@ import { createElement } from "react";
 import { renderToString } from "react-dom/server";
 import type { StreamError, StreamOptions, StreamRef } from "../src/index.ts";
 import { useStream } from "../src/react.ts";
-import { storeOf, stores } from "../src/store.ts";
-import { deadNetwork, refusal, script, settle } from "./support.ts";
+import { type Ask, type Store, storeOf, stores } from "../src/store.ts";
+import { at, closed, deadNetwork, frames, refusal, script, settle, sse } from "./support.ts";
 
 function Answer({ source }: { source: StreamRef | null }) {
   const { status, chunks, value } = useStream(source, { reduce: (count: number) => count + 1, initial: 0 });
@@ -49,4 +49,47 @@ test("what openStream throws is the hook's error, and tried again when somebody 
   options = { fetch: relay.fetch };
   (await until(() => store.snapshot.status === "closed" && store.snapshot.error !== blocked))();
   assert.equal(relay.seen.length, 1);
+});
+
+/** Looks at a store until that is so. */
+function look<T>(store: Store<T>, ask: Ask<T>, until: () => boolean): Promise<() => void> {
+  return new Promise((resolve) => {
+    const leave = store.subscribe(() => until() && resolve(leave), ask);
+  });
+}
+
+test("a token that a ref brought while the old one was still good is used when that is refused", async () => {
+  const relay = script(sse([frames(["a"])], "cut"), refusal(401), sse([closed(at(1))]));
+  let token = "old";
+  const ask: Ask<string> = () => {
+    const options = { fetch: relay.fetch, random: () => 0 };
+    const source = { stream_id: "renewed", url: url("renewed"), token };
+    token = "fresh"; // the next render's
+    return [source, options];
+  };
+  const store = storeOf<string>(url("renewed"));
+  (await look(store, ask, () => store.snapshot.status === "closed"))();
+  assert.equal(store.snapshot.error, undefined);
+  assert.deepEqual(relay.seen.map(({ headers }) => headers["authorization"]), ["Bearer old", "Bearer old", "Bearer fresh"]);
+});
+
+test("a token that is refused, and no other, is the hook's error", async () => {
+  const relay = script(refusal(401), refusal(401));
+  const ask: Ask<string> = () => [{ stream_id: "old", url: url("old"), token: "old" }, { fetch: relay.fetch }];
+  const store = storeOf<string>(url("old"));
+  (await look(store, ask, () => store.snapshot.status === "closed"))();
+  assert.equal((store.snapshot.error as StreamError).code, "unauthorized");
+});
+
+test("stop reaches the task of a stream that could not be read on", async () => {
+  const relay = script(sse([frames(["a"])], "stay"), refusal(202));
+  const decoder = () => {
+    throw new Error("no date");
+  };
+  const ask: Ask<Date> = () => [url("undecodable"), { fetch: relay.fetch, token: "t", decoder }];
+  const store = storeOf<Date>(url("undecodable"));
+  const leave = await look(store, ask, () => store.snapshot.status === "closed");
+  await store.stop(ask);
+  assert.deepEqual(relay.seen.map(({ method, path }) => `${method} ${path}`), ["GET /v1/stream/undecodable", "POST /v1/stop/undecodable"]);
+  leave();
 });
