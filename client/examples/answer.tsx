@@ -13,7 +13,7 @@ export function Answer({ streamRef }: { streamRef: StreamRef | null }) {
   return (
     <article aria-busy={status !== "closed"}>
       <p>{value}</p>
-      {status === "open" && <button onClick={stop}>Stop</button>}
+      {status === "open" && <button onClick={() => stop().catch((reason) => alert(reason.message))}>Stop</button>}
       {status === "reconnecting" && <small>Reconnecting …</small>}
       {endReason === "stopped" && <small>You stopped this answer.</small>}
       {error instanceof Error && <p role="alert">{error.message}</p>}

@@ -8,7 +8,7 @@ export async function show(ref, output, button) {
     onReset: () => output.replaceChildren(), // a new attempt began: it all comes again
     onStatus: (status) => (output.dataset.status = status),
   });
-  button.onclick = () => stream.stop();
+  button.onclick = () => stream.stop().catch((error) => alert(error.message));
   for await (const event of stream) {
     if (event.type === "response.output_text.delta") output.append(event.delta);
   }

@@ -12,19 +12,15 @@ export interface Connection {
   close: () => void;
 }
 
-/** A signal for one request that is no part of the reading; it is aborted with a `StreamError`. */
-export function deadline(clock: Clock): { signal: AbortSignal; met: () => void } {
-  const controller = new AbortController();
-  const timer = clock.setTimeout(() => controller.abort(new StreamError(SILENT)), SILENCE);
-  return { signal: controller.signal, met: () => clock.clearTimeout(timer) };
-}
-
-/** Whatever is done with the signal ends with `close`, with too long a silence, or with `life`. */
-export function connection(clock: Clock, life: AbortSignal): Connection {
+/**
+ * Whatever is done with the signal ends with `close`, with too long a silence, or with `life`. Without
+ * a `life` it is no part of the reading, and nobody tries again.
+ */
+export function connection(clock: Clock, life?: AbortSignal): Connection {
   const controller = new AbortController();
   const { signal } = controller;
   const close = () => controller.abort();
-  life.addEventListener("abort", close, { signal });
+  life?.addEventListener("abort", close, { signal });
   return {
     signal,
     close,
@@ -37,7 +33,7 @@ export function connection(clock: Clock, life: AbortSignal): Connection {
       try {
         return await work;
       } catch (cause) {
-        throw new StreamError({ ...failure, cause }, false);
+        throw new StreamError({ ...failure, cause }, !life);
       } finally {
         clock.clearTimeout(timer);
       }

@@ -6,6 +6,7 @@
  * changes, the request is made anew, each stream going on where it is.
  */
 import { type Frame, frameParser } from "./frames.ts";
+import { isStream } from "./protocol.ts";
 
 type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
@@ -109,7 +110,7 @@ class Shared {
       const headers = { accept: "text/event-stream", "content-type": "application/json" };
       const body = JSON.stringify({ streams });
       const response = await this.#base(this.target, { method: "POST", headers, body, cache: "no-store", signal });
-      if (response.status === 200) await this.#read(response, asked);
+      if (isStream(response)) await this.#read(response, asked);
       else await this.#refused(response, asked);
       // What is still there after the end of the response comes back by itself.
       if (!signal.aborted) for (const member of asked) this.#end(member);

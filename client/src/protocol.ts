@@ -95,7 +95,7 @@ export class Protocol {
     const { status, headers } = answer;
     const again = this.#refused;
     this.#refused = status === 401;
-    if (status === 200 && headers.get("content-type")?.startsWith("text/event-stream")) return { do: "read" };
+    if (isStream(answer)) return { do: "read" };
     if (status === 204 && headers.get("stream-closed")) return ended(headers.get("stream-end-reason") ?? undefined);
     const failure = readRefusal(answer);
     if (status === 401 && canRefresh && !again) return { do: "token" };
@@ -137,7 +137,7 @@ export class Protocol {
   /** There is no token to be had at the moment. */
   tokenFailed(cause: unknown): Move {
     this.#refused = false;
-    return this.#retry({ code: "token", message: "getToken failed", cause });
+    return this.#retry(noToken(cause));
   }
 
   /** The held chunks belong before `offset`: all of them count, or, seen before, none. */
@@ -183,15 +183,18 @@ export class Protocol {
   }
 }
 
+export const noToken = (cause: unknown): Failure => ({ code: "token", message: "getToken failed", cause });
+
 function at(offset: string, skip: number, proof: string): string {
   return skip ? `${offset},${skip},${proof}` : offset;
 }
 
 /** What the relay said about a refusal, or what its status says. */
-export function readRefusal({ status, body }: Answer): Failure & { attempt: number; startOffset: string | undefined } {
+export function readRefusal({ status, headers, body }: Answer): Failure & { attempt: number; startOffset: string | undefined } {
   const { error, attempt = 0, startOffset }: Refusal = parseJson(body) ?? {};
   const code = CODES[status] ?? (isPassing(status) ? "unavailable" : "bad-response");
-  return { ...describe(error, code, `the relay answered ${status}`), status, attempt, startOffset };
+  const as = status === 200 ? ` with ${headers.get("content-type")}` : "";
+  return { ...describe(error, code, `the relay answered ${status}${as}`), status, attempt, startOffset };
 }
 
 const CODES: Record<number, string> = {
@@ -202,6 +205,10 @@ const CODES: Record<number, string> = {
   404: "not-found",
   410: "gone",
 };
+
+export function isStream({ status, headers }: Pick<Answer, "status" | "headers">): boolean {
+  return status === 200 && !!headers.get("content-type")?.startsWith("text/event-stream");
+}
 
 function isPassing(status: number): boolean {
   return status >= 500 || [204, 408, 425, 429].includes(status);

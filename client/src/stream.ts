@@ -1,8 +1,8 @@
-import { type Connection, connection, deadline } from "./connection.ts";
+import { type Connection, connection } from "./connection.ts";
 import { StreamError, StreamResetError } from "./errors.ts";
 import { frameParser } from "./frames.ts";
 import { pooled } from "./pool.ts";
-import { type Answer, type Arrival, type Move, Protocol, readRefusal } from "./protocol.ts";
+import { type Answer, type Arrival, type Move, noToken, Protocol, readRefusal } from "./protocol.ts";
 import type { Clock, EndReason, Stream, StreamOptions, StreamRef, StreamStatus } from "./types.ts";
 import { keeper } from "./persist.ts";
 import { Bell, breather, Queue, sleep, systemClock } from "./waiting.ts";
@@ -79,17 +79,17 @@ export class LiveStream<T> implements Stream<T> {
     const url = href.replace("/v1/stream/", "/v1/stop/");
     if (url === href) throw new TypeError(`no /v1/stream/ in ${href}`);
     const { getToken } = this.#options;
-    const post = async () => {
-      const { signal, met } = deadline(this.#clock);
-      try {
-        return await readAnswer(await this.#fetch(url, { method: "POST", headers: this.#headers(), signal }));
-      } finally {
-        met();
-      }
+    const post = () => {
+      const { signal, patiently } = connection(this.#clock);
+      return patiently(this.#fetch(url, { method: "POST", headers: this.#headers(), signal }).then(readAnswer));
     };
     let answer = await post();
     if (answer.status === 401 && getToken) {
-      this.#token = await getToken();
+      try {
+        this.#token = await getToken();
+      } catch (error) {
+        throw error instanceof StreamError ? error : new StreamError(noToken(error));
+      }
       answer = await post();
     }
     if (answer.status >= 300) throw new StreamError(readRefusal(answer));

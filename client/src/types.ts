@@ -93,7 +93,10 @@ export interface Stream<T> extends AsyncIterable<T> {
   readonly offset: string;
   /** Set once the relay said that the stream ended. */
   readonly endReason: EndReason | undefined;
-  /** Asks the relay to stop the task. Reading goes on until the relay confirms with `stopped`. */
+  /**
+   * Asks the relay to stop the task. Reading goes on until the relay confirms with `stopped`. Rejects
+   * with a `StreamError` where the relay refuses, or does not answer; it is not tried again.
+   */
   stop(): Promise<void>;
   /** The same chunks as a `ReadableStream`, in place of the iteration. Cancelling it closes. */
   toReadableStream(): ReadableStream<T>;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { openStream, type Stream, type StreamOptions } from "../src/index.ts";
+import { openStream, type Stream, type StreamError, type StreamOptions } from "../src/index.ts";
 import { at, closed, data, drain, frames, ManualClock, never, settle, sse, take } from "./support.ts";
 
 interface Asked {
@@ -137,6 +137,13 @@ for (const then of ["cut", "close"] as const) {
     assert.ok(posts.length <= 3);
   });
 }
+
+test("a shared answer that is no event stream is fatal, as one's own is", async () => {
+  const html = { status: 200, headers: { "content-type": "text/html" } };
+  const { fetch } = relay(() => new Response("<h1>log in</h1>", html));
+  const { error } = await drain(open("a", fetch));
+  assert.equal((error as StreamError).code, "bad-response");
+});
 
 test("a refusal of the whole is everybody's, and is retried", async () => {
   const { fetch } = relay((posted, round) =>

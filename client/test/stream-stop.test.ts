@@ -32,11 +32,23 @@ test("stop tells why it failed", async () => {
   const stream = openStream(URL_OF_STREAM, options(relay));
   await settle();
   await assert.rejects(stream.stop(), (error) => failed(error)["message"] === "no such stream");
-  await assert.rejects(stream.stop(), TypeError);
+  // Nobody tries again, so it is not one of those failures that pass by themselves.
+  await assert.rejects(stream.stop(), (error) => failed(error)["code"] === "network" && failed(error)["fatal"] === true);
   stream.close();
   const other = openStream("https://relay.example/other", options(script(never())));
   await assert.rejects(other.stop(), /no \/v1\/stream\//);
   other.close();
+});
+
+test("stop that gets no token tells so", async () => {
+  const offline = new TypeError("offline");
+  const away = async () => {
+    throw offline;
+  };
+  const stream = openStream(URL_OF_STREAM, options(script(never(), refusal(401)), { getToken: away }));
+  await settle();
+  await assert.rejects(stream.stop(), (error) => failed(error)["code"] === "token" && (error as Error).cause === offline);
+  stream.close();
 });
 
 test("stop fails after 45 s of silence, as reading does", async () => {

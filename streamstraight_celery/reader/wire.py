@@ -137,7 +137,8 @@ def refusal(answer: Answer) -> tuple[Failure, int, str]:
     code, message = words(said.get("error"))
     attempt = said.get("attempt")
     default = CODES.get(status) or ("unavailable" if is_passing(status) else "bad-response")
-    failure = Failure(code or default, message or f"the relay answered {status}", status)
+    kind = f" with {answer.headers.get('content-type')}" if status == 200 else ""
+    failure = Failure(code or default, message or f"the relay answered {status}{kind}", status)
     start = string(said.get("startOffset")) or START
     return failure, attempt if isinstance(attempt, int) else 0, start
 
