@@ -4,6 +4,12 @@ import { openStream, StreamError } from "../src/index.ts";
 import { Queue } from "../src/waiting.ts";
 import { at, closed, data, deadNetwork, drain, frames, never, options, refusal, script, settle, sse, take, URL_OF_STREAM } from "./support.ts";
 
+/** Milliseconds of work since then, also on a machine that is busy with something else. */
+function worked(since: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(since);
+  return (user + system) / 1000;
+}
+
 class Storage {
   items = new Map<string, string>();
   getItem = (key: string) => this.items.get(key) ?? null;
@@ -150,10 +156,10 @@ test("cancelling the ReadableStream closes the connection, also while it waits",
 test("100,000 chunks in one frame are taken in a time that grows with their number", async () => {
   const many = Array.from({ length: 100_000 }, (_, i) => i);
   const relay = script(sse([data(at(many.length), many) + closed(at(many.length))]));
-  const begun = performance.now();
+  const begun = process.cpuUsage();
   const { chunks } = await drain(openStream<number>(URL_OF_STREAM, options(relay)));
   assert.equal(chunks.length, many.length);
-  assert.ok(performance.now() - begun < 4000, "shifting an array took 11 s");
+  assert.ok(worked(begun) < 4000, "shifting an array took 11 s");
 });
 
 test("what was taken is let go of, also by a consumer that always lags", () => {
@@ -174,10 +180,10 @@ test("a chunk of 20 MB in many pieces is put together once", async () => {
   const large = "x".repeat(20_000_000);
   const bytes = new TextEncoder().encode(data(at(1), [large]) + closed(at(1)));
   const pieces = Array.from({ length: Math.ceil(bytes.length / 8192) }, (_, i) => bytes.subarray(i * 8192, (i + 1) * 8192));
-  const begun = performance.now();
+  const begun = process.cpuUsage();
   const { chunks } = await drain(openStream(URL_OF_STREAM, options(script(sse(pieces)))));
   assert.equal(chunks[0], large);
-  assert.ok(performance.now() - begun < 4000, "looking through the line again with each piece took 20 s and more");
+  assert.ok(worked(begun) < 4000, "looking through the line again with each piece took 20 s and more");
 });
 
 test("no rejection goes unhandled, whatever fails while nobody looks", async () => {
