@@ -194,10 +194,9 @@ class StreamTester:
         A relay that was down answers again.
         """
         self.relay.relay_up()
-        self.clock.advance(self.settings.lease + 1)
-        self.relay.call(Reap(stream_id))  # only notes that the lease is over
-        self.clock.advance(self.settings.reap_after)
-        self.relay.call(Reap(stream_id))
+        # The relay says how long it still waits: for the lease, then for who was given notice.
+        while (answer := self.relay.call(Reap(stream_id))).kind == "alive":
+            self.clock.advance(answer.number / 1000)
         return self.read(stream_id)
 
     def _decoded(self, stream_id: str, codec: Codec) -> list[Any]:
