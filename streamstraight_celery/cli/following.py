@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..handle import get_stream
 from ..offsets import START
 from ..relays.requests import GOOD_ENDS
 from .group import StreamsCommand, json_option
+from .printing import json_text, visible
 
 
 @click.command(cls=StreamsCommand)
@@ -38,13 +38,13 @@ def tail(ctx: click.Context, stream_id: str, offset: str, as_json: bool) -> None
         show({"reset": attempt}, f"-- attempt {attempt}: from the start --")
 
     def show(record: dict[str, Any], line: str) -> None:
-        click.echo(json.dumps(record, ensure_ascii=False) if as_json else line)
+        click.echo(json_text(record) if as_json else visible(line))
 
     stream = read_stream(
         stream_id, app=app, offset=offset, on_reset=restarted, raise_on_failure=False
     )
     for each in chunks_of(stream):
-        text = each.chunk if isinstance(each.chunk, str) else json.dumps(each.chunk)
+        text = each.chunk if isinstance(each.chunk, str) else json_text(each.chunk)
         record = {"offset": each.offset, "time": each.time, "chunk": each.chunk}
         show(record, f"{each.time - began:8.3f}  {text}")
     why = f": {stream.error.message}" if isinstance(stream.error, StreamFailedError) else ""

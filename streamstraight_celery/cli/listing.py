@@ -18,7 +18,16 @@ from ..relays import Relay
 from ..relays.requests import Read
 from ..runtime import Runtime
 from .group import StreamsCommand, json_option
-from .printing import print_json, print_table, rich_console, rich_table, shown_duration, shown_size
+from .printing import (
+    fitted,
+    json_text,
+    print_json,
+    print_table,
+    rich_console,
+    rich_table,
+    shown_duration,
+    shown_size,
+)
 
 COLUMNS = ("stream", "status", "chunks", "size", "age", "first chunk", "task")
 
@@ -106,7 +115,7 @@ def top(ctx: click.Context, interval: float, rounds: int, as_json: bool) -> None
     views = live_views(relay_of(ctx), interval, rounds)
     if as_json:
         for view in views:
-            click.echo(json.dumps(view, ensure_ascii=False))
+            click.echo(json_text(view))
         return
     if not sys.stdout.isatty() or rich_table((), ()) is None:
         for view in views:
@@ -116,8 +125,8 @@ def top(ctx: click.Context, interval: float, rounds: int, as_json: bool) -> None
 
     with Live(console=rich_console(), auto_refresh=False, screen=True) as live:
         for view in views:
-            rows = [top_line(each) for each in view]
-            live.update(rich_table(TOP_COLUMNS, rows) or "", refresh=True)
+            columns, *rows = fitted([TOP_COLUMNS, *map(top_line, view)])
+            live.update(rich_table(columns, rows) or "", refresh=True)
 
 
 TOP_COLUMNS = ("stream", "status", "chunks", "size", "chunks/s", "first chunk", "age")

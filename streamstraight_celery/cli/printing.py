@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,23 +18,60 @@ STYLES = {
 }  # fmt: skip
 
 
+# A terminal obeys the first two, and no output takes the third, halves of surrogate pairs.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# JSON text escapes the others by itself.
+LEFT_BY_JSON = re.compile("[\x7f-\x9f\ud800-\udfff]")
+
+# What a narrow terminal does without, the first first.
+DISPENSABLE = ("task", "size", "first chunk", "age", "chunks/s", "chunks")
+GAP = 3  # between two columns
+
+
+def visible(text: str) -> str:
+    """The text on one line, with escapes for what would steer the terminal: models write it."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """As JSON that any output takes."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return LEFT_BY_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, styled: int = 1) -> None:
     """Print rows under a header. The cell in column `styled` says how a row is coloured."""
-    lines = [columns, *rows]
+    lines = [columns, *([visible(cell) for cell in row] for row in rows)]
     if not sys.stdout.isatty():
         for line in lines:
             click.echo("\t".join(line))
-    elif (table := rich_table(columns, rows, styled=styled)) is not None:
+        return
+    lines = fitted(lines)
+    if (table := rich_table(lines[0], lines[1:], styled=styled)) is not None:
         rich_console().print(table)
     else:
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
         for line in lines:
             cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-            click.echo("   ".join(cells).rstrip())
+            click.echo((" " * GAP).join(cells).rstrip())
+
+
+def fitted(lines: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """A header and rows, without the columns that can be spared where they are too wide."""
+    room = shutil.get_terminal_size().columns
+    found: list[Sequence[str]] = list(lines)
+    for name in DISPENSABLE:
+        widths = [max(map(len, cells)) for cells in zip(*found, strict=True)]
+        if sum(widths) + GAP * (len(widths) - 1) <= room:
+            break
+        if name in found[0]:
+            left_out = found[0].index(name)
+            found = [[*line[:left_out], *line[left_out + 1 :]] for line in found]
+    return found
 
 
 def rich_console() -> Any:
@@ -52,7 +91,7 @@ def rich_table(
         from rich.text import Text
     except ImportError:
         return None
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for name in columns:
         table.add_column(name, overflow="fold", justify="right" if name in NUMBERS else "left")
     for row in rows:

@@ -20,6 +20,7 @@ from tests.conftest import ROOT, free_port
 from tests.server.producer import Producer
 
 COMMAND = [sys.executable, "-m", "celery", "-A", "tests.cli.app", "streams"]
+WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from celery.__main__ import main; main()"
 
 
 class Streams:
@@ -135,6 +136,50 @@ def test_tail_of_a_stream_that_failed(streams: Streams) -> None:
     assert streams("tail", "failed").stdout.splitlines()[-1] == "-- producer-error: no --"
 
 
+HOSTILE = "caf\u00e9 \x1b[31mred\nnext\x9b \ud83d"
+
+
+def test_what_a_model_wrote_does_not_steer_the_terminal(streams: Streams) -> None:
+    error = json.dumps({"code": "quota", "message": HOSTILE})
+    streams.producer("odd").claim().append(HOSTILE, {"t": HOSTILE}, end="too-large", error=error)
+    shown = r"café \x1b[31mred\nnext\x9b \ud83d".replace(r"é", "é")
+    text, mapping, end = streams("tail", "odd").stdout.splitlines()
+    assert text.endswith("  " + shown)
+    assert json.loads(mapping.partition("  {")[1].strip() + mapping.partition("  {")[2]) == {
+        "t": HOSTILE
+    }
+    assert "café" in mapping
+    assert end == f"-- too-large: {shown} --"
+    lines = streams("tail", "odd", "--json").stdout.splitlines()
+    assert [json.loads(line).get("chunk") for line in lines] == [HOSTILE, {"t": HOSTILE}, None]
+    assert f"error\t{shown}\n" in streams("show", "odd").stdout
+    table = on_a_terminal([*COMMAND, "show", "odd"], streams.environment())
+    assert "\x1b[31mred" not in table
+
+
+@pytest.mark.parametrize(
+    ("columns", "header"),
+    [
+        (110, ["stream", "status", "chunks", "size", "age", "first chunk", "task"]),
+        (86, ["stream", "status", "chunks", "size", "age", "first chunk"]),
+        (80, ["stream", "status", "chunks", "age", "first chunk"]),
+        (50, ["stream", "status"]),
+    ],
+)
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_narrow_terminal_shows_whole_ids(
+    streams: Streams, columns: int, header: list[str], rich: bool
+) -> None:
+    name = "4edc6949-1d9f-4de5-92e6-de25662df61b"
+    streams.producer(name)
+    start = COMMAND if rich else [sys.executable, "-c", WITHOUT_RICH, *COMMAND[3:]]
+    written = on_a_terminal([*start, "ls"], streams.environment(), columns=columns)
+    first, second, *rest = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
+    assert re.split(" {3,}", first.strip()) == header
+    assert second.startswith(f"{name}   queued")
+    assert rest == []
+
+
 def test_top_shows_rates(three: Streams) -> None:
     done = three("top", "--interval", "0.2", "--rounds", "2")
     lines = [line.split("\t") for line in done.stdout.splitlines()]
@@ -166,8 +211,9 @@ def test_a_terminal_without_colours(three: Streams) -> None:
 
 
 def test_a_terminal_gets_columns_without_rich(three: Streams) -> None:
-    without = "import sys; sys.modules['rich'] = None; from celery.__main__ import main; main()"
-    text = on_a_terminal([sys.executable, "-c", without, *COMMAND[3:], "ls"], three.environment())
+    text = on_a_terminal(
+        [sys.executable, "-c", WITHOUT_RICH, *COMMAND[3:], "ls"], three.environment()
+    )
     header, newest, *_ = text.splitlines()
     assert header.index("status") == newest.index("completed ") == len("completed-one   ")
     assert "\t" not in text
