@@ -31,6 +31,7 @@ class _Teed(Publication):
     """Hands what passes to `_put`, until the response wants no more."""
 
     _put: Put | None = None
+    _taken = False
 
     def _source(self) -> Chunks:
         chunks = self._chunks
@@ -66,6 +67,19 @@ class _Teed(Publication):
         if put is not None:
             put(item)
 
+    def take(self) -> None:
+        """A response begins to take chunks.
+
+        Raises:
+            RuntimeError: another one has: this one would wait for what is gone.
+        """
+        if self._taken:
+            raise RuntimeError(
+                f"the tee of stream {self.id} was iterated before, and gives each chunk once: "
+                "give another reader the stream's ref()"
+            )
+        self._taken = True
+
     def leave(self) -> None:
         """The response takes no more; the stream goes on."""
         self._put = None
@@ -80,6 +94,7 @@ class Tee(_Teed):
         super().__init__(*args)
 
     def __iter__(self) -> Generator[Any, None, None]:
+        self.take()
         try:
             while not isinstance(item := self._queue.get(), _Over):
                 yield item
@@ -105,6 +120,7 @@ class AsyncTee(_Teed):
         self._put = over
 
     async def __aiter__(self) -> AsyncGenerator[Any, None]:
+        self.take()
         try:
             while not isinstance(item := await self._queue.get(), _Over):
                 yield item

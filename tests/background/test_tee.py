@@ -60,6 +60,12 @@ class TestSync:
         assert ended_log(app, teed.id).end == "completed"
         assert list(teed) == list(range(10_000))
 
+    def test_a_second_response_does_not_wait_for_ever(self, app: Celery) -> None:
+        teed = tee(numbers(2))
+        assert list(teed) == [0, 1]
+        with pytest.raises(RuntimeError, match="gives each chunk once"):
+            list(teed)
+
     def test_the_generators_error_reaches_both(self, app: Celery) -> None:
         teed = tee(failing())
         with pytest.raises(LookupError, match="no luck"):
