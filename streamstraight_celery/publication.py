@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -20,8 +22,9 @@ from .codecs import Codec, wire_encoder
 from .driver import Driver
 from .errors import StreamClosedError, StreamError, StreamStopped
 from .handle import StreamLink, announce
+from .offsets import new_nonce
 from .outcome import describe_error, error_json
-from .relays.requests import Create, EndReason, Stop
+from .relays.requests import Conclude, Create, EndReason, Stop
 from .runtime import Runtime
 from .threads import start_thread
 from .writer import StreamWriter
@@ -33,13 +36,14 @@ Chunks = Iterator[Any] | AsyncIterator[Any]
 # What a process that ends waits for the relay to take note.
 LAST_WORDS_TIMEOUT = 2.0
 SERVER_STOPPED = error_json("server-stopped", "The server was stopped.")
+NOT_BEGUN = error_json("not-begun", "The answer was never begun.")
 
 
 class Publication(StreamLink):
     """A generator that this process runs into a stream.
 
     It is announced when it is made, so `ref()` is good at once, and produced by `run`, `arun` or
-    `start`, once.
+    `start`, once. When it is forgotten before that, the stream ends as `producer-error`.
 
     Args:
         chunks: a sync or async generator (or any iterator).
@@ -72,6 +76,12 @@ class Publication(StreamLink):
         self._done = threading.Event()
         self._error: BaseException | None = None
         announce(runtime, Create(stream_id, self._owner, codec.kind))
+        self._end_unbegun = functools.partial(
+            _end_unbegun, runtime.aftermath.ask, stream_id, self._owner, self._pid
+        )
+        # A response that fails runs no background tasks, and tells nobody.
+        self._forgotten = weakref.finalize(self, self._end_unbegun)
+        self._forgotten.atexit = False  # no thread can be started then
 
     def stop(self) -> bool:
         """Stop the stream: it ends at its next chunk, an async generator at once.
@@ -204,6 +214,7 @@ class Publication(StreamLink):
         """Around everything: whatever happens, the stream ends."""
         if not self._begun.acquire(blocking=False):
             raise RuntimeError(f"stream {self.id} was produced before: a generator runs once")
+        self._forgotten.detach()
         self._pid = os.getpid()
         _running.add(self)
         error: BaseException | None = None
@@ -259,9 +270,11 @@ class Publication(StreamLink):
             writer.finish("stopped")
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, StreamClosedError) or self._writer is None:
+        if isinstance(error, StreamClosedError):
             return
-        if isinstance(error, Exception):
+        if self._writer is None:
+            self._end_unbegun()
+        elif isinstance(error, Exception):
             self._end(*describe_error(error))
         else:
             self.abandon()
@@ -278,6 +291,15 @@ class Publication(StreamLink):
             log.warning(
                 "stream %s: its end could not be written: %s", self.id, problem, extra=about
             )
+
+
+def _end_unbegun(ask: Callable[[Conclude], object], stream_id: str, owner: str, pid: int) -> None:
+    """End a stream that was announced and will not be produced.
+
+    Also called by the garbage collector, anywhere: so it only asks a thread to do it.
+    """
+    if pid == os.getpid():
+        ask(Conclude(stream_id, owner, new_nonce(), "producer-error", NOT_BEGUN))
 
 
 _running: set[Publication] = set()

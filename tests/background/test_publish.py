@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import subprocess
 import sys
 import textwrap
@@ -22,12 +23,18 @@ from streamstraight_celery.background import (
     prepare,
     publish,
 )
-from streamstraight_celery.errors import ConfigurationError, EncodeError, StreamError
+from streamstraight_celery.errors import (
+    ConfigurationError,
+    EncodeError,
+    RelayUnavailableError,
+    StreamError,
+)
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.memory import MemoryRelay
 from streamstraight_celery.relays.memory_store import MemoryStore
 from streamstraight_celery.relays.requests import Answer, Request
 from streamstraight_celery.runtime import Runtime
+from streamstraight_celery.sender import Sender
 from streamstraight_celery.settings import read_settings
 from tests.conftest import eventually
 from tests.tasks.log import ended_log, read_log, state_of
@@ -357,6 +364,44 @@ class TestOnAnEventLoop:
         state = state_of(app, published.id)
         assert state.end == "producer-error"
         assert "server-stopped" in state.error
+
+
+class TestNeverBegun:
+    def test_one_that_is_forgotten_ends(self, app: Celery) -> None:
+        name = prepare(words("a")).id
+        log = ended_log(app, name)
+        assert (log.chunks, log.end) == ([], "producer-error")
+        assert log.error == {"code": "not-begun", "message": "The answer was never begun."}
+
+    def test_one_whose_relay_was_away_when_it_was_to_begin_ends(
+        self, app: Celery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: object, **__: object) -> None:
+            raise RelayUnavailableError("away")
+
+        monkeypatch.setattr(Sender, "open", away)
+        published = prepare(words("a"))
+        with pytest.raises(RelayUnavailableError):
+            published.run()
+        assert ended_log(app, published.id).error["code"] == "not-begun"
+
+    def test_one_that_was_begun_is_left_alone(self, app: Celery) -> None:
+        published = publish(words("a"))
+        name = published.id
+        published.wait(30)
+        del published
+        gc.collect()
+        Runtime.of(app).aftermath.flush()
+        assert ended_log(app, name).end == "completed"
+
+    async def test_one_whose_request_was_cancelled_ends(self, app: Celery) -> None:
+        asked = asyncio.ensure_future(aprepare(words("a"), stream_id="cancelled"))
+        await asyncio.sleep(0)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        log = await asyncio.to_thread(ended_log, app, "cancelled")
+        assert log.error["code"] == "not-begun"
 
 
 class TestBadInput:

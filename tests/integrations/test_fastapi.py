@@ -1,15 +1,20 @@
-"""FastAPI: what is told at once when it is put together wrongly."""
+"""FastAPI: mistakes, overridden dependencies, a lifespan again, responses that fail."""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from celery import current_app
-from fastapi import FastAPI
+from celery import Celery, current_app
+from fastapi import BackgroundTasks, FastAPI
+from fastapi.testclient import TestClient
 
 from streamstraight_celery.integrations.fastapi import Streams
+from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.server import relay_app
+from tests.tasks.log import ended_log
 
 
 @pytest.mark.parametrize("made", [Streams, relay_app])
@@ -21,3 +26,68 @@ def test_what_is_no_celery_app(made: Any, given: Any) -> None:
 
 def test_celerys_proxy_for_the_current_app_is_one() -> None:
     assert Streams(current_app).router.routes
+
+
+def may_have(stream_id: str) -> bool:
+    return False
+
+
+async def words() -> AsyncIterator[str]:
+    yield "a"
+    yield "b"
+
+
+@pytest.fixture
+def celery_app(redis_url: str) -> Iterator[Celery]:
+    app = Celery("fastapi", broker=redis_url, set_as_current=False)
+    app.conf.update(stream_public_url="/relay", stream_secret="a-secret-of-these-tests")
+    yield app
+    Runtime.of(app).close()
+
+
+@pytest.fixture
+def api(celery_app: Celery) -> FastAPI:
+    streams = Streams(celery_app, permission=may_have)
+    api = FastAPI(lifespan=streams.lifespan)
+    api.include_router(streams.router, prefix="/streams")
+    api.mount("/relay", streams.relay)
+
+    def fails() -> None:
+        raise LookupError("an earlier background task")
+
+    @api.post("/chat")
+    async def chat(background: BackgroundTasks, then: str = "") -> dict[str, Any]:
+        if then == "task-fails":
+            background.add_task(fails)
+        stream = await streams.publish_after(background, words(), stream_id=f"chat-{then}")
+        if then == "route-fails":
+            raise LookupError("the route")
+        return dict(stream.ref())
+
+    return api
+
+
+def test_an_application_may_start_again(api: FastAPI) -> None:
+    for number in range(2):
+        with TestClient(api) as client:
+            ref = client.post("/chat", params={"then": number}).json()
+            headers = {"Authorization": f"Bearer {ref['token']}"}
+            assert client.get(ref["url"], headers=headers).json() == ["a", "b"]
+
+
+def test_a_permission_may_be_overridden(api: FastAPI) -> None:
+    with TestClient(api) as client:
+        client.post("/chat")
+        assert client.get("/streams/chat-/token").status_code == 404
+        api.dependency_overrides[may_have] = lambda: True
+        assert client.get("/streams/chat-/token").json()["stream_id"] == "chat-"
+
+
+@pytest.mark.parametrize("then", ["task-fails", "route-fails"])
+def test_readers_are_told_when_the_background_task_never_runs(
+    api: FastAPI, celery_app: Celery, then: str
+) -> None:
+    with TestClient(api, raise_server_exceptions=False) as client:
+        client.post("/chat", params={"then": then})
+        gc.collect()  # an error's traceback is a cycle
+        assert ended_log(celery_app, f"chat-{then}").error["code"] == "not-begun"
