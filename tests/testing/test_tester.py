@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,17 @@ def test_the_plugin_gives_a_fixture(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+def test_the_plugin_loads_nothing_that_is_not_used(tmp_path: Path) -> None:
+    (plugin,) = entry_points(group="pytest11", name="streamstraight_celery")
+    loads = f"import sys, pytest, {plugin.value}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", loads], capture_output=True, text=True, timeout=120, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert plugin.value in loaded
+    assert not loaded & {"celery", "kombu", "redis", "streamstraight_celery"}
 
 
 def test_readers_and_a_relay_server_read_what_the_tester_keeps() -> None:
