@@ -181,12 +181,13 @@ def relay_of(ctx: click.Context) -> Relay:
 
 def newest(relay: Relay, *, active: bool) -> list[Overview]:
     """All streams (or those that have not ended), the newest first."""
-    found = []
-    for stream_id in set(relay.stream_ids()):
-        page = relay.read(Read(stream_id))
-        if page is not None and not (active and page.state.end):
-            found.append((stream_id, page.state))
-    return newest_first(found)
+    ids = list(set(relay.stream_ids()))
+    pages = relay.read_all([Read(stream_id) for stream_id in ids])
+    return newest_first(
+        (stream_id, page.state)
+        for stream_id, page in zip(ids, pages, strict=True)
+        if page is not None and not (active and page.state.end)
+    )
 
 
 def line(found: Overview) -> tuple[str, ...]:

@@ -114,6 +114,10 @@ class Relay(ABC):
             RelayUnavailableError: the relay was not reached or did not answer.
         """
 
+    def read_all(self, reads: Sequence[Read]) -> list[Page | None]:
+        """As `read`, of many streams."""
+        return [self.read(read) for read in reads]
+
     def stream_ids(self) -> Iterator[str]:
         """The ids of all streams, in no order; those that come or go meanwhile may be missing.
 

@@ -28,6 +28,8 @@ TIMEOUT = 5.0
 RECENT = 1.0
 # Requests in one write: Redis works on the first while the next are being packed.
 AT_ONCE = 4
+# Reads in one round trip.
+READS_AT_ONCE = 250
 
 
 def connection_options() -> dict[str, Any]:
@@ -90,6 +92,14 @@ class RedisRelay(Relay):
 
     def read(self, read: Read) -> Page | None:
         return as_page(self.run([read])[0], read)
+
+    def read_all(self, reads: Sequence[Read]) -> list[Page | None]:
+        return [
+            as_page(raw, read)
+            for start in range(0, len(reads), READS_AT_ONCE)
+            for some in [reads[start : start + READS_AT_ONCE]]
+            for raw, read in zip(self.run(some), some, strict=True)
+        ]
 
     def ask(self, *words: str | bytes) -> Any:
         """The plain answer to a command of Redis.

@@ -402,3 +402,11 @@ def test_streams_are_listed(relay: Relay) -> None:
     for name in wanted:
         relay.call(Create(name, "task"))
     assert wanted <= set(relay.stream_ids())
+
+
+def test_many_streams_are_read(relay: Relay) -> None:
+    names = [f"read-{number}" for number in range(600)]
+    relay.execute([Create(name, name) for name in names if name != "read-300"])
+    pages = relay.read_all([Read(name) for name in names])
+    found = [None if page is None else page.state.owner for page in pages]
+    assert found == [name if name != "read-300" else None for name in names]
