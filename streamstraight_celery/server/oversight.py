@@ -81,11 +81,17 @@ class Oversight:
         return await self._one(request.path[len(LIST) + 1 :], relay())
 
     async def _list(self, request: Request, relay: AsyncRelay) -> Reply:
-        limit = number_of("limit", query_fields(request.query).get("limit", str(DEFAULT_LIMIT)))
+        fields = query_fields(request.query)
+        limit = number_of("limit", fields.get("limit", str(DEFAULT_LIMIT)))
         if not 1 <= limit <= MAX_LIMIT:
             raise bad_request(f"limit is a number from 1 to {MAX_LIMIT}")
+        if (only := fields.get("active", "false")) not in ("true", "false"):
+            raise bad_request("active is true or false")
         found = await newest(relay)
-        return json_reply(200, {"streams": found[:limit], "total": len(found)})
+        active = [each for each in found if each["status"] != "ended"]
+        shown = active if only == "true" else found
+        answer = {"streams": shown[:limit], "total": len(found), "active": len(active)}
+        return json_reply(200, answer)
 
     async def _one(self, stream_id: str, relay: AsyncRelay) -> Reply:
         try:

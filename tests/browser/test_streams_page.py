@@ -124,6 +124,25 @@ def test_streams_are_found_by_what_is_typed(
     expect(row(tab, producer)).to_have_count(1)
 
 
+def test_a_running_stream_is_found_behind_many_that_ended(tab: Page) -> None:
+    with closing(BackgroundRelay()) as oversight:
+        oldest = oversight.producer("oldest")
+        oldest.append("a")
+        for number in range(200):
+            oversight.producer(f"later-{number}").append("a", end="completed")
+        tab.goto(oversight.url)
+        expect(tab.locator("#counts")).to_have_text("201 kept, 1 not ended")
+        expect(tab.locator("#more")).to_have_text("The newest 200 of 201.")
+        tab.get_by_label("running only").check()
+        expect(row(tab, oldest)).to_have_count(1)
+        expect(tab.locator("#more")).to_be_hidden()
+
+
+def test_an_address_that_was_cut_off(tab: Page, oversight: BackgroundRelay) -> None:
+    tab.goto(f"{oversight.url}#%E4%B")
+    expect(tab.locator("#reading")).to_have_text("This stream is no longer kept.")
+
+
 @pytest.mark.parametrize("size", [(320, 568), (390, 844), (1180, 780)])
 def test_nothing_is_wider_than_the_screen(
     tab: Page, oversight: BackgroundRelay, producer: Producer, size: tuple[int, int]

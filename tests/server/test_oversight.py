@@ -129,7 +129,9 @@ async def test_other_origins_cannot_read_it(make_site: MakeSite, redis_url: str)
 
 async def test_streams_are_listed_the_newest_first(make_site: MakeSite, any_relay_url: str) -> None:
     site = await make_site(any_relay_url, **OWN)
-    assert (await ask(site, "/v1/overview")).json == {"streams": [], "total": 0}
+    assert (await ask(site, "/v1/overview")).json == {
+        "streams": [], "total": 0, "active": 0,
+    }  # fmt: skip
     site.producer("old").append("a", "b", end="completed")
     site.producer("running").append("abc")
     site.relay.call(Create("queued", "a-task", "json"))
@@ -143,6 +145,10 @@ async def test_streams_are_listed_the_newest_first(make_site: MakeSite, any_rela
     assert found["running"]["status"] == "streaming"
     assert found["running"]["first_chunk_after"] is not None
     assert (found["queued"]["status"], found["queued"]["task_id"]) == ("queued", "a-task")
+    running = await ask(site, "/v1/overview?limit=1&active=true")
+    assert all(each["status"] != "ended" for each in running.json["streams"])
+    assert (len(running.json["streams"]), running.json["total"]) == (1, answer.json["total"])
+    assert running.json["active"] == answer.json["active"] < answer.json["total"]
     few = await ask(site, "/v1/overview?limit=2")
     assert (len(ids(few)), few.json["total"]) == (2, 3)
 

@@ -3,7 +3,8 @@
 import { openStream } from "./client.js";
 import { firstChunkPlot, growthPlot, quantile, shownTime } from "./streams-plots.js";
 
-const POLL = 1000; // milliseconds between two looks at the list
+const POLL = 1000; // milliseconds between two looks at the list, at least
+const REST = 4; // times as long as a look took is none: it looks at every stream that is kept
 const LIMIT = 200;
 const SHOWN_CHUNKS = 500;
 const KEPT_POINTS = 2000;
@@ -15,6 +16,7 @@ const root = new URL(".", document.baseURI);
 
 let streams = [];
 let total = 0;
+let active = 0; // have not ended
 const rows = new Map(); // by stream id
 let plotted = "";
 let view = null; // the stream that is looked at
@@ -39,7 +41,7 @@ async function ask(path) {
 
 async function look() {
   try {
-    ({ streams, total } = await ask(`v1/overview?limit=${LIMIT}`));
+    ({ streams, total, active } = await ask(`v1/overview?limit=${LIMIT}&active=${at("active").checked}`));
     showProblem("");
     showKeyForm(false);
     if (view) await view.update();
@@ -52,8 +54,10 @@ async function look() {
 
 async function watch() {
   for (;;) {
+    const began = performance.now();
     if (!document.hidden && at("key").hidden) await look();
-    await new Promise((resolve) => setTimeout(resolve, POLL));
+    const rest = Math.max(POLL, REST * (performance.now() - began));
+    await new Promise((resolve) => setTimeout(resolve, rest));
   }
 }
 
@@ -66,16 +70,16 @@ function showList() {
       (!at("active").checked || each.status !== "ended") &&
       [each.stream_id, each.task_id, statusOf(each)].some((text) => text.toLowerCase().includes(wanted)),
   );
-  const running = streams.filter((each) => each.status !== "ended").length;
-  at("counts").textContent = `${total} kept, ${running} not ended`;
+  at("counts").textContent = `${total} kept, ${active} not ended`;
   showRows(found.map(row));
   at("table").hidden = !found.length;
   at("empty").hidden = found.length > 0;
   at("empty").textContent = streams.length
     ? "No stream is like that."
     : "No streams yet. They appear here as soon as a task is asked for.";
-  at("more").hidden = total <= streams.length;
-  at("more").textContent = `The newest ${streams.length} of ${total}.`;
+  const all = at("active").checked ? active : total;
+  at("more").hidden = all <= streams.length;
+  at("more").textContent = `The newest ${streams.length} of ${all}.`;
   showFirstChunks(found);
 }
 
@@ -425,9 +429,18 @@ function showKeyForm(needed) {
   at("key").hidden = !needed;
 }
 
+function chosen() {
+  const written = location.hash.slice(1);
+  try {
+    return decodeURIComponent(written);
+  } catch {
+    return written; // cut off in the middle of a character
+  }
+}
+
 // What is chosen is in the address, so that it survives a reload and can be sent around.
 function choose() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = chosen();
   if (view?.id === id) return;
   view?.close();
   view = id ? new View(id) : null;
@@ -444,7 +457,10 @@ at("key").addEventListener("submit", (event) => {
   void look();
 });
 at("filter").addEventListener("input", showList);
-at("active").addEventListener("change", showList);
+at("active").addEventListener("change", () => {
+  showList();
+  void look(); // there may be older ones than the newest
+});
 at("stop").addEventListener("click", () => view?.stop());
 addEventListener("hashchange", choose);
 addEventListener("resize", () => {
