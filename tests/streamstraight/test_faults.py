@@ -130,8 +130,12 @@ def test_a_connection_lost_before_the_first_chunk_is_no_harm(
 # -- servers that die
 
 
-def test_our_relay_is_killed_and_comes_back(own_relay: Ours, client: MakeClient, name: str) -> None:
-    writer = client(own_relay.url).open(name)
+def test_our_relay_is_killed_and_comes_back(
+    own_relay: Ours, client: MakeClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is away for longer than a connection may stay without acknowledgements.
+    monkeypatch.setattr(f"{PROGRESS}.ACK_TIMEOUT", 1.0)
+    writer = client(own_relay.url, relay_timeout=60.0).open(name)
     write(writer, 0, 300)
     eventually(lambda: len(own_relay.log(name)[0]) > 100)
     own_relay.kill()
@@ -216,7 +220,6 @@ def test_our_relay_is_frozen_for_longer_than_we_wait(
     time.sleep(2)
     own_relay.thaw()
     monkeypatch.setattr(f"{CONNECTION}.CONNECT_TIMEOUT", 5.0)
-    monkeypatch.setattr(f"{PROGRESS}.ACK_TIMEOUT", 5.0)
     writer.finish("completed")
     assert own_relay.log(name) == (numbers(200), "completed")
     assert own_relay.relay.state(name).attempt == 1

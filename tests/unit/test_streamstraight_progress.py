@@ -10,6 +10,7 @@ from streamstraight_celery.relays.streamstraight.engine import ConnectionLost, P
 from streamstraight_celery.relays.streamstraight.progress import Progress, Service
 
 NONCE = "0badcafe"
+PROGRESS = "streamstraight_celery.relays.streamstraight.progress"
 
 
 def make(**options: Any) -> Progress:
@@ -52,6 +53,20 @@ def test_goes_on_behind_what_was_acknowledged() -> None:
     progress.lost()
     progress.entered()
     assert (progress.position, progress.answer) == (4, None)
+
+
+def test_a_server_that_was_away_for_long_is_not_taken_for_frozen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress = begun(10, acked=4)
+    monkeypatch.setattr(f"{PROGRESS}.ACK_TIMEOUT", -1.0)
+    with pytest.raises(ConnectionLost, match="acknowledges nothing any more"):
+        progress.check()
+    progress.lost()
+    progress.take(Packet("connected"))
+    progress.check()
+    progress.take(info(6))
+    progress.check()
 
 
 def test_fails_when_the_server_says_neither() -> None:

@@ -116,8 +116,10 @@ class Progress:
         Raises:
             ConnectionLost: it is.
         """
+        if not self.informed or self.answer is not None:
+            return  # nothing is on its way over a connection that has just been made
         waits = (self._acknowledges and self._acked < self.position) or self.end_sent
-        if self.answer is None and waits and time.monotonic() - self._acked_at > ACK_TIMEOUT:
+        if waits and time.monotonic() - self._acked_at > ACK_TIMEOUT:
             raise ConnectionLost(f"{self._service.url} acknowledges nothing any more")
 
     def take(self, packet: Packet) -> None:
