@@ -150,7 +150,8 @@ class Outbox:
             self.unanswered(RelayUnavailableError(f"the relay refused: {answer.reason}"), now)
             return
         self._last_answer = now
-        self._failing_since = None
+        if answer.kind != "waits":
+            self._failing_since = None
         self.stop_asked = self.stop_asked or answer.stop
         match answer.kind:
             case "ok" | "duplicate":
@@ -170,7 +171,7 @@ class Outbox:
                 self.stop_asked = self.stop_asked or answer.reason == "stopped"
                 self._fail(StreamClosedError(name, answer.reason))
             case "waits":
-                pass  # not acknowledged yet: the same request again in a moment
+                pass  # not acknowledged yet, which is no sign of life: the same again in a moment
             case "refused":
                 self._fail(RelayRefusedError(answer.reason))
             case "too-large":

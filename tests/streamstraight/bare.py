@@ -1,10 +1,11 @@
 """A bare python-socketio server that does what the Streamstraight SDK expects, and no more.
 
-A process of its own: `python -m tests.streamstraight.bare PORT [acks] [info] [refuse=TEXT] [slow]`.
+A process of its own: `python -m tests.streamstraight.bare PORT [acks] [info] [mute] [refuse=TEXT] [slow]`.
 It keeps streams in memory, numbers nothing and checks nothing; `GET /log/<id>` tells what it has.
 
     acks    acknowledge each chunk by its number
     info    say in `stream:info` what it has
+    mute    take the first chunk alone, and no end, and say nothing of the rest
     refuse  refuse every producer, with this reason
     slow    take 20 ms over each chunk
 """
@@ -50,6 +51,8 @@ async def tell(sid: str, info: dict[str, Any]) -> None:
 
 
 async def chunk(sid: str, payload: dict[str, Any]) -> None:
+    if "mute" in OPTIONS and payload["seq"]:
+        return
     if "slow" in OPTIONS:
         await asyncio.sleep(0.02)
     chunks = streams[producing[sid]]["chunks"]
@@ -60,6 +63,8 @@ async def chunk(sid: str, payload: dict[str, Any]) -> None:
 
 
 async def end(sid: str, payload: dict[str, Any]) -> dict[str, Any]:
+    if "mute" in OPTIONS:
+        await asyncio.Event().wait()
     streams[producing[sid]]["end"] = payload
     return {"success": True, "endRedisId": "0-2"}
 

@@ -22,7 +22,8 @@ from streamstraight_celery.errors import (
     StreamFencedError,
 )
 from streamstraight_celery.relays import open_async_relay, open_relay
-from streamstraight_celery.relays.requests import Claim, Create, Read, Stop
+from streamstraight_celery.relays.requests import Append, Claim, Create, Read, Stop
+from streamstraight_celery.relays.streamstraight.engine import EngineSocket
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import ROOT, RedisServer, eventually
 from tests.streamstraight.proxy import Proxy
@@ -125,6 +126,28 @@ def test_a_connection_lost_before_the_first_chunk_is_no_harm(
     write(writer, 0, 5)
     writer.finish("completed")
     assert server.log(name) == (numbers(5), "completed")
+
+
+def test_one_that_is_lost_and_made_anew_between_the_chunks_and_the_end(
+    bare: MakeBare, client: MakeClient, proxy: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = bare("info")
+    cutter = proxy(server.port)
+    relay = client(cutter.url).relay
+    send = EngineSocket.send
+
+    def send_and_lose(engine: EngineSocket, *texts: str) -> None:
+        if cutter.accepted > 1 or "producer:chunk" not in texts[0]:
+            send(engine, *texts)
+            return
+        cutter.cut()
+        eventually(lambda: cutter.accepted > 1 and relay._open[name]._ready)
+
+    monkeypatch.setattr(EngineSocket, "send", send_and_lose)
+    relay.call(Claim(name, "0badcafe"))
+    append = Append(name, 1, "0badcafe", 1, 2, b"1\n2", "completed")
+    eventually(lambda: relay.execute([append])[0].kind == "ok")
+    assert server.log(name) == (["1", "2"], "completed")
 
 
 # -- servers that die
@@ -241,6 +264,27 @@ def test_a_frozen_server_holds_the_generator_and_then_fails_it(
         write(writer, 1, 100_000)
     assert writer.chunks < 1000  # it was held: nothing was taken that could not be kept
     server.thaw()
+
+
+@pytest.mark.parametrize("chunks", [1, 1000], ids=["the end", "chunks"])
+def test_a_server_that_takes_connections_and_acknowledges_nothing_fails_the_stream(
+    bare: MakeBare, client: MakeClient, name: str, monkeypatch: pytest.MonkeyPatch, chunks: int
+) -> None:
+    monkeypatch.setattr(f"{PROGRESS}.WINDOW", 10)
+    monkeypatch.setattr(f"{PROGRESS}.ACK_TIMEOUT", 0.3)
+    monkeypatch.setattr(f"{CONNECTION}.IO_TIMEOUT", 0.1)
+    server = bare("acks", "info", "mute")
+    writer = client(server.url, relay_timeout=2.0, buffer_chunks=20).open(name)
+    writer.write("0")
+    eventually(lambda: len(server.log(name)[0]) == 1)
+    began = time.monotonic()
+    with pytest.raises(RelayUnavailableError, match="acknowledges nothing any more"):
+        write(writer, 1, chunks)
+        writer.finish("completed", timeout=60)
+    assert time.monotonic() - began < 30
+    stream = server.stream(name)
+    assert stream is not None
+    assert len(stream["connections"]) > 1
 
 
 def test_a_slow_server_gets_everything(bare: MakeBare, client: MakeClient, name: str) -> None:

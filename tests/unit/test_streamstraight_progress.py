@@ -30,7 +30,7 @@ def begun(position: int, acked: int | None = None) -> Progress:
     progress = make()
     progress.take(info(None))
     progress.entered()
-    progress.sent(position)
+    progress.sends(position)
     if acked is not None:
         progress.take(event("producer:ack", seq=acked - 1, redisId="1-1"))
     return progress
@@ -69,6 +69,22 @@ def test_a_server_that_was_away_for_long_is_not_taken_for_frozen(
     progress.check()
 
 
+def test_one_that_stopped_to_acknowledge_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{PROGRESS}.ACK_TIMEOUT", -1.0)
+    progress = begun(10, acked=4)
+    assert not progress.stalled(10)
+    with pytest.raises(ConnectionLost):
+        progress.check()
+    progress.lost()
+    progress.take(info(3))
+    progress.entered()
+    progress.sends(10)
+    assert progress.stalled(10)
+    assert not progress.stalled(4)  # it has said so
+    progress.take(event("producer:ack", seq=5, redisId="1-1"))
+    assert not progress.stalled(10)
+
+
 def test_fails_when_the_server_says_neither() -> None:
     progress = begun(10)
     progress.lost()
@@ -81,7 +97,7 @@ def test_information_that_comes_late_counts_no_more() -> None:
     progress = begun(10, acked=4)
     progress.lost()
     progress.entered()
-    progress.sent(10)
+    progress.sends(10)
     progress.take(info(3))
     assert progress.position == 10
 

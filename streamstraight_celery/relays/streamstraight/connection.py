@@ -90,7 +90,8 @@ class Connection:
         """Send what is not sent yet of the chunks from number `first` on, as they stand in a log.
 
         Returns:
-            None: all are sent; else why not. `waits`: too many are not acknowledged yet.
+            None: all are sent; else why not. `waits`: too many are not acknowledged yet, or these
+            are not, by a server that has stopped to acknowledge before.
         """
         with self._changed:
             engine, position = self._socket, self._progress.position
@@ -109,7 +110,7 @@ class Connection:
             position += len(part)
             if (answer := self._send(engine, position, *part)) is not None:
                 return answer
-        return None
+        return Answer("waits") if self._progress.stalled(first - 1 + len(lines)) else None
 
     def end(self, reason: str, error: str) -> Answer:
         """Send the end, once for each connection; `waits` until it is acknowledged."""
@@ -167,15 +168,19 @@ class Connection:
 
     def _send(self, engine: EngineSocket | None, position: int, *texts: str) -> Answer | None:
         assert engine is not None
+        with self._changed:
+            if self._socket is engine:
+                self._progress.sends(position)
         try:
             engine.send(*texts)
         except ConnectionLost as lost:
             engine.close()
             return Answer("error", reason=str(lost))
         with self._changed:
-            if self._socket is engine:
-                self._progress.sent(position)
-                self._sent_at = time.monotonic()
+            if self._socket is not engine:
+                # Lost since, and perhaps made anew already: where it goes on is not where we are.
+                return Answer("error", reason=self._trouble)
+            self._sent_at = time.monotonic()
         return None
 
     # -- the thread

@@ -75,6 +75,8 @@ class Progress:
         self._acknowledges = False
         self._acked = 0
         self._acked_at = 0.0
+        # A connection was given up because nothing was acknowledged, nor has been since.
+        self._stalled = False
 
     @property
     def auth(self) -> dict[str, object]:
@@ -90,8 +92,15 @@ class Progress:
         """Too many chunks are on their way."""
         return self._acknowledges and self.position - self._acked > WINDOW
 
-    def sent(self, position: int) -> None:
-        """Chunks, or the end, have been sent."""
+    def stalled(self, count: int) -> bool:
+        """The first `count` chunks are not known to have arrived, where that is no matter of course.
+
+        So it is once a connection was given up because nothing was acknowledged.
+        """
+        return self._stalled and self._acked < count
+
+    def sends(self, position: int) -> None:
+        """Chunks up to this one, or the end, are about to be sent: from here on they may arrive."""
         if self._acked >= self.position:
             self._acked_at = time.monotonic()
         self.position = position
@@ -120,6 +129,7 @@ class Progress:
             return  # nothing is on its way over a connection that has just been made
         waits = (self._acknowledges and self._acked < self.position) or self.end_sent
         if waits and time.monotonic() - self._acked_at > ACK_TIMEOUT:
+            self._stalled = True
             raise ConnectionLost(f"{self._service.url} acknowledges nothing any more")
 
     def take(self, packet: Packet) -> None:
@@ -184,7 +194,9 @@ class Progress:
 
     def _acknowledged(self, count: int) -> None:
         self._acknowledges = True
-        self._acked = max(self._acked, min(count, self.position))
+        count = min(count, self.position)
+        if count > self._acked:
+            self._acked, self._stalled = count, False
         self._acked_at = time.monotonic()
 
     def _ended(self, payload: Any) -> None:
