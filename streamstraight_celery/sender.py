@@ -171,6 +171,7 @@ class Sender:
         with self._lock:
             self._open.pop(id(writer), None)
             self._untold.discard(id(writer))
+        self._relay.forget(writer.stream_id, writer.nonce)
 
     def close(self) -> None:
         """End the thread. Streams still open are left to their leases."""

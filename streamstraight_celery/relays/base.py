@@ -135,6 +135,10 @@ class Relay(ABC):
         """
         return None
 
+    def forget(self, stream_id: str, nonce: str) -> None:
+        """Give up what is kept for an attempt: nothing more will be asked for it, ended or not."""
+        return
+
     def close(self) -> None:
         """Give up connections. The relay may be used again, which reconnects."""
         return

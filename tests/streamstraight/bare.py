@@ -1,6 +1,6 @@
 """A bare python-socketio server that does what the Streamstraight SDK expects, and no more.
 
-A process of its own: `python -m tests.streamstraight.bare PORT [acks] [info] [mute] [refuse=TEXT] [slow]`.
+A process of its own: `python -m tests.streamstraight.bare PORT [acks] [info] [...]`.
 It keeps streams in memory, numbers nothing and checks nothing; `GET /log/<id>` tells what it has.
 
     acks    acknowledge each chunk by its number

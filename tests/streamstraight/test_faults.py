@@ -278,9 +278,13 @@ def test_a_server_that_takes_connections_and_acknowledges_nothing_fails_the_stre
     writer.write("0")
     eventually(lambda: len(server.log(name)[0]) == 1)
     began = time.monotonic()
-    with pytest.raises(RelayUnavailableError, match="acknowledges nothing any more"):
+
+    def go_on() -> None:
         write(writer, 1, chunks)
         writer.finish("completed", timeout=60)
+
+    with pytest.raises(RelayUnavailableError, match="acknowledges nothing any more"):
+        go_on()
     assert time.monotonic() - began < 30
     stream = server.stream(name)
     assert stream is not None
@@ -420,6 +424,39 @@ def test_nothing_is_left_after_a_stream(ours: Ours, client: MakeClient, name: st
         assert not here.relay._open
         eventually(lambda: not sockets_to(ours.port))
     assert not [each for each in threading.enumerate() if each.name == "stream-socket"]
+
+
+def threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "stream-socket"]
+
+
+def test_nothing_is_left_of_a_stream_that_could_not_be_written(
+    own_bare: MakeBare, client: MakeClient, name: str
+) -> None:
+    server = own_bare("acks", "info")
+    here = client(server.url, relay_timeout=0.5)
+    writer = here.open(name)
+    server.kill()
+    with pytest.raises(RelayUnavailableError):
+        write(writer, 0, 1_000_000)
+    eventually(lambda: not threads())
+    # It would hold the stream, as a living producer, once the server is back.
+    assert not here.relay._open
+
+
+def test_connections_kept_open_are_forgotten_when_the_server_closes_them(
+    own_bare: MakeBare, client: MakeClient, name: str
+) -> None:
+    server = own_bare()
+    here = client("", relay_url=f"streamstraight+http://127.0.0.1:{server.port}?keep_open=1")
+    for number in range(3):
+        here.open(f"{name}-{number}").finish("completed")
+    assert len(here.relay._open) == 3
+    server.kill()
+    eventually(lambda: not threads())
+    server.start()
+    here.open(name)
+    assert list(here.relay._open) == [name]
 
 
 def test_keep_open_leaves_the_connection(bare: MakeBare, client: MakeClient, name: str) -> None:

@@ -74,6 +74,11 @@ class Connection:
         return self._progress.stop_asked
 
     @property
+    def alive(self) -> bool:
+        """Whether its thread is: it is connected, or connects."""
+        return self._thread.is_alive()
+
+    @property
     def over(self) -> bool:
         """Whether nothing more can be sent."""
         return self._progress.answer is not None
@@ -141,8 +146,8 @@ class Connection:
             return None
         return self._send(engine, position, encode_event("producer:heartbeat", {}))
 
-    def close(self) -> None:
-        """End the connection, and its thread."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the connection, and its thread; returns, unless told not to wait, when it has."""
         if self.pid != os.getpid():
             # Inherited by a fork: the thread is not here, and the lock may be anybody's.
             if self._socket is not None:
@@ -154,7 +159,7 @@ class Connection:
             self._changed.notify_all()
         if engine is not None:
             engine.close()
-        if self._thread is not threading.current_thread():
+        if wait and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _usable(self) -> Answer | None:

@@ -93,9 +93,9 @@ class Progress:
         return self._acknowledges and self.position - self._acked > WINDOW
 
     def stalled(self, count: int) -> bool:
-        """The first `count` chunks are not known to have arrived, where that is no matter of course.
+        """Whether the first `count` chunks have yet to be acknowledged, and that is in doubt.
 
-        So it is once a connection was given up because nothing was acknowledged.
+        It is once a connection was given up because nothing was acknowledged.
         """
         return self._stalled and self._acked < count
 

@@ -70,6 +70,17 @@ class StreamstraightRelay(Relay):
     def access(self, stream_id: str, scopes: Iterable[str], ttl: float | None) -> Access | None:
         return self._tokens.get(stream_id, scopes, ttl)
 
+    def forget(self, stream_id: str, nonce: str) -> None:
+        with self._lock:
+            connection = self._open.get(stream_id)
+            if connection is None or connection.nonce != nonce or connection.pid != os.getpid():
+                return
+            if self._service.keep_open and connection.over:
+                return
+            del self._open[stream_id]
+        # Not waited for: it may be connecting, to a server that does not answer.
+        connection.close(wait=False)
+
     def close(self) -> None:
         with self._lock:
             connections, self._open = list(self._open.values()), {}
@@ -98,6 +109,8 @@ class StreamstraightRelay(Relay):
         name = request.stream_id
         with self._lock:
             self._forget_the_parents()
+            # Those that were left open after their streams' ends, until their servers closed them.
+            self._open = {key: each for key, each in self._open.items() if each.alive}
             there = self._open.get(name)
             if there is not None and there.nonce != request.nonce and not there.over:
                 return Answer("busy", self._lease)
