@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
 from celery import Celery
 
 from .aftermath import Aftermath
+from .errors import ConfigurationError
 from .relays import Relay, open_relay
 from .sender import Sender
 from .settings import StreamSettings, check_app, read_settings
@@ -89,6 +91,10 @@ class Runtime:
             with self._lock:
                 if self._aftermath is None:
                     settings = self.settings
+                    # Imports what it needs, here and not on the aftermath's thread: a pool process
+                    # that is forked in the middle of an import waits for its end for ever.
+                    with contextlib.suppress(ConfigurationError):
+                        open_relay(settings)
                     self._aftermath = Aftermath(
                         lambda: open_relay(settings), settings.relay_timeout
                     )
