@@ -20,7 +20,13 @@ from celery.exceptions import Ignore, Reject, Retry
 from . import lifecycle
 from .codecs import Codec, wire_encoder
 from .driver import Driver
-from .errors import StreamBusyError, StreamClosedError, StreamError, StreamStopped
+from .errors import (
+    RelayRefusedError,
+    StreamBusyError,
+    StreamClosedError,
+    StreamError,
+    StreamStopped,
+)
 from .names import STREAM_NONCE
 from .outcome import describe_error, retry_delay
 from .relays.requests import GOOD_ENDS, EndReason, Expect, Read, Recall
@@ -131,9 +137,18 @@ def _open(task: StreamTask[Any], runtime: Runtime, codec: Codec, driver: Driver)
 
 
 def _was_lost(runtime: Runtime, task: StreamTask[Any]) -> bool:
-    """Whether the stream has seen an attempt that was neither retried nor replaced, but lost."""
+    """Whether the stream has seen an attempt that was neither retried nor replaced, but lost.
+
+    Raises:
+        StreamClosedError: it has, and the relay ends such streams without being told.
+    """
     request = task.request
-    page = runtime.sender.patiently(lambda: runtime.relay.read(Read(task.stream_id)))
+    try:
+        page = runtime.sender.patiently(lambda: runtime.relay.read(Read(task.stream_id)))
+    except RelayRefusedError:  # it tells nobody, but the broker does
+        if (request.delivery_info or {}).get("redelivered"):
+            raise StreamClosedError(task.stream_id, "producer-disconnected") from None
+        return False
     expected = request.retries + (getattr(request, "replaced_task_nesting", 0) or 0)
     return page is not None and not page.state.end and page.state.attempt > expected
 
@@ -241,12 +256,16 @@ def _come_back(
 
 def _had_ended(task: StreamTask[Any], runtime: Runtime, reason: str) -> StreamSummary:
     """The summary of a stream that had ended before this delivery of its task could claim it."""
-    state = runtime.sender.patiently(lambda: runtime.relay.state(task.stream_id))
-    if reason == "stopped" and (not state.attempt or state.released):
-        # While its message was in a queue: no attempt has told of that.
-        lifecycle.conclude(task, reason)
+    attempt = chunks = size = 0
+    # A relay that tells nobody how a stream is refuses.
+    with contextlib.suppress(RelayRefusedError):
+        state = runtime.sender.patiently(lambda: runtime.relay.state(task.stream_id))
+        attempt, chunks, size = state.attempt, state.last, state.size
+        if reason == "stopped" and (not attempt or state.released):
+            # While its message was in a queue: no attempt has told of that.
+            lifecycle.conclude(task, reason)
     return StreamSummary(
-        stream_id=task.stream_id, attempt=state.attempt, chunks=state.last, bytes=state.size,
+        stream_id=task.stream_id, attempt=attempt, chunks=chunks, bytes=size,
         first_chunk_seconds=None, seconds=0.0, end_reason=reason,
     )  # fmt: skip
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 from celery import Celery
 from celery._state import get_current_app
 
+from streamstraight_celery.errors import StreamClosedError
+from streamstraight_celery.relays.requests import Create, Stop
 from tests.conftest import RedisServer, eventually
 from tests.streamstraight.servers import KEY, Ours
-from tests.tasks.apps import failing, forms, listening
+from tests.tasks.apps import failing, forms, listening, resuming
 from tests.tasks.apps.marks import marks
 from tests.tasks.conftest import close_app
 from tests.tasks.processes import PATIENCE, Worker
@@ -151,3 +155,59 @@ def test_a_retry_begins_anew(
     handle.result.get(timeout=PATIENCE)
     state = ours.relay.state(handle.id)
     assert (state.end, state.attempt) == ("completed", 2)
+
+
+def test_what_was_to_be_resumed_begins_anew(
+    app: Celery, ours: Ours, workers: Callable[[str], Worker]
+) -> None:
+    worker = workers("prefork")
+    handle = resuming.retried_and_resumed.apply_stream((), queue=worker.queue)
+    assert handle.result.get(timeout=PATIENCE)["end_reason"] == "completed"
+    assert ours.log(handle.id) == (["0", "1", "2", '"end"'], "completed")
+
+
+def test_a_checkpoint_is_no_error(
+    app: Celery, ours: Ours, workers: Callable[[str], Worker]
+) -> None:
+    worker = workers("prefork")
+    speaker = Speaker()
+    handle = resuming.counting.apply_stream((speaker.port,), queue=worker.queue)
+    speaker.answer()
+    speaker.say("save", "one")
+    speaker.hang_up()
+    assert handle.result.get(timeout=PATIENCE)["end_reason"] == "completed"
+    texts, end = ours.log(handle.id)
+    assert (texts[1:], end) == (['"save"', '"one"'], "completed")
+    speaker.close()
+
+
+def test_a_task_that_must_not_run_twice_fails(
+    app: Celery, ours: Ours, workers: Callable[[str], Worker], mark: str
+) -> None:
+    worker = workers("prefork")
+    speaker = Speaker()
+    handle = resuming.once.apply_stream((speaker.port, mark), queue=worker.queue)
+    speaker.answer()
+    eventually(lambda: ours.log(handle.id)[0])
+    first, _ = ours.log(handle.id)
+    os.kill(int(first[0]), signal.SIGKILL)
+
+    with pytest.raises(StreamClosedError, match="producer-disconnected"):
+        handle.result.get(timeout=PATIENCE)
+    eventually(lambda: ours.log(handle.id)[1])
+    # Readers keep what they have.
+    assert ours.log(handle.id) == (first, "producer-disconnected")
+    assert marks(mark) == [""]
+    speaker.close()
+
+
+def test_one_that_was_stopped_while_it_was_queued(
+    app: Celery, ours: Ours, workers: Callable[[str], Worker]
+) -> None:
+    worker = workers("prefork")
+    name = uuid.uuid4().hex
+    ours.relay.call(Create(name, name))
+    ours.relay.call(Stop(name))
+    handle = forms.bare.apply_stream(("never",), stream_id=name, queue=worker.queue)
+    assert handle.result.get(timeout=PATIENCE)["end_reason"] == "stopped"
+    assert ours.log(name) == ([], "stopped")

@@ -7,6 +7,7 @@ What the contract asks for and the service has:
 - `Claim`: a producer's connection, with `overwriteExistingStream` when the task ran before.
 - `Append`: `producer:chunk` for each chunk, then `producer:end`.
 - `Renew`: `producer:heartbeat` while the generator waits, and what has arrived so far.
+- `Checkpoint`, `Recall`: forgotten, and so nothing: an attempt that would resume begins anew.
 - `Release`: the connection ends without `producer:end`.
 - `Stop`: workers are told by Celery; the service itself has no stop.
 - `Reap`, reading: the service's own business, refused clearly.
@@ -23,7 +24,19 @@ from urllib.parse import parse_qsl, urlsplit
 from ...errors import ConfigurationError, RelayRefusedError, RelayUnavailableError
 from ...settings import StreamSettings
 from ..base import Access, Page, Relay
-from ..requests import Answer, Append, Claim, Create, Read, Release, Renew, Request, Stop
+from ..requests import (
+    Answer,
+    Append,
+    Checkpoint,
+    Claim,
+    Create,
+    Read,
+    Recall,
+    Release,
+    Renew,
+    Request,
+    Stop,
+)
 from .connection import CONNECT_TIMEOUT, Connection
 from .progress import Service
 from .stops import StopNotes
@@ -96,6 +109,8 @@ class StreamstraightRelay(Relay):
             case Stop():
                 self._stops.add(request.stream_id)
                 return Answer("asked", 1, True)
+            case Checkpoint() | Recall():
+                return Answer("ok")
             case Append() | Renew() | Release():
                 connection = self._find(request)
                 if isinstance(connection, Answer):
