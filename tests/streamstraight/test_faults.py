@@ -23,7 +23,8 @@ from streamstraight_celery.errors import (
 )
 from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.requests import Append, Claim, Create, Read, Stop
-from streamstraight_celery.relays.streamstraight.engine import EngineSocket
+from streamstraight_celery.relays.streamstraight.engine import EngineSocket, Packet
+from streamstraight_celery.relays.streamstraight.progress import Progress
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import ROOT, RedisServer, eventually
 from tests.streamstraight.proxy import Proxy
@@ -314,6 +315,27 @@ def test_pings_are_answered_and_heartbeats_sent_while_the_generator_waits(
     assert stream is not None
     assert (stream["chunks"], len(stream["connections"])) == (["0", "1"], 1)
     assert stream["heartbeats"] >= 2
+
+
+def test_whatever_fails_a_connection_it_is_made_anew(
+    bare: MakeBare, client: MakeClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = bare("info")
+    writer = client(server.url).open(name)
+    writer.write("0")
+    eventually(lambda: server.log(name)[0])
+    take = Progress.take
+    failures = iter([KeyError("a fault of ours")])
+
+    def fail_once(progress: Progress, packet: Packet) -> None:
+        for failure in failures:
+            raise failure
+        take(progress, packet)
+
+    monkeypatch.setattr(Progress, "take", fail_once)
+    writer.write("1")
+    writer.finish("completed", timeout=30)
+    assert server.log(name) == (["0", "1"], "completed")
 
 
 # -- refusals

@@ -186,6 +186,10 @@ def test_our_relay_is_known_by_its_deployment() -> None:
         (True, event("connection:error", message="bad"), "refused"),
         (True, event("stream:error", message="busy", retryInMs=50), None),
         (True, event("stream:error", message="large", code="too-large"), "too-large"),
+        (True, event("stream:error", message="quota", code={"a": 1}), "refused"),
+        (True, event("stream:error", message="quota", code=429), "refused"),
+        (False, refused("no", code=["x"]), "refused"),
+        (False, refused("held", code="busy", retryInMs="soon"), "busy"),
         (True, Packet("lost", "bye"), None),
     ],
 )

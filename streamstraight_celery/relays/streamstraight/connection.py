@@ -226,6 +226,10 @@ class Connection:
             return str(refused)
         except ConnectionLost as lost:
             return str(lost)
+        except Exception as error:
+            # Whatever it is: without its thread the connection would be waited for for ever.
+            logger.exception("stream %s: its connection failed", self.stream_id)
+            return f"{self._service.url}: {error!r}"
         finally:
             if engine is not None:
                 engine.close()

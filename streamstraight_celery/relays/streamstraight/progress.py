@@ -156,7 +156,8 @@ class Progress:
         self.ours = info.get("deploymentId") == OUR_RELAY
         if self.ours:
             self.relay_nonce = str(info.get("nonce") or "")
-            self.attempt = int(info.get("attempt") or 1)
+            attempt = info.get("attempt")
+            self.attempt = attempt if type(attempt) is int else 1
             self._acknowledges = True
             self.stop_asked = self.stop_asked or info.get("stopAsked") is True
         self._service.informs = True
@@ -210,9 +211,10 @@ class Progress:
         """The server did not take the connection."""
         data = payload.get("data")
         data = data if isinstance(data, Mapping) else {}
-        message, code = str(payload.get("message") or "refused"), data.get("code")
+        message, code = str(payload.get("message") or "refused"), _code(data)
         if code == "busy" and not self.begun:
-            self.conclude(Answer("busy", int(data.get("retryInMs") or 1000)))
+            retry = data.get("retryInMs")
+            self.conclude(Answer("busy", retry if type(retry) is int else 1000))
         elif not self._known(code, data) and (
             code in FINAL or not (self.begun or code in TEMPORARY)
         ):
@@ -222,7 +224,7 @@ class Progress:
     def _failed(self, payload: Any) -> None:
         """The server takes nothing more on this connection."""
         data: Mapping[str, Any] = payload if isinstance(payload, Mapping) else {"message": payload}
-        message, code = str(data.get("message") or "no message"), data.get("code")
+        message, code = str(data.get("message") or "no message"), _code(data)
         retry = data.get("retryInMs")
         if not self._known(code, data):
             if type(retry) is int and retry >= 0:
@@ -231,7 +233,7 @@ class Progress:
                 self.conclude(self._no(message))
         raise ConnectionLost(f"{self._service.url}: {message}")
 
-    def _known(self, code: Any, data: Mapping[str, Any]) -> bool:
+    def _known(self, code: str, data: Mapping[str, Any]) -> bool:
         """Conclude by what our relay says; whether it did."""
         if code == "fenced":
             self.conclude(Answer("fenced", self.attempt + 1))
@@ -256,3 +258,8 @@ class Progress:
     def conclude(self, answer: Answer) -> None:
         """Answer every further request so."""
         self.answer = self.answer or answer
+
+
+def _code(data: Mapping[str, Any]) -> str:
+    code = data.get("code")
+    return code if isinstance(code, str) else ""
