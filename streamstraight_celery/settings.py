@@ -116,15 +116,6 @@ class StreamSettings:
         """Where the relay server serves a stream."""
         return f"{self.public_url}/v1/stream/{quote(stream_id, safe='')}"
 
-    def impossible_origins(self) -> list[str]:
-        """Those of `allowed_origins` that no browser has: with a slash at the end, a path, ..."""
-        parts = {origin: urlsplit(origin) for origin in self.allowed_origins if origin != "*"}
-        return [
-            origin
-            for origin, (scheme, host, *_) in parts.items()
-            if scheme not in ("http", "https") or origin != f"{scheme}://{host}"
-        ]
-
 
 _INSTALLED = "_streamstraight_settings"
 _FIELDS = {item.name: item for item in fields(StreamSettings)}
@@ -294,6 +285,19 @@ def _check_public_url(url: str) -> None:
     )
 
 
+def _check_origin(origin: str) -> None:
+    """Browsers name an origin in one way only; another would never be met."""
+    if origin == "*":
+        return
+    scheme, host, *_ = urlsplit(origin)
+    usual = {"http": ":80", "https": ":443"}.get(scheme, " ")
+    if not scheme or not host or origin != f"{scheme}://{host.lower()}" or host.endswith(usual):
+        raise ConfigurationError(
+            f"no browser has the origin {origin!r} of stream_allowed_origins: an origin is scheme, "
+            "host and, unless it is the usual one, port, such as https://app.example"
+        )
+
+
 def _check_ranges(settings: StreamSettings) -> None:
     if not 0 <= settings.linger <= 0.005:
         raise ConfigurationError("stream_linger is in seconds, from 0 to 0.005")
@@ -316,6 +320,8 @@ def _check_ranges(settings: StreamSettings) -> None:
             f"stream_api_base_url must be http(s), not {settings.api_base_url!r}"
         )
     _check_public_url(settings.public_url)
+    for origin in settings.allowed_origins:
+        _check_origin(origin)
     if any(len(key) < MIN_SECRET_LENGTH for key in settings.api_keys):
         raise ConfigurationError(
             f"a key in stream_api_keys is too short: use at least {MIN_SECRET_LENGTH} characters"

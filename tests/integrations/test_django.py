@@ -87,8 +87,8 @@ class TestChecks:
             ({"CELERY_STREAM_PERMISSION": "sys.path"}, "sys.path is no function"),
             (
                 {"CELERY_STREAM_ALLOWED_ORIGINS": ["https://app.example/"]},
-                "(streams.E005) CELERY_STREAM_ALLOWED_ORIGINS: no browser has the origin "
-                "'https://app.example/'",
+                "(streams.E001) no browser has the origin 'https://app.example/' of "
+                "CELERY_STREAM_ALLOWED_ORIGINS",
             ),
             ({}, "(streams.W001) CELERY_STREAM_PERMISSION is not set and there are no sessions"),
         ],

@@ -84,6 +84,22 @@ def test_an_unknown_django_style_setting() -> None:
         ({"stream_public_url": "relay.example"}, "must be http"),
         ({"stream_public_url": "https:relay.example"}, "must be http"),
         ({"stream_allowed_origins": ["*", 1]}, "list of strings"),
+        *(
+            (
+                {"stream_allowed_origins": ["https://a.example", origin]},
+                f"origin '{origin}' of stream",
+            )
+            for origin in (
+                "https://a.example/",
+                "a.example",
+                "a.example:80",
+                "https://a.example/chat",
+                "https://A.example",
+                "https://a.example:443",
+                "http://a.example:80",
+                "null",
+            )
+        ),
     ],
 )
 def test_what_is_wrong_is_said(conf: dict[str, Any], message: str) -> None:
@@ -102,6 +118,14 @@ def test_what_is_wrong_is_said(conf: dict[str, Any], message: str) -> None:
 )
 def test_the_relay_is_celerys_own_redis_by_default(conf: dict[str, Any], url: str) -> None:
     assert read_settings(app_with(**conf)).relay_url == url
+
+
+def test_origins_that_browsers_have() -> None:
+    origins = (
+        "*", "https://a.example", "http://a.example:443", "http://[::1]:8000",
+        "capacitor://localhost",
+    )  # fmt: skip
+    assert read_settings(app_with(stream_allowed_origins=origins)).allowed_origins == origins
 
 
 class TestSecrets:

@@ -43,7 +43,7 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
         read = read_settings(app)
     except ConfigurationError as error:
         return [Error(_named(error), id=_id("E", 1))]
-    return [*_check_connection(read), *_check_permission(read), *_check_origins(read)]
+    return [*_check_connection(read), *_check_permission(read)]
 
 
 def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -103,15 +103,6 @@ def _check_permission(read: StreamSettings) -> Iterator[CheckMessage]:
         return
     if not callable(hook):
         yield Error(f"{name}: {read.permission} is no function.", id=_id("E", 4))
-
-
-def _check_origins(read: StreamSettings) -> Iterator[CheckMessage]:
-    for origin in read.impossible_origins():
-        yield Error(
-            f"{PREFIX}ALLOWED_ORIGINS: no browser has the origin {origin!r}.",
-            "An origin is scheme, host and port: https://app.example",
-            id=_id("E", 5),
-        )
 
 
 def _named(error: ConfigurationError) -> str:
