@@ -1,21 +1,28 @@
 """Who may read from where: tokens, origins and the headers that browsers ask for (protocol.md,
-sections 2.2, 2.3 and 2.5). No I/O.
+sections 2.2, 2.3 and 2.5). No I/O, but for the log.
 """
 
 from __future__ import annotations
 
 import hmac
+import logging
 import math
 import re
+import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from ..errors import TokenError
 from ..settings import StreamSettings
 from ..tokens import SCOPES, Grant, Tokens
 from .durable import Headers, Refused, Reply, Request, not_found, nothing_here, query_fields
+from .log import Seldom
+
+logger = logging.getLogger(__name__)
 
 COOKIE = "streamstraight_token"
 ANY_ORIGIN = "*"
+QUIET_SECONDS = 60.0  # between two lines of the log about the same mistake
 _LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z", re.ASCII)
 _LOOPBACK_ADDRESSES = frozenset({"127.0.0.1", "::1"})
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
@@ -46,18 +53,22 @@ class Access:
 
     Args:
         settings: secrets, API keys, allowed origins and whether this is a machine for development.
+        now: seconds, that only grow.
 
     Raises:
         ConfigurationError: there is no secret.
     """
 
-    def __init__(self, settings: StreamSettings) -> None:
+    def __init__(self, settings: StreamSettings, now: Callable[[], float] = time.monotonic) -> None:
         self.tokens = Tokens(settings.secrets(), ttl=settings.token_ttl)
         self._api_keys = [key.encode() for key in settings.api_keys]
         self._origins = frozenset(settings.allowed_origins)
         self._writing = settings.writing
         self._own_origin = origin_of(settings.public_url)
         self._development = settings.development or not settings.secret
+        self._has_secret = bool(settings.secret)
+        self._may_tell_token = Seldom(QUIET_SECONDS, now)
+        self._may_tell_origin = Seldom(QUIET_SECONDS, now)
 
     def grant(self, request: Request, stream_id: str, scope: str) -> Grant:
         """What the request's token or API key allows.
@@ -79,6 +90,12 @@ class Access:
                 return grant
             refused = not_found()
         assert refused is not None
+        if refused.code == "invalid-token" and self._may_tell_token():
+            logger.warning(
+                "a token was refused that this relay's stream_secret did not sign%s: the web "
+                "application and the relay need the same stream_secret",
+                "" if self._has_secret else " (it has none)",
+            )
         raise refused
 
     def check_oversight(self, request: Request) -> None:
@@ -124,7 +141,21 @@ class Access:
 
     def headers(self, request: Request) -> Headers:
         """The headers that every response to this request carries."""
-        return (*_SAFETY, *self._cors(request.headers.get("origin", "")))
+        origin = request.headers.get("origin", "")
+        cors = self._cors(origin)
+        if origin and len(cors) == 1:
+            self._tell_of(origin, request)
+        return (*_SAFETY, *cors)
+
+    def _tell_of(self, origin: str, request: Request) -> None:
+        """The browser tells the page only that it failed, as when the relay were not there."""
+        own = self._is_own(origin, request.scheme, request.headers.get("host", ""))
+        if own or request.headers.get("sec-fetch-site") == "same-origin":
+            return
+        if self._may_tell_origin():
+            logger.warning(
+                "a page of %.200r may not read: its origin is not in stream_allowed_origins", origin
+            )
 
     def issue(self, stream_id: str, ttl: float) -> tuple[str, int]:
         """A token to read and stop a stream, and when it expires (as `Tokens.issue`)."""

@@ -28,7 +28,7 @@ from .asgi import complete_headers, request_of, start_message, stream_id_of
 from .connection import Message, Receive, Send, SseConnection
 from .durable import STREAM_PATH, Refused, Reply, Request
 from .hub import Hub
-from .log import redact_tokens
+from .log import Seldom, redact_tokens
 from .metrics import METRICS, metrics_reply
 from .options import HubOptions
 from .reading import Reading
@@ -94,7 +94,7 @@ class RelayApp:
         self._stops = None if on_stop is None else StopTeller(on_stop)
         self._open_relay = open_relay
         self._hub_options = hub_options or HubOptions.of(settings)
-        self._quiet_until = 0.0
+        self._may_tell = Seldom(QUIET_SECONDS)
         self._tally = Tally()
         self._running: dict[asyncio.AbstractEventLoop, Running] = {}
         self._shared = multiplex.Multiplexer(
@@ -288,11 +288,7 @@ class RelayApp:
 
     def _unavailable(self, error: RelayUnavailableError) -> Reply:
         """503. The message names hosts, so it is for the log only, and not for each request."""
-        now = time.monotonic()
-        level = logging.WARNING if now >= self._quiet_until else logging.DEBUG
-        logger.log(level, "%s", error)
-        if level == logging.WARNING:
-            self._quiet_until = now + QUIET_SECONDS
+        logger.log(logging.WARNING if self._may_tell() else logging.DEBUG, "%s", error)
         after = (("retry-after", str(random.randint(1, 3))),)
         return Refused(503, error.code, "the relay's storage does not answer", after).reply()
 

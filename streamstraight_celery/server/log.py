@@ -1,9 +1,12 @@
-"""Tokens in query strings stay out of access logs."""
+"""What the log is not told: tokens of query strings, and the same thing again and again."""
 
 from __future__ import annotations
 
 import logging
+import math
 import re
+import time
+from collections.abc import Callable
 
 ACCESS_LOGGERS = (
     "uvicorn.access",
@@ -46,3 +49,24 @@ def redact_tokens() -> None:
     for name in ACCESS_LOGGERS:
         # Adding the same filter again changes nothing.
         logging.getLogger(name).addFilter(_FILTER)
+
+
+class Seldom:
+    """Whether it is time to say again in the log what every request could repeat.
+
+    Args:
+        seconds: how long to be quiet after each time.
+        now: seconds, that only grow.
+    """
+
+    def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._now = now
+        self._until = -math.inf
+
+    def __call__(self) -> bool:
+        now = self._now()
+        if now < self._until:
+            return False
+        self._until = now + self._seconds
+        return True

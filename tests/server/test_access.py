@@ -251,3 +251,41 @@ def test_a_preflight_allows_the_application_s_own_headers() -> None:
         assert allowed(odd) == allowed("")
     foreign = request(method="OPTIONS", origin=OTHER, access_control_request_headers="x-a")
     assert "access-control-allow-headers" not in dict(access().preflight(foreign).headers)
+
+
+class TestMistakesThatOnlyTheLogCanTell:
+    """The browser's console, or the visitor, is told no more than that it did not work."""
+
+    def test_a_page_that_may_not_read(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = access()
+        for origin in (APP, RELAY):
+            relay.headers(request(origin=origin))
+        assert not caplog.records
+        for _ in range(2):
+            relay.headers(request(origin=OTHER))
+        (told,) = caplog.messages
+        assert OTHER in told
+        assert "stream_allowed_origins" in told
+
+    def test_a_token_that_another_secret_signed(self, caplog: pytest.LogCaptureFixture) -> None:
+        foreign = Tokens(["the secret of the web application"]).issue("s")[0]
+        relay = access()
+        for bearer in ("", token("another"), token(ttl=-1), foreign, foreign):
+            with pytest.raises(Refused):
+                relay.grant(request(authorization=f"Bearer {bearer}"), "s", "read")
+        (told,) = caplog.messages
+        assert "the same stream_secret" in told
+        assert "has none" not in told
+
+    def test_a_token_for_a_relay_without_a_secret(self, caplog: pytest.LogCaptureFixture) -> None:
+        relay = access(secret=(), public_url="http://127.0.0.1:8787")
+        with pytest.raises(Refused):
+            relay.grant(request(authorization=f"Bearer {token()}"), "s", "read")
+        assert "has none" in caplog.text
+
+    def test_again_after_a_while(self, caplog: pytest.LogCaptureFixture) -> None:
+        settings = StreamSettings(secret=(SECRET,), public_url=RELAY)
+        relay = Access(settings, iter([0.0, 59.0, 61.0]).__next__)
+        for origin in (OTHER, OTHER, "https://other.example"):
+            relay.headers(request(origin=origin))
+        assert len(caplog.messages) == 2
