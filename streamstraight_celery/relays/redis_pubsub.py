@@ -153,6 +153,7 @@ class RedisWatcher(Watcher):
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         self._link: Link | None = None
         self._down = False  # the last attempt to connect failed
+        self._told = False  # the log was told of it
         self._missed = False  # notices may have been missed since the last on_gap
         self._resubscribing: set[bytes] = set()
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -189,7 +190,8 @@ class RedisWatcher(Watcher):
             try:
                 link = await self._connect()
             except (OSError, asyncio.TimeoutError) as error:
-                if not self._down:
+                if not self._told:
+                    self._told = True
                     logger.warning("no notices: Redis cannot be reached (%s); trying again", error)
             else:
                 try:
@@ -225,6 +227,9 @@ class RedisWatcher(Watcher):
         """Subscribe a new connection to everything."""
         self._link = link
         self._down = False
+        if self._told:
+            self._told = False
+            logger.info("Redis is there again")
         channels = list(self._streams)
         self._resubscribing = set(channels)
         for start in range(0, len(channels), self._names_a_command):

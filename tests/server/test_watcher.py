@@ -120,6 +120,26 @@ async def test_subscribing_while_redis_is_away_does_not_wait(own_redis: RedisSer
     await relay.close()
 
 
+async def test_the_log_tells_of_an_outage_and_of_its_end(
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    relay = AsyncRedisRelay(own_redis.url(), RelayOptions())
+    watcher = relay.watch(lambda *_: None, lambda: None)
+    assert isinstance(watcher, RedisWatcher)
+    try:
+        await eventually(lambda: watcher._link is not None)
+        assert not caplog.messages
+        own_redis.kill()
+        await eventually(lambda: "cannot be reached" in caplog.text)
+        await asyncio.get_running_loop().run_in_executor(None, own_redis.start)
+        await eventually(lambda: "is there again" in caplog.text)
+        assert len(caplog.messages) == 2
+    finally:
+        await watcher.close()
+        await relay.close()
+
+
 async def test_the_first_connection_is_waited_for(unused_tcp_port: int) -> None:
     """Nobody listens: subscribe returns as soon as that is known."""
     heard = Heard()
