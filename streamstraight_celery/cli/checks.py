@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from celery import Celery
 
@@ -137,11 +137,33 @@ def check_server(app: Celery, runtime: Runtime) -> Iterator[Finding]:
     try:
         with urlopen(url, timeout=HTTP_TIMEOUT) as answer:
             found = f"{url} answers {answer.status}"
-        yield Finding("relay server", "ok", found)
+        takes_tokens = _takes_tokens(runtime)
     except (URLError, OSError) as error:
         advice = "start it (celery -A proj streams relay), or correct stream_public_url"
         why = getattr(error, "reason", error)
         yield Finding("relay server", "error", f"{url}: {why}", advice)
+        return
+    if takes_tokens:
+        yield Finding("relay server", "ok", found)
+    else:
+        advice = "give the web application and the relay the same stream_secret"
+        yield Finding("relay server", "error", f"{found}, and refuses our tokens", advice)
+
+
+def _takes_tokens(runtime: Runtime) -> bool:
+    """Whether the relay server has the secret that is set here."""
+    try:
+        token, _ = runtime.tokens.issue("doctor")
+    except StreamError:
+        return True  # another finding
+    # For another stream: the answer to a good token is 404, at once.
+    url = f"{runtime.settings.public_url}/v1/stream/doctors"
+    request = Request(url, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urlopen(request, timeout=HTTP_TIMEOUT):
+            return True
+    except HTTPError as error:
+        return error.code != 401
 
 
 def check_origins(app: Celery, runtime: Runtime) -> Iterator[Finding]:
@@ -160,12 +182,32 @@ def check_origins(app: Celery, runtime: Runtime) -> Iterator[Finding]:
 
 def check_workers(app: Celery, runtime: Runtime) -> Iterator[Finding]:
     try:
-        answers = app.control.ping(timeout=PING_TIMEOUT)
+        answers = app.control.inspect(timeout=PING_TIMEOUT).active_queues() or {}
     except Exception as error:  # whatever the broker's client raises
         yield Finding("workers", "error", f"the broker: {error}", "correct broker_url, or start it")
         return
-    names = sorted(name for answer in answers or () for name in answer)
-    if names:
-        yield Finding("workers", "ok", f"{len(names)} answer: {', '.join(names)}")
-    else:
+    if not answers:
         yield Finding("workers", "warning", "none answers", "start one: celery -A proj worker")
+        return
+    yield Finding("workers", "ok", f"{len(answers)} answer: {', '.join(sorted(answers))}")
+    taken = {queue["name"] for queues in answers.values() for queue in queues}
+    lost = {
+        name: queue for name, queue in sorted(_queues(app).items()) if queue and queue not in taken
+    }
+    if lost:
+        found = "; ".join(f"{name} from the queue {queue!r}" for name, queue in lost.items())
+        advice = f"start one: celery -A proj worker -Q {','.join(sorted({*taken, *lost.values()}))}"
+        yield Finding("queues", "warning", f"no worker takes {found}", advice)
+    else:
+        yield Finding("queues", "ok", "workers take from those of all stream tasks")
+
+
+def _queues(app: Celery) -> dict[str, str]:
+    """Where each stream task is sent; `""` where an exchange decides."""
+    found = {}
+    for name, task in app.tasks.items():
+        if isinstance(task, StreamTask):
+            own = {key: value for key, value in task._get_exec_options().items() if value}
+            queue = app.amqp.router.route(own, name).get("queue")
+            found[name] = str(getattr(queue, "name", queue) or "")
+    return found

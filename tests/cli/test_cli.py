@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.redis import RedisRelay
 from tests.cli.terminal import on_a_terminal
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, eventually, free_port
 from tests.server.producer import Producer
 
 COMMAND = [sys.executable, "-m", "celery", "-A", "tests.cli.app", "streams"]
@@ -261,6 +262,59 @@ def test_the_doctor_says_what_to_change(
     found = {each["check"]: each for each in streams.json("doctor", **conf)}
     assert found[check]["grade"] == grade
     assert advice in found[check]["advice"]
+
+
+@contextmanager
+def running(streams: Streams, *words: str, **conf: Any) -> Iterator[None]:
+    process = subprocess.Popen(
+        [*COMMAND[:-1], *words], cwd=ROOT, env=streams.environment(**conf),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def found_by_doctor(streams: Streams, **conf: Any) -> dict[str, Any]:
+    return {each["check"]: each for each in streams.json("doctor", **conf)}
+
+
+def test_the_doctor_sees_a_queue_that_no_worker_takes_from(streams: Streams) -> None:
+    found: dict[str, Any] = {}
+
+    def answered() -> bool:
+        found.update(found_by_doctor(streams, stream_public_url="/relay"))
+        return bool(found["workers"]["grade"] == "ok")
+
+    with running(streams, "worker", "-P", "solo", "-Q", "other", "--without-mingle"):
+        eventually(answered, timeout=60)
+    assert (found["queues"]["grade"], found["queues"]["found"]) == (
+        "warning", "no worker takes tests.cli.app.answer from the queue 'celery'",
+    )  # fmt: skip
+    assert "-Q celery" in found["queues"]["advice"]
+    found.clear()
+    with running(streams, "worker", "-P", "solo", "--without-mingle"):
+        eventually(answered, timeout=60)
+    assert found["queues"]["grade"] == "ok"
+
+
+def test_the_doctor_sees_a_relay_with_another_secret(streams: Streams) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    found: dict[str, Any] = {}
+
+    def answered(secret: str) -> bool:
+        found.update(found_by_doctor(streams, stream_public_url=url, stream_secret=secret))
+        return "refused" not in found["relay server"]["found"]
+
+    with running(streams, "streams", "relay", "--port", str(port), stream_secret="a" * 32):
+        eventually(lambda: answered("b" * 32), timeout=60)
+        assert found["relay server"]["grade"] == "error"
+        assert "the same stream_secret" in found["relay server"]["advice"]
+        assert answered("a" * 32)
+        assert found["relay server"]["grade"] == "ok"
 
 
 def test_the_doctor_sees_that_redis_may_evict(own_redis: Any) -> None:
