@@ -9,7 +9,7 @@
  * | 204                | ends if `Stream-Closed`, else tries again            |
  * | 401                | asks for a new token, fatal if that is refused too   |
  * | 410 `superseded`   | a new attempt: reads again from its `startOffset`    |
- * | 408, 425, 429, 5xx | tries again, no sooner than `Retry-After`            |
+ * | 408, 425, 429, 5xx | tries again, no sooner than `Retry-After`; but not 501 |
  * | none, or cut       | tries again                                          |
  * | everything else    | fatal                                                |
  */
@@ -211,7 +211,7 @@ export function isStream({ status, headers }: Pick<Answer, "status" | "headers">
 }
 
 function isPassing(status: number): boolean {
-  return status >= 500 || [204, 408, 425, 429].includes(status);
+  return (status >= 500 && status !== 501) || [204, 408, 425, 429].includes(status);
 }
 
 /** `Retry-After`, in seconds or as a date, in milliseconds from now. */

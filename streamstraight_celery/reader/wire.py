@@ -145,7 +145,7 @@ def refusal(answer: Answer) -> tuple[Failure, int, str]:
 
 def is_passing(status: int) -> bool:
     """A refusal that may be another one next time, or none."""
-    return status >= 500 or status in (204, 408, 425, 429)
+    return (status >= 500 and status != 501) or status in (204, 408, 425, 429)
 
 
 def retry_after(value: str | None, time: float) -> float:
