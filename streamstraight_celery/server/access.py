@@ -251,7 +251,12 @@ class Access:
 
 def bearer_of(request: Request) -> str:
     """What `Authorization: Bearer` carries, or `""`."""
-    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    return bearer_in(request.headers.get("authorization", ""))
+
+
+def bearer_in(authorization: str) -> str:
+    """As `bearer_of`, of the header's value."""
+    kind, _, value = authorization.partition(" ")
     return value.strip() if kind.lower() == "bearer" else ""
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from ..errors import RelayUnavailableError
 from ..offsets import segment_of
 from ..relays.base import AsyncRelay, Page
 from ..relays.requests import Answer, Delete, Fork, Open, Read, Write
 from ..settings import StreamSettings
+from .connection import Receive
 from .content import content_of
 from .durable import Refused, Reply, Request, not_found
 from .feed import MAX_LIMIT
@@ -18,8 +19,6 @@ from .forking import ForkCall, fork_of, parse_fork
 from .producing import Limits, delete_reply, open_reply, parse_open, parse_write, write_reply
 from .tally import Tally
 from .window import Window
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 BODY_CHUNKS = 4  # largest body, in chunks of the largest size
 # Larger bodies are parsed on a thread: millions of small messages take seconds, and readers wait.

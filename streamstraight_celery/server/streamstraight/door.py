@@ -19,14 +19,14 @@ from ...offsets import new_nonce
 from ...relays.cancelling import cancelled
 from ...relays.requests import Claim, Reap
 from ...settings import StreamSettings
-from ..access import Access
+from ..access import Access, bearer_in
 from ..hub import Hub
 from . import ESCAPED, PACKET
 from .consumer import Consumer
 from .flow import FLOW, Flow
 from .packets import Packet
 from .producer import Producer
-from .protocol import Denied, Handshake, bearer, parse_handshake
+from .protocol import Denied, Handshake, parse_handshake
 from .tokens import consumer_until
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Door:
             header = environ.get("HTTP_AUTHORIZATION", "")
             origin = environ.get("HTTP_ORIGIN", "")
             if handshake.role == "producer":
-                if not self._access.is_api_key(bearer(header)):
+                if not self._access.is_api_key(bearer_in(header)):
                     raise Denied("unauthorized", "the API key is not valid for this relay")
                 await self._connect_producer(sid, handshake)
             elif origin and not self._access.may_connect(

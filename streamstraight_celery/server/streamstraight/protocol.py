@@ -98,12 +98,6 @@ def parse_handshake(auth: Any) -> Handshake:
     )
 
 
-def bearer(header: str) -> str:
-    """The credentials of an `Authorization: Bearer` header, or `""`."""
-    kind, _, value = header.partition(" ")
-    return value.strip() if kind.lower() == "bearer" else ""
-
-
 @dataclass(frozen=True, slots=True)
 class Chunk:
     seq: int

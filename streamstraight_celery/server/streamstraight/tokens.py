@@ -13,10 +13,10 @@ from ...errors import ConfigurationError, TokenError
 from ...names import check_stream_id
 from ...settings import StreamSettings
 from ...tokens import SCOPES
-from ..access import Access, bearer_of
+from ..access import Access, bearer_in, bearer_of
 from ..durable import Refused, Reply, Request, json_reply, method_not_allowed
 from . import NO_KEYS, closed
-from .protocol import Denied, Handshake, bearer
+from .protocol import Denied, Handshake
 
 # In place of a stream id, which never begins so.
 ANY_STREAM = "*"
@@ -57,7 +57,7 @@ def consumer_until(handshake: Handshake, header: str, access: Access) -> float:
     Raises:
         Denied: it may not.
     """
-    given = handshake.token or bearer(header)
+    given = handshake.token or bearer_in(header)
     if access.is_api_key(given):
         return float("inf")
     try:
