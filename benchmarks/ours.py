@@ -1,4 +1,4 @@
-"""This package under measurement; the only module here that knows it."""
+"""This package under measurement, as its users have it: tasks, workers and the relay server."""
 
 from __future__ import annotations
 

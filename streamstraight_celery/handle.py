@@ -241,7 +241,7 @@ def announce(runtime: Runtime, request: Create) -> bool:
     """
     answer = runtime.relay.call(request)
     if answer.kind == "exists" and not answer.reason:
-        # Its producer may be lost: then it ends now, and the message says so.
+        # Its producer may be lost: then it ends, if that is due, and the message says so.
         runtime.relay.call(Reap(request.stream_id))
         answer = runtime.relay.call(request)
     if answer.kind == "exists":

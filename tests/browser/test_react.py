@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.site import CLIENT, Pages, Site, bundle, running
 from tests.conftest import eventually
@@ -19,7 +19,6 @@ from tests.tasks.apps import agents
 pytestmark = pytest.mark.browser
 
 EXAMPLES = CLIENT / "examples"
-OpenPage = Callable[[str], Page]
 
 VANILLA = f"""
 import {{ show }} from "{EXAMPLES}/vanilla.js";

@@ -9,7 +9,6 @@ ATTEMPTS = "tests/tasks/ends/test_attempts.py"
 BOUNDS = "tests/tasks/ends/test_bounds.py -m faults"
 WAYS = "tests/tasks/ends/test_stop_ways.py"
 REDELIVERY = "tests/tasks/test_task_redelivery.py"
-RETRIES = "tests/tasks/test_task_retries.py"
 STOP = "tests/tasks/test_task_stop.py"
 AFTERMATH = "tests/unit/test_aftermath.py"
 

@@ -54,7 +54,6 @@ class RabbitMQ:
             "HOME": str(directory),
         }
         self._process: subprocess.Popen[bytes] | None = None
-        self._family: list[psutil.Process] = []
 
     @property
     def url(self) -> str:
