@@ -29,7 +29,8 @@ class Streams:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.relay = RedisRelay(url, RelayOptions())
+        # Nobody renews the leases of these producers, and commands take long on a busy machine.
+        self.relay = RedisRelay(url, RelayOptions(lease=600_000))
 
     def environment(self, **conf: Any) -> dict[str, str]:
         return {**os.environ, "BROKER": self.url, "CONF": json.dumps(conf), "COLUMNS": "160"}
