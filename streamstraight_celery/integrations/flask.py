@@ -102,6 +102,8 @@ class Streams:
             celery_init_app(app)
         Runtime.of(app.extensions["celery"])  # a wrong setting is told now
         app.extensions["streams"] = self
+        # The process' default is that of the app that was made last.
+        app.before_request(app.extensions["celery"].set_current)
         app.register_blueprint(self._blueprint(), url_prefix=self._url_prefix)
         app.jinja_env.globals["stream_client"] = stream_client
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
 from flask import Flask
 
-from streamstraight_celery import ConfigurationError, StreamTask
-from streamstraight_celery.integrations.flask import Streams
+from streamstraight_celery import ConfigurationError, StreamTask, stream_task
+from streamstraight_celery.integrations.flask import Streams, remember
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT, eventually
 from tests.integrations.conftest import watch
@@ -85,6 +86,33 @@ def test_a_wrong_setting_is_told_at_once() -> None:
     app.config["CELERY"] = {"broker_url": "memory://", "stream_leas": 1}
     with pytest.raises(ConfigurationError, match="did you mean stream_lease"):
         Streams(app)
+
+
+@stream_task
+def shared(prompt: str) -> Iterator[str]:
+    yield prompt
+
+
+def test_several_apps_in_one_process() -> None:
+    streams, apps = Streams(), []
+    for name in ("first", "second"):
+        app = Flask(name)
+        app.config["SECRET_KEY"] = "of these tests"
+        app.config["CELERY"] = {"broker_url": "memory://", "stream_relay_url": f"memory://{name}"}
+        streams.init_app(app)
+
+        @app.post("/chat")
+        def chat() -> dict[str, Any]:
+            stream = shared.stream("hello")
+            remember(stream)
+            return dict(stream.ref())
+
+        apps.append(app)
+    for app in apps:
+        with app.test_client() as client:
+            stream_id = client.post("/chat").json["stream_id"]  # type: ignore[index]
+            assert client.get(f"/streams/{stream_id}/token").status_code == 200
+            assert Runtime.of(app.extensions["celery"]).relay.state(stream_id)
 
 
 def test_a_permission_has_to_say_true() -> None:
