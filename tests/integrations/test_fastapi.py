@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from streamstraight_celery.integrations.fastapi import Streams
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.server import relay_app
-from tests.tasks.log import ended_log
+from tests.conftest import eventually
+from tests.tasks.log import ended_log, state_of
 
 
 @pytest.mark.parametrize("made", [Streams, relay_app])
@@ -89,5 +90,10 @@ def test_readers_are_told_when_the_background_task_never_runs(
 ) -> None:
     with TestClient(api, raise_server_exceptions=False) as client:
         client.post("/chat", params={"then": then})
-        gc.collect()  # an error's traceback is a cycle
+
+        def has_ended() -> bool:
+            gc.collect()  # an error's traceback is a cycle, and may still be on its way
+            return bool(state_of(celery_app, f"chat-{then}").end)
+
+        eventually(has_ended)
         assert ended_log(celery_app, f"chat-{then}").error["code"] == "not-begun"
