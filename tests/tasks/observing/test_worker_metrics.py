@@ -203,10 +203,11 @@ def test_each_end_is_counted_once_whoever_tells_it(
     }  # fmt: skip
     for (ended, reason), number in ends.items():
         assert found.value("streams_ended_total", task=ended.name, reason=reason) == number
-    # The limit's SIGTERM may have let its process see that the stream had ended, or not.
-    closed = found.value("streams_ended_total", reason="closed")
-    assert closed <= 1
-    assert found.value("streams_ended_total") == 4 + closed
+    # The limit's SIGTERM may have let its process see that the stream had ended, or let it go
+    # before that, or neither.
+    left = sum(found.value("streams_ended_total", reason=each) for each in ("closed", "released"))
+    assert left <= 1
+    assert found.value("streams_ended_total") == 4 + left
     assert found.value("streams_started_total") == 3
     assert found.value("streams_active") == 0
 
