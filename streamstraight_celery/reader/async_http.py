@@ -65,8 +65,7 @@ class AsyncHttp:
         """Ask the relay to stop the task.
 
         Raises:
-            StreamError: it refuses.
-            httpx.HTTPError: it does not answer.
+            StreamError: it refuses, or does not answer.
         """
         url = self._source.stop_url
         # The reader's own client may be closed by now.
@@ -76,6 +75,8 @@ class AsyncHttp:
             if response.status_code == 401 and self._get_token is not None:
                 self._session.token(await self._new_token())
                 response = await client.post(url, headers=self._session.headers, timeout=timeout())
+        except errors() as cause:
+            raise self._session.unanswered(failure_of(cause)) from cause
         finally:
             if self._own:
                 await client.aclose()

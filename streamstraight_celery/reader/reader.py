@@ -121,7 +121,7 @@ class StreamReader(_Reader[T]):
         """Ask for the task to be stopped. Reading goes on until the relay confirms: `stopped`.
 
         Raises:
-            StreamError: the relay refuses.
+            StreamError: the relay refuses, or does not answer.
         """
         if self.end_reason is None:
             self._steps.stop()
@@ -180,7 +180,7 @@ class AsyncStreamReader(_Reader[T]):
         """Ask for the task to be stopped. Reading goes on until the relay confirms: `stopped`.
 
         Raises:
-            StreamError: the relay refuses.
+            StreamError: the relay refuses, or does not answer.
         """
         if self.end_reason is None:
             await self._steps.stop()

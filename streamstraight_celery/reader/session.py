@@ -204,6 +204,11 @@ class Session:
             return None
         return refusal(answer)[0].error(self._source.stream_id)
 
+    def unanswered(self, failure: Failure) -> StreamError:
+        """What to raise for a request to stop that got no answer."""
+        name = self._source.stream_id
+        return RelayUnavailableError(f"stream {name!r} could not be stopped: {failure.message}")
+
     def _lived(self) -> float:
         return -1.0 if self._opened is None else self._timing.now() - self._opened
 

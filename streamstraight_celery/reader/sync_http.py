@@ -95,8 +95,7 @@ class SyncHttp:
         """Ask the relay to stop the task.
 
         Raises:
-            StreamError: it refuses.
-            httpx.HTTPError: it does not answer.
+            StreamError: it refuses, or does not answer.
         """
         url = self._source.stop_url
         # The reader's own client may be closed by now, and is busy in another thread perhaps.
@@ -106,6 +105,8 @@ class SyncHttp:
             if response.status_code == 401 and self._get_token is not None:
                 self._session.token(self._get_token())
                 response = client.post(url, headers=self._session.headers, timeout=timeout())
+        except errors() as cause:
+            raise self._session.unanswered(failure_of(cause)) from cause
         finally:
             if self._own:
                 client.close()

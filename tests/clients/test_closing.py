@@ -12,6 +12,7 @@ import pytest
 
 from streamstraight_celery import (
     AsyncStreamReader,
+    RelayUnavailableError,
     StreamReader,
     StreamResetError,
     aread_stream,
@@ -24,7 +25,7 @@ from streamstraight_celery.reader.options import ReadOptions
 from streamstraight_celery.reader.sync_log import Bell, SyncLog
 from tests.clients.relay import Scripted, ScriptedRelay
 from tests.clients.ways import Site
-from tests.conftest import eventually
+from tests.conftest import eventually, free_port
 from tests.server.conftest import eventually as eventually_async
 from tests.server.producer import Producer
 
@@ -165,6 +166,14 @@ def test_stopping_what_has_ended_does_nothing(site: Site) -> None:
     with sync_reader(site, producer, False) as reader:
         assert list(reader) == ["a"]
         reader.stop()
+
+
+async def test_a_stop_that_nobody_answers_is_an_error_of_ours() -> None:
+    url = f"http://127.0.0.1:{free_port()}/v1/stream/abc"
+    with pytest.raises(RelayUnavailableError, match="'abc' could not be stopped"):
+        read_stream(url).stop()
+    with pytest.raises(RelayUnavailableError, match="'abc' could not be stopped"):
+        await aread_stream(url).stop()
 
 
 @pytest.fixture
