@@ -214,7 +214,8 @@ class RelayApp:
         if request.path.startswith(STOP):
             return await self._stop(request)
         if request.path == streamstraight.TOKEN:
-            return token_reply(request, self.settings, self._access)
+            relay = self.start().relay
+            return await token_reply(request, self.settings, self._access, relay)
         if request.method not in durable.READ_METHODS:
             raise durable.method_not_allowed(durable.READ_METHODS)
         if oversight.leads_there(request.path):

@@ -211,3 +211,20 @@ def test_one_that_was_stopped_while_it_was_queued(
     handle = forms.bare.apply_stream(("never",), stream_id=name, queue=worker.queue)
     assert handle.result.get(timeout=PATIENCE)["end_reason"] == "stopped"
     assert ours.log(name) == ([], "stopped")
+
+
+def test_readers_may_be_there_before_the_task_begins(
+    app: Celery, ours: Ours, workers: Callable[[str], Worker]
+) -> None:
+    worker = workers("prefork")
+    handle = forms.bare.apply_stream(("late",), queue="one that no worker reads")
+    ref = handle.ref()
+    url = f"{ours.url}/v1/stream/{handle.id}"
+    headers = {"Authorization": f"Bearer {ref['token']}"}
+    early = httpx.get(url, headers=headers)
+    assert (early.status_code, early.json()) == (200, [])
+    handle = forms.bare.apply_stream(("late",), stream_id=handle.id, queue=worker.queue)
+    assert handle.result.get(timeout=PATIENCE)["end_reason"] == "completed"
+    assert httpx.get(url, headers=headers).json() == ["late"]
+    handle.ref()  # once more is no harm
+    assert ours.log(handle.id) == (['"late"'], "completed")

@@ -78,6 +78,8 @@ class ClientTokens:
             "Authorization": f"Bearer {self._service.key}",
             "Stream-Id": stream_id,
             "Stream-Scopes": " ".join(scopes),
+            # For our own relay: a reader who is there before the task finds a stream to wait for.
+            "Stream-Announce": "1",
             "User-Agent": "streamstraight-celery",
         }
         request = urllib.request.Request(url, b"", headers, method="POST")

@@ -2,7 +2,7 @@
 
 The service's own token opens every stream of its account, and so does this one, but at the
 Socket.IO door only. Our workers' web routes name the stream in a header and get a token for that
-stream alone, as `handle.ref()` makes it, which all doors take.
+stream alone, as `handle.ref()` makes it, which all doors take. They announce the stream with it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import hmac
 
 from ...errors import ConfigurationError, TokenError
 from ...names import check_stream_id
+from ...relays.base import AsyncRelay
+from ...relays.requests import Create
 from ...settings import StreamSettings
 from ...tokens import SCOPES
 from ..access import Access, bearer_in, bearer_of
@@ -22,10 +24,13 @@ from .protocol import Denied, Handshake
 ANY_STREAM = "*"
 
 
-def token_reply(request: Request, settings: StreamSettings, access: Access) -> Reply:
+async def token_reply(
+    request: Request, settings: StreamSettings, access: Access, relay: AsyncRelay
+) -> Reply:
     """Answer `POST /v1/token`.
 
     Raises:
+        RelayUnavailableError: the stream was to be announced, and the relay does not answer.
         Refused: 401, the key is wrong; 403, there are no keys; 400, the stream id or scope is.
     """
     if request.method != "POST":
@@ -46,6 +51,9 @@ def token_reply(request: Request, settings: StreamSettings, access: Access) -> R
         raise Refused(400, "bad-request", str(error)) from None
     if not scopes or not SCOPES.issuperset(scopes):
         raise Refused(400, "bad-request", f"a token's scopes are {', '.join(sorted(SCOPES))}")
+    if request.headers.get("stream-announce"):
+        # Its readers may be here before its task has begun, which makes the stream otherwise.
+        await relay.execute([Create(stream_id, stream_id)])
     token, expires_at = access.tokens.issue(stream_id, scopes=scopes)
     url = settings.stream_url(stream_id)
     return json_reply(200, {"token": token, "expiresAt": expires_at, "url": url})
