@@ -73,6 +73,25 @@ async def test_nothing_is_left_of_strangers(site: Site, which: str) -> None:
     await eventually(lambda: not door._server.eio.sockets)
 
 
+@pytest.mark.parametrize("introduced", [False, True])
+async def test_only_producers_may_send_large_packets(site: Site, introduced: bool) -> None:
+    door = site.app.start().door
+    assert door is not None
+    token = site.tokens.issue("x")[0]
+    auth = {"role": "consumer", "streamId": "x", "version": VERSION, "token": token}
+    async with connected(site) as peer:
+        await peer.recv()
+        if introduced:
+            await peer.send("40" + json.dumps(auth))
+            assert str(await peer.recv()).startswith("40")
+            await peer.send('42["consumer:ready",' + json.dumps("x" * 100_000) + "]")
+        else:
+            await peer.send("40" + json.dumps({**auth, "more": "x" * 100_000}))
+        await peer.wait_closed()
+    await eventually(lambda: not door._server.eio.sockets)
+    assert not door._consumers
+
+
 async def test_a_token_that_is_no_text_is_refused(site: Site) -> None:
     auth = {"role": "consumer", "streamId": "x", "version": VERSION, "token": "\ud800"}
     async with connected(site) as peer:

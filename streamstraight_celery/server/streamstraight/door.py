@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import re
 import time
 from collections.abc import Awaitable, Mapping
@@ -105,10 +106,12 @@ class Door:
             handshake = parse_handshake(auth)
             header = environ.get("HTTP_AUTHORIZATION", "")
             origin = environ.get("HTTP_ORIGIN", "")
+            flow: Flow = environ["asgi.scope"][FLOW]
             if handshake.role == "producer":
                 if not self._access.is_api_key(bearer_in(header)):
                     raise Denied("unauthorized", "the API key is not valid for this relay")
                 await self._connect_producer(sid, handshake)
+                flow.limit = math.inf  # the libraries have one for chunks
             elif origin and not self._access.may_connect(
                 origin, environ["asgi.scope"]["scheme"], environ.get("HTTP_HOST", "")
             ):
@@ -116,7 +119,6 @@ class Door:
             else:
                 until = consumer_until(handshake, header, self._access)
                 self._expiry[sid] = until
-                flow: Flow = environ["asgi.scope"][FLOW]
                 emit = functools.partial(self._emit_within, sid, flow)
                 self._consumers[sid] = Consumer(self._hub, handshake.stream_id, emit)
         except Denied as denied:

@@ -7,6 +7,7 @@ import contextlib
 from collections import deque
 from typing import Any
 
+from . import PACKET
 from .packets import is_packet
 
 # The name under which it stands in a scope.
@@ -20,6 +21,10 @@ class Flow:
 
     Args:
         receive, send: the server's.
+
+    Attributes:
+        limit: characters that a message of the peer may have: little, unless it is a producer.
+        aborted: `abort` was called.
     """
 
     def __init__(self, receive: Any, send: Any) -> None:
@@ -29,13 +34,18 @@ class Flow:
         self._size = 0
         self._room = asyncio.Event()
         self._task = asyncio.current_task()
+        self.limit: float = PACKET
         self.aborted = False
 
     async def receive(self) -> Any:
         """The `receive` that Engine.IO gets; a peer that sends no packets is gone."""
         message = await self._receive()
-        if message["type"] == "websocket.receive" and not is_packet(message.get("text")):
-            return {"type": "websocket.disconnect", "code": 1003}
+        if message["type"] == "websocket.receive":
+            text = message.get("text")
+            if not is_packet(text):
+                return {"type": "websocket.disconnect", "code": 1003}
+            if len(text) > self.limit:
+                return {"type": "websocket.disconnect", "code": 1009}
         return message
 
     async def send(self, message: Any) -> None:
