@@ -39,7 +39,7 @@ async function script({ entry, imports }) {
   const { code } = await minify(outputFiles[0].text, {
     module: true,
     ecma: 2020,
-    compress: { passes: 3 },
+    compress: { passes: 3, hoist_funs: true, inline: 1 },
     format: { preamble: "/*! streamstraight-celery (MIT, see client.licenses.txt) */" },
   });
   return `${code}\n`;

@@ -3,7 +3,7 @@ import type { Clock } from "./types.ts";
 
 /** The relay sends at least a comment every 15 seconds: after three missing ones nobody is there. */
 export const SILENCE = 45_000;
-const SILENT: Failure = { code: "timeout", message: `the relay was silent for ${SILENCE / 1000} s` };
+const SILENT: Failure = { code: "timeout", message: `silent for ${SILENCE / 1000} s` };
 
 export interface Connection {
   signal: AbortSignal;

@@ -9,7 +9,7 @@
  * | 204                | ends if `Stream-Closed`, else tries again            |
  * | 401                | asks for a new token, fatal if that is refused too   |
  * | 410 `superseded`   | a new attempt: reads again from its `startOffset`    |
- * | 408, 425, 429, 5xx | tries again, no sooner than `Retry-After`; but not 501 |
+ * | 408, 425, 429, 5xx | (but 501) tries again, no sooner than `Retry-After`  |
  * | none, or cut       | tries again                                          |
  * | everything else    | fatal                                                |
  */
@@ -118,7 +118,7 @@ export class Protocol {
       const arrivals = streamNextOffset ? this.#deliver(streamNextOffset) : [];
       return streamClosed ? [...arrivals, ended(endReason, error)] : arrivals;
     }
-    return [end({ code: "bad-frame", message: `the relay sent a malformed ${event} frame` })];
+    return [end({ code: "bad-frame", message: `malformed ${event} frame` })];
   }
 
   /**
@@ -131,7 +131,7 @@ export class Protocol {
     const healthy = lived >= BACKOFF_CAP;
     if (healthy) this.#failures = 0;
     if (!failure && (healthy || this.#advanced)) return { do: "connect", delay: 0 };
-    return this.#retry(failure ?? { code: "disconnected", message: "the relay closed the connection" });
+    return this.#retry(failure ?? { code: "disconnected", message: "the connection was closed" });
   }
 
   /** There is no token to be had at the moment. */

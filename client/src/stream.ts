@@ -201,6 +201,9 @@ export class LiveStream<T> implements Stream<T> {
         if (this.#handed && !this.#options.onReset) this.#finish({});
         return { ...move, do: "connect" };
       case "connect":
+        // Browsers do not say which it is, a dead server or a forbidden one; and the page just waits.
+        if (this.status === "connecting" && move.failure?.code === "network")
+          console.warn("no answer: is the relay up, the page in stream_allowed_origins?");
         if (move.failure) onError?.(move.failure);
         if (move.failure || this.status !== "connecting") this.#setStatus("reconnecting");
         if (move.delay && !this.#outcome) await sleep(this.#clock, move.delay, this.#life.signal, !move.asked);

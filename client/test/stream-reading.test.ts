@@ -281,3 +281,21 @@ test("what the decoder throws comes out of the iterator, in its place", async ()
   assert.deepEqual(await drain(stream), { chunks: [1, 2], error: wrong });
   assert.equal(stream.offset, at(2), "the chunk was not taken");
 });
+
+test("the console is told once what may be wrong, where no answer comes at all", async () => {
+  const told: string[] = [];
+  const { warn } = console;
+  console.warn = (text: string) => told.push(text);
+  try {
+    const dead = script(deadNetwork(), deadNetwork(), sse([frames([1]), closed(at(1))]));
+    await drain(openStream(URL_OF_STREAM, options(dead)));
+    assert.equal(told.length, 1);
+    assert.match(told[0] ?? "", /stream_allowed_origins/);
+    // Whoever had an answer knows the way.
+    const cut = script(sse([frames([1])], "cut"), deadNetwork(), sse([closed(at(1))]));
+    await drain(openStream(URL_OF_STREAM, options(cut)));
+    assert.equal(told.length, 1);
+  } finally {
+    console.warn = warn;
+  }
+});

@@ -188,7 +188,7 @@ def test_an_error_ends_the_stream(
 
 
 def test_a_task_that_its_worker_does_not_know_ends_its_stream(site: Site, worker: Worker) -> None:
-    @site.app.task(base=StreamTask, name="tests.known.nowhere")
+    @site.app.task(base=StreamTask, name="tests.known.nowhere", shared=False)
     def unknown() -> Any:
         yield "never"
 
