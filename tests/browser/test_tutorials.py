@@ -20,7 +20,7 @@ TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 BIN = Path(sys.executable).parent
 AT_THE_END = " (at the end)"
-SERVERS = re.compile(r" worker$| streams relay$|^flask |^uvicorn | runserver$")
+SERVERS = re.compile(r" worker -l INFO$| streams relay$|^flask |^uvicorn | runserver$")
 REDIS = "redis://localhost:6379/0"
 
 
@@ -105,8 +105,8 @@ class Follower:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _address(self, line: str) -> list[str]:
-        if line.endswith(" worker"):
-            return ["-c", "1", "-l", "INFO"]
+        if " worker " in line:
+            return ["-c", "1"]
         if line.endswith(" relay"):
             return ["--port", str(self.relay_port)]
         if line.endswith(" runserver"):
