@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 import socketio
 import websockets
 from streamstraight_server import StreamstraightServerError, StreamWriter
@@ -315,6 +316,43 @@ async def test_one_that_vanishes(site: Site) -> None:
     # Nobody reads, so it is not the hub that ends it.
     await ended(site, "vanished")
     assert await read(site, "vanished") == ([1], "producer-disconnected")
+
+
+@pytest.mark.parametrize(
+    ("sdk_version", "payload", "code"),
+    [
+        ("0.2.10", {"seq": 7, "data": "7"}, "gap"),
+        ("0.2.10", {"seq": 1}, "bad-chunk"),
+        (OURS, {"seq": 7, "data": "7"}, "gap"),
+    ],
+)
+async def test_one_that_was_refused_in_mid_stream_is_not_open_for_ever(
+    site: Site, sdk_version: str, payload: Any, code: str
+) -> None:
+    peer = await Peer().connect(site, "producer", "broken", key=KEY, sdkVersion=sdk_version)
+    await peer.client.emit("producer:chunk", {"seq": 0, "data": "1"})
+    await eventually(lambda: site.relay.state("broken").last == 1)
+    await peer.client.emit("producer:chunk", payload)
+    assert (await peer.until("stream:error"))["code"] == code
+    # Nobody reads, so it is not the hub that ends it.
+    await ended(site, "broken")
+    assert await read(site, "broken") == ([1], "producer-disconnected")
+    await peer.close()
+
+
+async def test_a_worker_whose_log_was_lost_comes_back_or_its_stream_ends(
+    make_site: MakeSite, own_redis: RedisServer
+) -> None:
+    site = await make_site(own_redis.url(), api_keys=(KEY,), lease=0.6, reap_after=0.3)
+    peer = await Peer().connect(site, "producer", "lost", key=KEY, sdkVersion=OURS)
+    await peer.client.emit("producer:chunk", {"seq": 0, "data": "1"})
+    await eventually(lambda: site.relay.state("lost").last == 1)
+    with redis.Redis.from_url(own_redis.url()) as client:
+        client.delete("ss:{lost}:s")  # evicted: the state stays
+    await peer.client.emit("producer:chunk", {"seq": 1, "data": "2"})
+    await eventually(lambda: not peer.client.connected)
+    await ended(site, "lost")
+    assert site.relay.state("lost").end == "producer-disconnected"
 
 
 async def test_a_silent_one(make_site: MakeSite, redis_url: str) -> None:

@@ -161,11 +161,13 @@ class Producer:
     async def vanished(self) -> bool:
         """The connection is lost: give the stream up. True: nobody has taken it over or ended it.
 
+        Also after a refusal, which leaves the stream open: a gap, say.
+
         Raises:
             RelayUnavailableError: the relay does not answer.
         """
         await self.flushed()
-        if self.over:
+        if self._end is not None:
             return False
         self.over = True
         release = Release(self.stream_id, self.attempt, self.nonce, 0)
