@@ -298,14 +298,17 @@ async def test_a_worker_of_ours_goes_on_with_its_attempt(site: Site) -> None:
     await second.close()
 
 
-async def test_a_living_producer_is_not_disturbed(site: Site) -> None:
-    await Peer().connect(site, "producer", "held", key=KEY)
+async def test_a_living_producer_is_not_disturbed(make_site: MakeSite, redis_url: str) -> None:
+    site = await make_site(redis_url, api_keys=(KEY,), lease=2.0, reap_after=0.3)
+    peer = await Peer().connect(site, "producer", "held", key=KEY)
     with pytest.raises(StreamstraightServerError, match="a living producer holds the stream"):
         await sdk(site, "held")
     # Longer than the lease, which the relay keeps for a silent producer.
-    await asyncio.sleep(0.9)
+    claimed = site.relay.state("held")
+    await eventually(lambda: site.relay.state("held").now > claimed.now + claimed.lease_left)
     with pytest.raises(StreamstraightServerError, match="a living producer holds the stream"):
         await sdk(site, "held")
+    await peer.close()
 
 
 async def test_one_that_vanishes(site: Site) -> None:
