@@ -4,7 +4,7 @@ A process of its own: `python -m tests.streamstraight.bare PORT [acks] [info] [.
 It keeps streams in memory, numbers nothing and checks nothing; `GET /log/<id>` tells what it has.
 
     acks    acknowledge each chunk by its number
-    info    say in `stream:info` what it has
+    info    say in `stream:info` what it has; `info=1`: a second after the connection
     mute    take the first chunk alone, and no end, and say nothing of the rest
     refuse  refuse every producer, with this reason
     slow    take 20 ms over each chunk
@@ -47,6 +47,7 @@ async def connect(sid: str, environ: dict[str, Any], auth: dict[str, Any]) -> No
 
 
 async def tell(sid: str, info: dict[str, Any]) -> None:
+    await asyncio.sleep(float(OPTIONS["info"] or 0))
     await server.emit("stream:info", info, to=sid)
 
 

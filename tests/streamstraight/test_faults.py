@@ -116,6 +116,24 @@ def test_one_that_does_not_say_what_it_has_fails_clearly(
     assert server.log(name)[1] == ""
 
 
+def test_one_that_is_slow_to_say_what_it_has_is_waited_for(
+    bare: MakeBare, client: MakeClient, proxy: Any, name: str
+) -> None:
+    server = bare("info=1")
+    cutter = proxy(server.port)
+    here = client(cutter.url)
+    writer = here.open(name)
+    write(writer, 0, 5)
+    eventually(lambda: here.relay._service.informs)
+    # Another stream has just found it slower than it waits for.
+    here.open(f"{name}-2").write("0")
+    assert not here.relay._service.informs
+    cutter.cut()
+    write(writer, 5, 10)
+    writer.finish("completed")
+    assert server.log(name) == (numbers(10), "completed")
+
+
 def test_a_connection_lost_before_the_first_chunk_is_no_harm(
     bare: MakeBare, client: MakeClient, proxy: Any, name: str
 ) -> None:

@@ -19,7 +19,8 @@ VERSION = "stream-v1"
 SDK_VERSION = "0.2.10+celery"
 
 CONNECT_TIMEOUT = 5.0
-# `stream:info` comes right after the connection, from a server that sends it.
+# `stream:info` comes right after the connection, from a server that sends it. Where this stream has
+# had it before it is waited for as long as for the connection: without it, the stream may fail.
 INFO_TIMEOUT = 0.5
 HEARTBEAT_INTERVAL = 5.0
 SEND_AT_ONCE = 64
@@ -253,7 +254,8 @@ class Connection:
         while self._receive(engine, _left(deadline)) != "connected":
             if not _left(deadline) or self._over():
                 raise ConnectionLost(f"{self._service.url} does not answer")
-        deadline = time.monotonic() + (INFO_TIMEOUT if self._service.informs else 0.0)
+        patience = INFO_TIMEOUT if self._service.informs else 0.0
+        deadline = time.monotonic() + (CONNECT_TIMEOUT if self._progress.told else patience)
         while not self._progress.informed and _left(deadline) and not self._over():
             self._receive(engine, _left(deadline))
         with self._changed:

@@ -54,6 +54,7 @@ class Progress:
         answer: what every further request is answered with, once that is decided.
         begun: a server has taken the stream before.
         informed: the server of the present connection has said what it has.
+        told: the server of this or an earlier connection has, so it does, however late.
         ours: the server is a relay of this package, which knows attempts and their nonces.
         attempt: as the relay counts them, 0 when it does not say.
         stop_asked: the relay has said that a stop is asked.
@@ -64,7 +65,7 @@ class Progress:
     def __init__(self, service: Service, stream_id: str, *, overwrite: bool) -> None:
         self.position = 0
         self.answer: Answer | None = None
-        self.begun = self.informed = self.ours = self.stop_asked = False
+        self.begun = self.informed = self.told = self.ours = self.stop_asked = False
         self.attempt = 0
         self.relay_nonce = ""
         self.end_sent = self.end_lost = ""
@@ -160,7 +161,7 @@ class Progress:
             self.attempt = attempt if type(attempt) is int else 1
             self._acknowledges = True
             self.stop_asked = self.stop_asked or info.get("stopAsked") is True
-        self._service.informs = True
+        self._service.informs = self.told = True
         if not self.informed:
             self.informed = True
             last = info.get("lastSeq")
