@@ -31,7 +31,7 @@ def active_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None
         app: the Celery app; default: the current one.
 
     Raises:
-        ConfigurationError: no possible key.
+        ConfigurationError: no possible key, or the relay is `streamstraight://`.
         RelayUnavailableError: the relay does not answer.
     """
     return Conversation(this_app(app), key).active()
@@ -54,7 +54,7 @@ class Conversation:
     """A conversation's key, for one Celery app.
 
     Raises:
-        ConfigurationError: no possible key.
+        ConfigurationError: no possible key, or the relay is `streamstraight://`.
     """
 
     def __init__(self, app: Celery, key: str) -> None:
@@ -72,6 +72,9 @@ class Conversation:
         self.key = key
         self._app = app
         self._runtime = Runtime.of(app)
+        self._runtime.check_own_relay(
+            "conversations (key=) need a relay on Redis", "which has none"
+        )
 
     def active(self) -> StreamHandle | None:
         """The stream that is queued or running."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+USE_REF = "which has URLs and tokens of its own; handle.ref() gives a stream's"
+
 
 class StreamRef(TypedDict):
     """What a client needs to read a stream, ready to be sent as JSON."""
@@ -63,7 +65,12 @@ class StreamLink:
 
     @property
     def url(self) -> str:
-        """Where the relay serves the stream (the hosted service tells it in `ref()`)."""
+        """Where the relay serves the stream.
+
+        Raises:
+            ConfigurationError: the relay is `streamstraight://`, which tells it in `ref()`.
+        """
+        self._runtime.check_own_relay("url", USE_REF)
         return self._runtime.settings.stream_url(self.id)
 
     def token(self, *, scopes: Iterable[str] = ("read", "stop"), ttl: float | None = None) -> str:
@@ -100,7 +107,11 @@ class StreamLink:
         """Where the stream is as plain server-sent events.
 
         Also the `base_url` of an OpenAI client, whose `api_key` is then a token for the stream.
+
+        Raises:
+            ConfigurationError: the relay is `streamstraight://`; use `ref()`.
         """
+        self._runtime.check_own_relay("sse_base_url", USE_REF)
         return f"{self._runtime.settings.public_url}/v1/sse/{quote(self.id, safe='')}"
 
     def sse_url(self, *, ttl: float | None = None) -> str:
@@ -113,8 +124,10 @@ class StreamLink:
             ttl: seconds the token is valid; default `stream_token_ttl`.
 
         Raises:
-            ConfigurationError: no `stream_secret` is set.
+            ConfigurationError: no `stream_secret` is set, or the relay is `streamstraight://`; use
+                `ref()`.
         """
+        self._runtime.check_own_relay("sse_url()", USE_REF)
         return f"{self.sse_base_url}?token={self.token(scopes=['read'], ttl=ttl)}"
 
     def state(self) -> StreamState:
@@ -206,10 +219,11 @@ def stream_ref(
         app: the Celery app; default: the current one.
 
     Raises:
-        ConfigurationError: no `stream_secret` is set, a scope is unknown, or no stream can have
-            that id.
+        ConfigurationError: no `stream_secret` is set, a scope is unknown, no stream can have that
+            id, or the relay is `streamstraight://`, which knows no tokens of this app.
     """
     runtime = Runtime.of(this_app(app))
+    runtime.check_own_relay("stream_ref()", USE_REF)
     url = runtime.settings.stream_url(check_stream_id(stream_id))
     token, expires_at = runtime.tokens.issue(stream_id, scopes=scopes, ttl=ttl)
     return {"stream_id": stream_id, "url": url, "token": token, "expires_at": expires_at}

@@ -10,7 +10,7 @@ from celery import Celery
 
 from .aftermath import Aftermath
 from .errors import ConfigurationError
-from .relays import Relay, open_relay
+from .relays import STREAMSTRAIGHT, Relay, open_relay
 from .sender import Sender
 from .settings import StreamSettings, check_app, read_settings
 from .tokens import Tokens
@@ -56,6 +56,20 @@ class Runtime:
         if runtime is not None:
             app.__dict__[_ATTRIBUTE] = runtime
         return before
+
+    def check_own_relay(self, what: str, instead: str) -> None:
+        """Refuse what only a relay with this app's own URL and secret can do.
+
+        Args:
+            what: is asked for.
+            instead: why `streamstraight://` has not got it, and what to use.
+
+        Raises:
+            ConfigurationError: `stream_relay_url` is `streamstraight://`, which has its own.
+        """
+        scheme = self.settings.relay_url.partition(":")[0]
+        if scheme in STREAMSTRAIGHT:
+            raise ConfigurationError(f"{what}: stream_relay_url is {scheme}://, {instead}")
 
     @property
     def relay(self) -> Relay:
