@@ -201,6 +201,25 @@ def test_a_task_that_must_not_run_twice_fails(
     speaker.close()
 
 
+@pytest.mark.parametrize("terminated", [False, True], ids=["hard time limit", "revoked"])
+def test_what_only_the_workers_parent_sees_ends_as_a_lost_producer(
+    app: Celery, ours: Ours, workers: Callable[[str], Worker], terminated: bool
+) -> None:
+    """As docs/streamstraight.md says: on Redis the parent process tells the relay why."""
+    worker = workers("prefork")
+    speaker = Speaker()
+    task = listening.listening if terminated else listening.killed
+    handle = task.apply_stream((speaker.port,), queue=worker.queue)
+    speaker.answer()
+    speaker.say("one")
+    eventually(lambda: '"one"' in ours.log(handle.id)[0])
+    if terminated:
+        app.control.revoke(handle.task_id, terminate=True)
+    eventually(lambda: ours.log(handle.id)[1], timeout=PATIENCE)
+    assert ours.log(handle.id)[1] == "producer-disconnected"
+    speaker.close()
+
+
 def test_one_that_was_stopped_while_it_was_queued(
     app: Celery, ours: Ours, workers: Callable[[str], Worker]
 ) -> None:
