@@ -229,7 +229,8 @@ class Connection:
             return str(lost)
         except Exception as error:
             # Whatever it is: without its thread the connection would be waited for for ever.
-            logger.exception("stream %s: its connection failed", self.stream_id)
+            about = {"stream_id": self.stream_id}
+            logger.exception("stream %s: its connection failed", self.stream_id, extra=about)
             return f"{self._service.url}: {error!r}"
         finally:
             if engine is not None:
