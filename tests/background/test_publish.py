@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 from celery import Celery
 
-from streamstraight_celery import PublicError, StreamClosedError, StreamExistsError, get_stream
+from streamstraight_celery import PublicError, StreamExistsError, get_stream
 from streamstraight_celery.background import (
     Publication,
     aprepare,
@@ -227,24 +226,28 @@ class TestEnds:
         assert log.error["code"] == "server-stopped"
 
     def test_it_may_begin_and_end_others_meanwhile(self, app: Celery) -> None:
-        def churn() -> None:
-            while not enough.is_set():
-                with contextlib.suppress(StreamClosedError):  # ended from the other thread
-                    prepare(words(""), app=app).run()
+        names: list[str] = []
 
-        enough, before = threading.Event(), sys.getswitchinterval()
+        def churn() -> None:
+            for _ in range(100):
+                published = prepare(words(""), app=app)
+                names.append(published.id)
+                published.run()
+
+        before = sys.getswitchinterval()
         threads = [threading.Thread(target=churn) for _ in range(4)]
         sys.setswitchinterval(1e-6)
         try:
             for thread in threads:
                 thread.start()
-            for _ in range(2000):
+            while any(thread.is_alive() for thread in threads):
                 end_publications()
         finally:
-            enough.set()
             sys.setswitchinterval(before)
             for thread in threads:
                 thread.join()
+        assert len(names) == 400
+        assert {state_of(app, name).end for name in names} <= {"completed", "producer-error"}
 
 
 @pytest.mark.parametrize("way", ["publish(rows())", "asyncio.run(on_a_loop())"])
