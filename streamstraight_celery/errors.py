@@ -228,13 +228,24 @@ class PublicError(StreamError):
     """Raise this in a generator to end the stream with a message that readers may see.
 
     The message of any other exception stays with Celery: it may hold prompts or keys.
+
+    Args:
+        message: for readers.
+        code: for programs that read; by default the class's.
     """
 
     code = "producer-error"
 
-    def __init__(self, message: str, *, code: str = "producer-error") -> None:
+    def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        if code is not None:
+            self.code = code
+            # Constructors of subclasses may take something else.
+            if type(self).__init__ is PublicError.__init__:
+                self.args = (message, code)
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 class AgentFailedError(PublicError):
@@ -244,6 +255,3 @@ class AgentFailedError(PublicError):
     """
 
     code = "agent-failed"
-
-    def __init__(self, message: str, *, code: str = "agent-failed") -> None:
-        super().__init__(message, code=code)

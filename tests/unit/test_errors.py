@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
@@ -9,8 +10,10 @@ from celery import Celery
 
 from streamstraight_celery import errors
 from streamstraight_celery.errors import (
+    AgentFailedError,
     DecodeError,
     MissingDependencyError,
+    PublicError,
     StreamActiveError,
     StreamBusyError,
     StreamClosedError,
@@ -21,6 +24,7 @@ from streamstraight_celery.errors import (
     StreamResetError,
     TokenError,
 )
+from streamstraight_celery.outcome import describe_error
 
 # Of those that are made of more than a message; tasks read streams, too.
 ERRORS: list[StreamError] = [
@@ -47,6 +51,28 @@ ERRORS += [
 ]
 
 
+class Quota(PublicError):
+    """As users write them."""
+
+    code = "quota"
+
+
+class Spent(PublicError):
+    """With a constructor of its own, which a result backend gives the message."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, code="spent")
+
+
+ERRORS += [
+    PublicError("Quota used up", code="quota"),
+    AgentFailedError("The model is busy", code="busy"),
+    Quota("Quota used up"),
+    Quota("Quota used up", code="daily"),
+    Spent("Nothing is left"),
+]
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_stays_what_it_is(error: StreamError) -> None:
     backend = Celery(backend="cache+memory://", set_as_current=False).backend
@@ -55,3 +81,19 @@ def test_an_error_stays_what_it_is(error: StreamError) -> None:
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PublicError("so it is"), "producer-error"),
+        (PublicError("so it is", code="quota"), "quota"),
+        (AgentFailedError("so it is"), "agent-failed"),
+        (AgentFailedError("so it is", code="busy"), "busy"),
+        (Quota("so it is"), "quota"),
+        (Quota("so it is", code="daily"), "daily"),
+        (Spent("so it is"), "spent"),
+    ],
+)
+def test_readers_are_told_the_code_and_the_message(error: PublicError, code: str) -> None:
+    assert json.loads(describe_error(error)[1]) == {"code": code, "message": "so it is"}
