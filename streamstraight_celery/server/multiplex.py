@@ -27,6 +27,7 @@ from ..names import check_stream_id
 from ..relays.cancelling import cancelled
 from . import durable
 from .asgi import start_message
+from .body import read_body
 from .connection import Message, Receive, Send, SseConnection, disconnected
 from .durable import Headers, Refused, Reply, Request
 from .tally import SHARED, Tally
@@ -41,7 +42,6 @@ logger = logging.getLogger(__name__)
 PATH = "/v1/streams"
 MAX_STREAMS = 100
 MAX_BODY = 512 * 1024
-BODY_SECONDS = 10.0
 # What each stream has of its own: clients that come back put these before the whole response.
 _OWN = ("authorization", "last-event-id", "if-none-match")
 
@@ -87,7 +87,7 @@ class Multiplexer:
         """
         common = self._access.headers(request)
         try:
-            parts = parse_parts(await read_body(receive), request)
+            parts = parse_parts(await read_body(receive, MAX_BODY), request)
         except Refused as refused:
             reply = refused.reply()
             self._tally.answered(request, reply)
@@ -253,28 +253,6 @@ def _is_text(string: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The request's body.
-
-    Raises:
-        Refused: it is too large, or does not arrive.
-    """
-    body = b""
-    deadline = asyncio.get_running_loop().time() + BODY_SECONDS
-    while True:
-        left = deadline - asyncio.get_running_loop().time()
-        try:
-            message = await asyncio.wait_for(receive(), left)
-        except asyncio.TimeoutError:
-            raise Refused(408, "timeout", "the request's body did not arrive") from None
-        part: bytes = message.get("body", b"")
-        body += part
-        if len(body) > MAX_BODY:
-            raise Refused(413, "too-large", f"the body is larger than {MAX_BODY} bytes")
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return body
 
 
 def refused_frame(reply: Reply) -> bytes:

@@ -11,6 +11,7 @@ from ..offsets import segment_of
 from ..relays.base import AsyncRelay, Page
 from ..relays.requests import Answer, Delete, Fork, Open, Read, Write
 from ..settings import StreamSettings
+from .body import read_body
 from .connection import Receive
 from .content import content_of
 from .durable import Refused, Reply, Request, not_found
@@ -146,24 +147,3 @@ class Writing:
 async def parsed(body: bytes, parse: Callable[[], T]) -> T:
     """What `parse` makes of a body."""
     return parse() if len(body) <= PARSED_HERE else await asyncio.to_thread(parse)
-
-
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body of a request.
-
-    Raises:
-        Refused: 413, it is larger than `limit` bytes; 400, the client went away in the middle.
-    """
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refused(400, "bad-request", "the body is incomplete")
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise Refused(413, "too-large", f"the body is larger than {limit} bytes")
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)

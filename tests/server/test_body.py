@@ -1,0 +1,58 @@
+"""Requests whose bodies do not come, or slowly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from streamstraight_celery.server import body
+
+from .client import read_body, read_head
+from .conftest import MakeSite, Site
+from .writer import Writer
+
+API_KEY = "an api key of these tests, long enough"
+PATIENCE = 0.5  # where the server's own is patched
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@pytest.fixture
+async def site(make_site: MakeSite, redis_url: str) -> Site:
+    return await make_site(redis_url, writing=True, api_keys=(API_KEY,))
+
+
+async def begin(site: Site, method: str, path: str, length: int = 100) -> Connection:
+    """Send a request up to its body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    headers = {"Content-Type": "application/json", "Content-Length": str(length)}
+    writer.write(Writer(site)._request(method, path, headers))
+    return reader, writer
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/streams"), ("PUT", "/v1/stream/s"), ("POST", "/v1/stream/s")],
+)
+@pytest.mark.parametrize("part", [b"", b"[1"])
+async def test_a_body_that_does_not_arrive_is_not_waited_for(
+    site: Site, method: str, path: str, part: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "BODY_SECONDS", PATIENCE)
+    reader, writer = await begin(site, method, path)
+    writer.write(part)
+    status, headers = await asyncio.wait_for(read_head(reader), 5)
+    assert (status, b"timeout" in await read_body(reader, headers)) == (408, True)
+    writer.close()
+
+
+async def test_a_slow_body_arrives(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "BODY_SECONDS", PATIENCE)
+    monkeypatch.setattr(body, "SLOWEST", 10)
+    reader, writer = await begin(site, "PUT", "/v1/stream/s", 62)
+    for part in [b"[" + b" " * 29, b" " * 30, b"1]"]:
+        writer.write(part)
+        await asyncio.sleep(PATIENCE)
+    assert (await asyncio.wait_for(read_head(reader), 5))[0] == 201
+    writer.close()
