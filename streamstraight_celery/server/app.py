@@ -104,9 +104,7 @@ class RelayApp:
         redact_tokens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if streamstraight.is_socket_io(scope):
-            await streamstraight.serve(self.settings, self.start().door, scope, receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             if scope["method"] == "POST" and (request := request_of(scope)).path == multiplex.PATH:
                 await self._shared.serve(request, receive, send, wire_of(scope))
                 return
@@ -120,6 +118,9 @@ class RelayApp:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
+            if streamstraight.leads_there(scope):
+                await streamstraight.serve(self.settings, self.start().door, scope, receive, send)
+                return
             await receive()
             await send({"type": "websocket.close", "code": 1000})
 
@@ -213,6 +214,10 @@ class RelayApp:
             return await self._sse(request, wire)
         if request.path.startswith(STOP):
             return await self._stop(request)
+        if request.path == multiplex.PATH:
+            raise durable.method_not_allowed(["POST"])
+        if request.path.startswith(streamstraight.SOCKET_IO):
+            raise streamstraight.not_by_http(self.settings)
         if request.path == streamstraight.TOKEN:
             relay = self.start().relay
             return await token_reply(request, self.settings, self._access, relay)

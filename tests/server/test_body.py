@@ -56,3 +56,50 @@ async def test_a_slow_body_arrives(site: Site, monkeypatch: pytest.MonkeyPatch) 
         await asyncio.sleep(PATIENCE)
     assert (await asyncio.wait_for(read_head(reader), 5))[0] == 201
     writer.close()
+
+
+# Path, and what GET, HEAD and DELETE of it come to.
+DOORS = [
+    ("/", 200, 200, 405),
+    ("/nothing", 404, 404, 405),
+    ("/healthz", 200, 200, 405),
+    ("/readyz", 200, 200, 405),
+    ("/metrics", 404, 404, 405),
+    ("/client.js", 200, 200, 405),
+    ("/streams", 200, 200, 405),
+    ("/v1/overview", 401, 401, 405),
+    ("/v1/stream/s", 200, 200, 204),
+    ("/v1/sse/s", 200, 405, 405),
+    ("/v1/stop/s", 405, 405, 405),
+    ("/v1/streams", 405, 405, 405),
+    ("/v1/token", 405, 405, 405),
+    ("/socket.io/?EIO=4&transport=polling", 426, 426, 426),
+    ("/socket.io/?EIO=4&transport=websocket", 426, 426, 426),
+]
+
+
+@pytest.mark.parametrize(("path", "get", "head", "delete"), DOORS, ids=[each[0] for each in DOORS])
+async def test_an_answer_that_needs_no_body_does_not_wait_for_it(
+    site: Site, path: str, get: int, head: int, delete: int
+) -> None:
+    await Writer(site).put("[1]")
+    for method, status in {"OPTIONS": 204, "GET": get, "HEAD": head, "DELETE": delete}.items():
+        reader, writer = await begin(site, method, path)
+        answered, headers = await asyncio.wait_for(read_head(reader), 5)
+        assert answered == status, method
+        if status == 405:
+            allowed = headers["allow"].split(", ")
+            assert method not in allowed
+            assert "OPTIONS" in allowed
+        writer.close()
+
+
+async def test_the_shared_door_takes_posts_only(site: Site) -> None:
+    answer = await Writer(site).request("PUT", "/v1/streams")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST, OPTIONS")
+
+
+async def test_the_door_of_websockets_says_so(site: Site) -> None:
+    answer = await Writer(site).request("GET", "/socket.io/?EIO=4&transport=polling")
+    assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
+    assert "WebSocket" in answer.json["error"]["message"]

@@ -58,10 +58,8 @@ def uvicorn_options(settings: StreamSettings) -> dict[str, Any]:
     }
 
 
-def is_socket_io(scope: Any) -> bool:
-    """Whether a request or WebSocket is for the Socket.IO door."""
-    if scope["type"] not in ("http", "websocket"):
-        return False
+def leads_there(scope: Any) -> bool:
+    """Whether a WebSocket is for the Socket.IO door."""
     root = scope.get("root_path", "").rstrip("/")
     path: str = scope["path"]
     return path.startswith(SOCKET_IO) or bool(root and path.startswith(root + SOCKET_IO))
@@ -70,16 +68,25 @@ def is_socket_io(scope: Any) -> bool:
 async def serve(
     settings: StreamSettings, door: Door | None, scope: Any, receive: Any, send: Any
 ) -> None:
-    """Serve it, or say that the door is closed."""
+    """Serve a WebSocket, or say that the door is closed."""
     if door is not None:
         await door(scope, receive, send)
         return
     because = closed_because(settings)
-    reply = closed(because).reply()
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": because[:100]})
-        return
-    headers = [(name.encode(), value.encode()) for name, value in reply.headers]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    await receive()
+    await send({"type": "websocket.close", "code": 1008, "reason": because[:100]})
+
+
+def not_by_http(settings: StreamSettings) -> Refused:
+    """The answer to a request that is no WebSocket's.
+
+    Not left to Engine.IO, which reads all of a body before it refuses it.
+    """
+    if because := closed_because(settings):
+        return closed(because)
+    return Refused(
+        426, "websocket-only",
+        "this door takes WebSockets only. If this was one, a proxy has dropped its Upgrade header, "
+        "or the server has no library for them",
+        (("upgrade", "websocket"),),
+    )  # fmt: skip
