@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol
 
 # The name under which it stands in a scope's extensions.
 WIRE = "streamstraight.wire"
 
 # Of a request's head, about, and seconds until it has to be there: uvicorn has no limit of its own.
+# The rest of a body that was not needed for the answer has as long.
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 15.0
 # After so many seconds in which a client takes nothing of a whole answer it is cut off.
@@ -69,8 +71,9 @@ def wired_protocol() -> type[Any]:
         # Not in the instance's dict: one more key there would cost each connection 1.5 KB.
         __slots__ = ("_head_size", "_head_timer", "on_lost")
         on_lost: Callable[[], None] | None
-        _head_size: int
-        _head_timer: asyncio.TimerHandle | None  # a head is awaited
+        _head_size: float
+        # A head is awaited, or what is left of a body after the answer.
+        _head_timer: asyncio.TimerHandle | None
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
@@ -105,6 +108,7 @@ def wired_protocol() -> type[Any]:
                     self.send_400_response("The request's head is too large.")
 
         def on_message_begin(self) -> None:
+            self._unset_keepalive_if_required()
             super().on_message_begin()
             if self._head_timer is None:
                 self._await_head()
@@ -115,12 +119,24 @@ def wired_protocol() -> type[Any]:
             self._forget_head()
             super().on_headers_complete()
 
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            if self._head_timer is not None:
+                # uvicorn counts the seconds to the next request from the answer, up to any byte.
+                self._forget_head()
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._watch_rest(0)
+            cycle = self.cycle  # of the newest request, whose turn may not have come
+            if cycle.response_complete and cycle.more_body and not self.transport.is_closing():
+                self._await_head(-inf)
 
-        def _await_head(self) -> None:
-            self._head_size = 0
+        def _await_head(self, size: float = 0) -> None:
+            self._head_size = size
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
         def _forget_head(self) -> None:

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from streamstraight_celery.server import body
+from streamstraight_celery.server import body, wire
 
+from . import serving
 from .client import read_body, read_head
 from .conftest import MakeSite, Site
 from .writer import Writer
@@ -103,3 +104,39 @@ async def test_the_door_of_websockets_says_so(site: Site) -> None:
     answer = await Writer(site).request("GET", "/socket.io/?EIO=4&transport=polling")
     assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
     assert "WebSocket" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("rest", [b"", b"x"], ids=["nothing", "a part"])
+async def test_the_rest_of_a_body_is_not_waited_for_after_the_answer(
+    site: Site, rest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS", PATIENCE)
+    reader, writer = await begin(site, "GET", "/healthz")
+    _, headers = await read_head(reader)
+    await reader.readexactly(int(headers["content-length"]))
+    writer.write(rest)
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+
+
+async def test_a_body_that_comes_after_the_answer_is_followed_by_the_next_request(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS", PATIENCE)
+    reader, writer = await begin(site, "GET", "/healthz", 200_000)
+    await reader.readexactly(int((await read_head(reader))[1]["content-length"]))
+    writer.write(b"x" * 200_000)
+    await asyncio.sleep(2 * PATIENCE)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await read_head(reader))[0] == 200
+    writer.close()
+
+
+async def test_whoever_sends_nothing_after_such_a_body_is_hung_up_on(site: Site) -> None:
+    reader, writer = await begin(site, "GET", "/healthz", 1)
+    await reader.readexactly(int((await read_head(reader))[1]["content-length"]))
+    (connection,) = serving.connections[site.port]
+    connection.timeout_keep_alive = 1
+    writer.write(b"x")
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
