@@ -153,3 +153,63 @@ def test_nothing_is_wider_than_the_screen(
         tab.goto(address)
         expect(tab.locator("#counts")).not_to_be_empty()
         assert tab.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_the_growth_goes_on_to_now_while_a_stream_is_silent(
+    tab: Page, oversight: BackgroundRelay, producer: Producer
+) -> None:
+    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    expect(tab.locator("#reading")).to_have_text("live")
+    producer.append("a", "b")
+    tab.locator("#growth-plot svg .line").wait_for()
+    last = "document.querySelector('#growth-plot text:last-of-type').textContent"
+
+    def reaches_now() -> bool:
+        """The axis goes on, and the line with it: the place of the last chunk moves to the left."""
+        numbers = tab.evaluate(
+            "document.querySelector('#growth-plot .line').getAttribute('d').split(/[ML ]/)"
+            ".filter(Boolean).map(Number)"
+        )
+        right = tab.evaluate(
+            "Number(document.querySelector('#growth-plot .grid').getAttribute('x2'))"
+        )
+        level = numbers[-1] == numbers[-3] and numbers[-2] > numbers[-4]
+        return level and abs(numbers[-2] - right) < 2
+
+    eventually(reaches_now)
+    before = tab.evaluate(last)
+    eventually(lambda: tab.evaluate(last) != before)
+    producer.end()
+    expect(tab.locator("#growth-plot .end")).to_have_count(1)
+    eventually(reaches_now)
+
+
+@pytest.mark.parametrize("highest", [0.0002, 0.0014, 0.0025, 0.013, 0.65, 1.35, 75, 5000])
+def test_a_plot_s_ticks_tell_times_apart(
+    tab: Page, oversight: BackgroundRelay, highest: float
+) -> None:
+    tab.goto(oversight.url)
+    labels, heights = tab.evaluate(
+        """async (highest) => {
+          const { firstChunkPlot } = await import("./streams-plots.js");
+          const svg = firstChunkPlot(300, [{ first_chunk_after: highest }], "", () => {});
+          const all = (selector, see) => [...svg.querySelectorAll(selector)].map(see);
+          const labels = all("text", (text) => text.textContent);
+          return [labels.slice(0, 3), all(".grid", (line) => Number(line.getAttribute("y1")))];
+        }""",
+        highest,
+    )
+    assert len(set(labels)) == 3
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_a_plot_s_ticks_count_whole_chunks(
+    tab: Page, oversight: BackgroundRelay, producer: Producer
+) -> None:
+    producer.append("a")
+    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    ticks = tab.locator("#growth-plot text")
+    expect(ticks).to_have_count(5)
+    assert ticks.all_text_contents()[:3] == ["0", "1", "2"]
+    producer.append("b", "c")
+    eventually(lambda: ticks.all_text_contents()[:3] == ["0", "2", "4"])

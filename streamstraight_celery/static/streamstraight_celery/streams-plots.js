@@ -22,10 +22,13 @@ export function shownTime(seconds) {
  *
  * `points` are [time, chunks] in order, `known` the number of those that were only told afterwards:
  * between them nobody watched, so they are joined by dots. `marks` are times at which attempts began.
+ * `until` is when the stream ended, or now: since the last point nothing came.
  */
-export function growthPlot(width, { points, known, marks, end }) {
-  const last = points.at(-1) ?? [0, 0];
-  const plot = frame(width, 170, Math.max(last[0], end ?? 0, 0.1), Math.max(last[1], 1));
+export function growthPlot(width, { points: seen, known, marks, until, ended }) {
+  const newest = seen.at(-1) ?? [0, 0];
+  const last = [Math.max(newest[0], until), newest[1]];
+  const points = seen.length ? [...seen, last] : [];
+  const plot = frame(width, 170, Math.max(last[0], 0.1), last[1], 1);
   const at = ([time, chunks]) => [plot.x(time), plot.y(chunks)];
   const path = (some) => some.map((point, i) => `${i ? "L" : "M"}${at(point).map(round).join(" ")}`).join("");
   if (points.length > 1) {
@@ -36,14 +39,14 @@ export function growthPlot(width, { points, known, marks, end }) {
     plot.add("path", { class: "line", d: path(points.slice(Math.max(known - 1, 0))) });
   }
   for (const time of marks) plot.vertical(time, "mark");
-  if (end !== null) plot.vertical(end, "end");
+  if (ended) plot.vertical(until, "end");
   return plot.svg;
 }
 
 /** The time to first chunk of each stream, the oldest at the left; `choose` is told the id. */
 export function firstChunkPlot(width, streams, chosen, choose) {
   const values = streams.map((each) => each.first_chunk_after);
-  const plot = frame(width, 130, Math.max(streams.length - 1, 1), Math.max(...values, 0.001), {
+  const plot = frame(width, 130, Math.max(streams.length - 1, 1), Math.max(...values), 0.001, {
     xText: () => "",
     yText: shownTime,
   });
@@ -74,10 +77,18 @@ export function quantile(values, part) {
   return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
 }
 
-function frame(width, height, maxX, maxY, { xText = shownTime, yText = shownNumber } = {}) {
+/** The top of an axis whose middle has two digits at most, and is a multiple of `unit`. */
+function roundTop(highest, unit) {
+  const middle = Math.max(highest / 2, unit);
+  const step = Math.max(10 ** Math.floor(Math.log10(middle)) / 10, unit);
+  return 2 * step * Math.ceil(middle / step - 1e-9);
+}
+
+function frame(width, height, maxX, highest, unit, { xText = shownTime, yText = shownNumber } = {}) {
   const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img" });
   const right = width - RIGHT;
   const floor = height - BOTTOM;
+  const maxY = roundTop(highest, unit);
   const x = (value) => LEFT + (value / maxX) * (right - LEFT);
   const y = (value) => floor - (value / maxY) * (floor - TOP);
   const add = (name, attributes, text = "") => {

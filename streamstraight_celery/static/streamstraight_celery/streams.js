@@ -336,9 +336,10 @@ class View {
       ...(about.task_id !== this.id ? fact("task", about.task_id || "none", "wide") : []),
     );
     at("rate").textContent = lasted && chunks > 1 ? `${(chunks / lasted).toFixed(1)} a second` : "";
-    const end = over && first !== null ? first + about.duration : null;
+    const ended = over && first !== null;
+    const until = ended ? first + about.duration : over || this.ended ? 0 : this.now();
     const plot = at("growth-plot");
-    const data = { points: this.points, known: this.known, marks: this.marks, end };
+    const data = { points: this.points, known: this.known, marks: this.marks, until, ended };
     if (plot.clientWidth) plot.replaceChildren(growthPlot(plot.clientWidth, data));
   }
 }
