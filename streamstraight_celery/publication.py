@@ -76,12 +76,12 @@ class Publication(StreamLink):
         self._done = threading.Event()
         self._error: BaseException | None = None
         announce(runtime, Create(stream_id, self._owner, codec.kind))
-        self._end_unbegun = functools.partial(
-            _end_unbegun, runtime.aftermath.ask, stream_id, self._owner, self._pid
-        )
+        about = stream_id, self._owner, self._pid
+        self._end_unbegun = functools.partial(_end_unbegun, runtime.aftermath.ask, *about)
         # A response that fails runs no background tasks, and tells nobody.
         self._forgotten = weakref.finalize(self, self._end_unbegun)
-        self._forgotten.atexit = False  # no thread can be started then
+        self._forgotten.atexit = False  # no thread can be started then: `end_publications`
+        _unbegun[self._owner] = functools.partial(_end_unbegun, runtime.relay.call, *about)
 
     def stop(self) -> bool:
         """Stop the stream: it ends at its next chunk, an async generator at once.
@@ -215,6 +215,7 @@ class Publication(StreamLink):
         if not self._begun.acquire(blocking=False):
             raise RuntimeError(f"stream {self.id} was produced before: a generator runs once")
         self._forgotten.detach()
+        _unbegun.pop(self._owner, None)
         self._pid = os.getpid()
         _running.add(self)
         error: BaseException | None = None
@@ -296,17 +297,22 @@ class Publication(StreamLink):
 def _end_unbegun(ask: Callable[[Conclude], object], stream_id: str, owner: str, pid: int) -> None:
     """End a stream that was announced and will not be produced.
 
-    Also called by the garbage collector, anywhere: so it only asks a thread to do it.
+    Also called by the garbage collector, anywhere: then `ask` only tells a thread to do it.
     """
+    _unbegun.pop(owner, None)
     if pid == os.getpid():
         ask(Conclude(stream_id, owner, new_nonce(), "producer-error", NOT_BEGUN))
 
 
 _running: set[Publication] = set()
+# What ends those that were announced and have not begun, by owner.
+_unbegun: dict[str, Callable[[], None]] = {}
 
 
 def end_publications() -> None:
-    """End all streams that this process produces, as `producer-error`: it goes down.
+    """End all streams that this process produces, or has announced, as `producer-error`.
+
+    The process goes down.
 
     Runs by itself when Python exits in an orderly way. Servers that end by signal skip that: call
     this in their shutdown hook, or readers learn of the end when the lease is over.
@@ -315,6 +321,10 @@ def end_publications() -> None:
     deadline = time.monotonic() + LAST_WORDS_TIMEOUT
     for publication in [each for each in list(_running) if each.ours]:
         publication.abandon(max(0.0, deadline - time.monotonic()))
+    with contextlib.suppress(StreamError):  # one that does not answer is not asked again
+        for end in list(_unbegun.values()):
+            if time.monotonic() < deadline:
+                end()
 
 
 atexit.register(end_publications)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 from celery import Celery
 
-from streamstraight_celery import PublicError, StreamExistsError, get_stream
+from streamstraight_celery import PublicError, StreamClosedError, StreamExistsError, get_stream
 from streamstraight_celery.background import (
     Publication,
     aprepare,
@@ -232,7 +233,8 @@ class TestEnds:
             for _ in range(100):
                 published = prepare(words(""), app=app)
                 names.append(published.id)
-                published.run()
+                with contextlib.suppress(StreamClosedError):  # before it began
+                    published.run()
 
         before = sys.getswitchinterval()
         threads = [threading.Thread(target=churn) for _ in range(4)]
@@ -387,6 +389,27 @@ class TestNeverBegun:
         with pytest.raises(RelayUnavailableError):
             published.run()
         assert ended_log(app, published.id).error["code"] == "not-begun"
+
+    @pytest.mark.parametrize("forked", [False, True])
+    def test_one_whose_process_exits_ends(self, app: Celery, redis_url: str, forked: bool) -> None:
+        child = "if os.fork() == 0: sys.exit()\nelse: os.wait(); os._exit(0)"
+        code = f"""
+from celery import Celery
+from streamstraight_celery.background import prepare
+import os, sys
+app = Celery(broker="{redis_url}")
+kept = prepare(iter("a"), app=app, stream_id="kept")
+prepare(iter("a"), app=app, stream_id="run").run()
+{child if forked else ""}
+"""
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        state = state_of(app, "kept")
+        if forked:  # the child did not announce it, and the parent was not asked
+            assert not state.end
+        else:
+            assert state.end == "producer-error"
+            assert "not-begun" in state.error
+        assert state_of(app, "run").end == "completed"
 
     def test_one_that_was_begun_is_left_alone(self, app: Celery) -> None:
         published = publish(words("a"))
