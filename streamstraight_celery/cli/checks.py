@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 from celery import Celery
 
 from ..errors import StreamError
+from ..relays.cluster import ClusterRelay
 from ..relays.redis import RedisRelay, without_password
 from ..runtime import Runtime
 from ..settings import StreamSettings, read_celery_times
@@ -67,15 +68,29 @@ def check_secret(app: Celery, runtime: Runtime) -> Iterator[Finding]:
 
 def check_redis(app: Celery, runtime: Runtime) -> Iterator[Finding]:
     relay = runtime.relay
-    if not isinstance(relay, RedisRelay):
+    if isinstance(relay, RedisRelay):
+        yield from _server(relay)
+    elif isinstance(relay, ClusterRelay):
+        try:
+            primaries = relay.primaries()
+        except StreamError as error:
+            yield _unreached(error)
+            return
+        for (host, port), node in primaries.items():
+            for finding in _server(node):
+                yield finding._replace(check=f"{finding.check} {host}:{port}")
+    else:
         yield Finding("relay", "ok", f"kept by {type(relay).__name__}")
-        return
+
+
+def _server(relay: RedisRelay) -> Iterator[Finding]:
+    """What one Redis says of itself."""
     try:
         began = time.monotonic()
         told = relay.server_info()
         took = time.monotonic() - began
     except StreamError as error:
-        yield Finding("redis", "error", str(error), "start Redis, or correct stream_relay_url")
+        yield _unreached(error)
         return
     yield _version(told, took)
     yield _eviction(told)
@@ -85,6 +100,10 @@ def check_redis(app: Celery, runtime: Runtime) -> Iterator[Finding]:
         yield Finding("clock", "warning", f"{skew:.0f} s away from Redis' clock", advice)
     else:
         yield Finding("clock", "ok", f"within {MAX_SKEW:.0f} s of Redis' clock")
+
+
+def _unreached(error: StreamError) -> Finding:
+    return Finding("redis", "error", str(error), "start Redis, or correct stream_relay_url")
 
 
 def _version(told: dict[str, Any], took: float) -> Finding:

@@ -110,9 +110,17 @@ class ClusterRelay(Relay):
         return as_page(answer, read)
 
     def stream_ids(self) -> Iterator[str]:
+        for relay in self.primaries().values():
+            yield from relay.stream_ids()
+
+    def primaries(self) -> dict[Node, RedisRelay]:
+        """The nodes that serve slots.
+
+        Raises:
+            RelayUnavailableError: no node tells which.
+        """
         slots = self._known_slots()
-        for node in slots.nodes:
-            yield from self._node(node, slots.publish).stream_ids()
+        return {node: self._node(node, slots.publish) for node in slots.nodes}
 
     def close(self) -> None:
         with self._lock:

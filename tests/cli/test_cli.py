@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.redis import RedisRelay
 from tests.cli.terminal import on_a_terminal
+from tests.clusters import Cluster
 from tests.conftest import ROOT, eventually, free_port
 from tests.server.producer import Producer
 
@@ -328,6 +329,30 @@ def test_the_doctor_sees_that_redis_may_evict(own_redis: Any) -> None:
     eviction = next(each for each in found if each["check"] == "eviction")
     assert eviction["grade"] == "warning"
     assert "noeviction" in eviction["advice"]
+
+
+def test_the_doctor_looks_at_each_primary_of_a_cluster(streams: Streams, cluster: Cluster) -> None:
+    evicting = cluster.primaries[0]
+    evicting.client.config_set("maxmemory", "100mb")
+    evicting.client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        found = found_by_doctor(streams, stream_public_url="/relay", stream_relay_url=cluster.url)
+    finally:
+        evicting.client.config_set("maxmemory-policy", "noeviction")
+        evicting.client.config_set("maxmemory", "0")
+    for server in cluster.primaries:
+        for check in ("redis", "eviction", "clock"):
+            grade = "warning" if (server, check) == (evicting, "eviction") else "ok"
+            assert found[f"{check} 127.0.0.1:{server.port}"]["grade"] == grade
+
+
+def test_the_doctor_says_which_node_of_a_cluster_is_down(streams: Streams) -> None:
+    with closing(Cluster()) as cluster:
+        lost = cluster.primaries[0]
+        lost.kill()
+        found = found_by_doctor(streams, stream_public_url="/relay", stream_relay_url=cluster.url)
+    assert found[f"redis 127.0.0.1:{lost.port}"]["grade"] == "error"
+    assert found[f"redis 127.0.0.1:{cluster.primaries[1].port}"]["grade"] == "ok"
 
 
 @pytest.mark.parametrize("command", ["ls", "doctor", "relay"])
