@@ -114,7 +114,7 @@ def test_a_task_may_retry_itself(app: Celery, task: Any, attempts: int) -> None:
     assert log.state.attempt == attempts
 
 
-@pytest.mark.skipif(celery.__version__ < "5.7", reason="merges changed arguments since 5.7")
+@pytest.mark.skipif(celery.VERSION[:2] < (5, 7), reason="merges changed arguments since 5.7")
 def test_a_retry_may_change_the_arguments(app: Celery) -> None:
     stream = failing.with_other_arguments.stream(PROMPT)
 

@@ -102,7 +102,7 @@ def test_a_task_that_is_given_back_begins_anew_at_once(
     assert log.chunks[1:] == ["two"]
 
 
-@pytest.mark.skipif(celery.__version__ < "5.7", reason="retry_on_worker_lost is new in 5.7")
+@pytest.mark.skipif(celery.VERSION[:2] < (5, 7), reason="retry_on_worker_lost is new in 5.7")
 def test_a_task_that_is_retried_when_its_process_is_lost_begins_anew(
     site: Site, worker: Worker, speaker: Speaker
 ) -> None:
