@@ -86,6 +86,9 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
     """
 
     abstract = True
+    # A stream runs for long. And a worker that hears of another one's task being revoked takes it
+    # for one that has not begun, and stores REVOKED, unless its state is STARTED.
+    track_started = True
     Request = "streamstraight_celery.parent:StreamRequest"
     codec: ClassVar[str | Codec | None] = None
     encoder: ClassVar[Any] = None

@@ -312,6 +312,8 @@ def test_terminate_stops_a_stream_in_a_thread(
 ) -> None:
     stream = listening.listening.apply_stream((speaker.port, mark), queue=threads.queue)
     speaker.answer()
+    # So the other workers, which hear of it too, do not take it for one that has not begun.
+    assert app.AsyncResult(stream.task_id).state == "STARTED"
 
     # As Flower's Terminate does; a thread cannot be terminated.
     app.control.revoke(stream.task_id, terminate=True)
