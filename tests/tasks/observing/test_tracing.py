@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker as start_worker_here
+from celery.signals import setup_logging
 from opentelemetry import trace
 from opentelemetry.instrumentation.celery import CeleryInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -71,10 +72,18 @@ def spans() -> Iterator[Callable[[], dict[str, ReadableSpan]]]:
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[None]:
-    """A worker on a thread of this process."""
-    with start_worker_here(traced, pool="threads", concurrency=1, perform_ping_check=False):
-        yield
+    """A worker on a thread of this process, whose logging stays as it is for other tests."""
+    setup_logging.connect(leave_logging)
+    try:
+        with start_worker_here(traced, pool="threads", concurrency=1, perform_ping_check=False):
+            yield
+    finally:
+        setup_logging.disconnect(leave_logging)
     Runtime.of(traced).close()
+
+
+def leave_logging(**_: Any) -> None:
+    """Celery sets up no logging where somebody else does."""
 
 
 def request_to(task: Any, *arguments: Any) -> str:
