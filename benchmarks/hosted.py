@@ -22,10 +22,10 @@ from benchmarks.peers import streamstraight_sdk as sdk
 from benchmarks.processes import Process
 from benchmarks.stack import BROKER_DB, DATA_DB, Stack, send, stable_port
 from streamstraight_celery import StreamTask
+from streamstraight_celery.producing.sender import Sender
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.requests import Create, Read
 from streamstraight_celery.runtime import Runtime
-from streamstraight_celery.sender import Sender
 from streamstraight_celery.settings import StreamSettings
 
 OUR_CLIENT = "client"

@@ -15,9 +15,9 @@ import uvicorn
 
 from benchmarks.ours import app
 from streamstraight_celery.server.app import RelayApp, relay_app
-from streamstraight_celery.server.connection import Message, Receive, Send
+from streamstraight_celery.server.fast_path import wired_protocol
+from streamstraight_celery.server.reads.sse_response import Message, Receive, Send
 from streamstraight_celery.server.run import BACKLOG
-from streamstraight_celery.server.wire import wired_protocol
 
 
 class WithWebSocket:

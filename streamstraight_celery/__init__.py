@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .attempt import StreamSummary
-from .background import Publication, apublish, prepare, publish
+from .agent_codecs import AG_UI, UI_MESSAGES
 from .codecs import Codec, register_codec
-from .conversations import active_stream
+from .enqueue.conversations import active_stream
+from .enqueue.handle import StreamHandle, StreamRef, get_stream, stream_ref
 from .errors import (
     AgentFailedError,
     ChunkTooLargeError,
@@ -43,11 +43,11 @@ from .errors import (
     StreamTooLargeError,
     TokenError,
 )
-from .handle import StreamHandle, StreamRef, get_stream, stream_ref
+from .publishing.publish import Publication, apublish, prepare, publish
+from .publishing.tee import atee, tee
 from .signals import stream_concluded, stream_ended, stream_first_chunk, stream_started
-from .task import StreamTask, stream_task
-from .tees import atee, tee
-from .ui import AG_UI, UI_MESSAGES
+from .tasks.task import StreamTask, stream_task
+from .worker.attempt import StreamSummary
 
 if TYPE_CHECKING:
     from .reader import AsyncStreamReader, StreamReader, aread_stream, read_stream

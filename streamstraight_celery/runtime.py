@@ -8,10 +8,10 @@ import threading
 
 from celery import Celery
 
-from .aftermath import Aftermath
 from .errors import ConfigurationError
+from .producing.request_queue import Aftermath
+from .producing.sender import Sender
 from .relays import STREAMSTRAIGHT, Relay, open_relay
-from .sender import Sender
 from .settings import StreamSettings, check_app, read_settings
 from .tokens import Tokens
 

@@ -17,7 +17,7 @@ from typing import Any
 import redis
 from redis.crc import key_slot
 
-from streamstraight_celery.embedded import EmbeddedRedis
+from streamstraight_celery.testing.embedded import EmbeddedRedis
 
 PATIENCE = 60.0
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streamstraight_celery.embedded import EmbeddedRedis
+from streamstraight_celery.testing.embedded import EmbeddedRedis
 from tests.clusters import Cluster
 from tests.clusters import free_port as free_port
 

@@ -16,7 +16,7 @@ from typing import Literal
 import httpx
 from celery import Celery
 
-from streamstraight_celery.embedded import EmbeddedRedis
+from streamstraight_celery.testing.embedded import EmbeddedRedis
 
 from .children import ROOT, Child, wait_ready
 

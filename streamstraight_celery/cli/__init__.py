@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .doctoring import doctor
-from .following import tail
+from .doctor import doctor
 from .group import streams
 from .listing import ls, show, stop, top
-from .serving import relay
+from .relay import relay
+from .tail import tail
 
 for command in (ls, show, tail, top, stop, relay, doctor):
     streams.add_command(command)

@@ -11,14 +11,14 @@ from itertools import count
 import click
 from celery import Celery
 
+from ..enqueue.handle import get_stream
 from ..errors import StreamError
-from ..handle import get_stream
-from ..overview import Overview, newest_first, overview
 from ..relays import Relay
+from ..relays.overview import Overview, newest_first, overview
 from ..relays.requests import Read
 from ..runtime import Runtime
 from .group import StreamsCommand, json_option
-from .printing import (
+from .output import (
     fitted,
     json_text,
     print_json,

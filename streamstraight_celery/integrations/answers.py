@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
-from ..conversations import resume_url
+from ..enqueue.conversations import resume_url
+from ..enqueue.handle import StreamHandle, get_stream
 from ..errors import ConfigurationError, RelayUnavailableError, StreamError, StreamNotFoundError
-from ..handle import StreamHandle, get_stream
-from ..names import check_stream_id
+from ..ids import check_stream_id
 
 SESSION_KEY = "streamstraight_streams"
 # A session may be a cookie, which holds 4 KB.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from ..background import Publication, PublishOptions, amake, end_publications
+from ..enqueue.handle import StreamHandle, StreamLink
 from ..errors import MissingDependencyError, StreamError
-from ..handle import StreamHandle, StreamLink
-from ..publication import Chunks
+from ..publishing.publication import Chunks
+from ..publishing.publish import Publication, PublishOptions, amake, end_publications
 from ..runtime import Runtime
 from .answers import (
     FOREIGN,

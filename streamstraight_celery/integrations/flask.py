@@ -9,8 +9,8 @@ from typing import Any
 
 from celery import Celery, Task
 
+from ..enqueue.handle import StreamHandle, StreamLink
 from ..errors import ConfigurationError, MissingDependencyError
-from ..handle import StreamHandle, StreamLink
 from ..runtime import Runtime
 from .answers import (
     CLIENT_MODULE,

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from ..errors import DecodeError, MalformedOffsetError, StreamError, StreamResetError
 from ..offsets import NOW, START, Offset
 from .decoding import name_of
-from .moves import Arrival, End, Reset
+from .events import Arrival, End, Reset
 from .options import ReadOptions, Status
 
 T = TypeVar("T")

@@ -8,18 +8,18 @@ from typing import Any
 from celery import Celery
 
 from ..errors import ConfigurationError
-from ..names import STOP_COMMAND, check_stream_id
+from ..ids import STOP_COMMAND, check_stream_id
 from ..relays import AsyncRelay, Relay, open_async_relay, open_relay
 from ..settings import StreamSettings, read_settings, this_app
-from .async_http import AsyncGetToken, AsyncHttp
-from .async_log import AsyncLog
+from .http.async_io import AsyncGetToken, AsyncHttp
+from .http.session import Session, Source
+from .http.sync_io import GetToken, SyncHttp
 from .inbox import Inbox
-from .log import LogSession, parse_position
+from .log.async_io import AsyncLog
+from .log.session import LogSession, parse_position
+from .log.sync_io import Bell, NoticeBell, SyncLog
 from .options import ReadOptions
 from .reader import AsyncStreamReader, StreamReader
-from .session import Session, Source
-from .sync_http import GetToken, SyncHttp
-from .sync_log import Bell, NoticeBell, SyncLog
 
 Ref = Mapping[str, Any] | str
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from ..errors import ConfigurationError, MalformedOffsetError, StreamError
 from ..offsets import START
+from .backoff import Timing
 from .decoding import Decode, make_decode
-from .retrying import Timing
 
 Status = Literal["connecting", "open", "reconnecting", "closed"]
 

@@ -8,7 +8,7 @@ import threading
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
-from ..relays.cancelling import cancelled
+from ..cancellation import cancelled
 from .inbox import Inbox
 from .options import Status
 

@@ -7,9 +7,9 @@ import re
 from ..errors import ConfigurationError
 from ..settings import StreamSettings
 from .base import AsyncRelay, Relay, RelayOptions
-from .cluster import ClusterRelay
-from .memory import AsyncMemoryRelay, MemoryRelay, store_for
-from .redis import SCHEMES, RedisRelay
+from .cluster.relay import ClusterRelay
+from .memory.relay import AsyncMemoryRelay, MemoryRelay, store_for
+from .redis.relay import SCHEMES, RedisRelay
 from .urls import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 
 STREAMSTRAIGHT = ("streamstraight", "streamstraight+http")
@@ -50,10 +50,10 @@ def open_async_relay(settings: StreamSettings) -> AsyncRelay:
     if scheme == "memory":
         return AsyncMemoryRelay(store_for(settings.relay_url, options(settings)))
     if scheme in CLUSTER_SCHEMES:
-        from .cluster_async import AsyncClusterRelay
+        from .cluster.async_relay import AsyncClusterRelay
 
         return AsyncClusterRelay(_redis_url(settings), options(settings))
-    from .redis_async import AsyncRedisRelay
+    from .redis.async_relay import AsyncRedisRelay
 
     return AsyncRedisRelay(_redis_url(settings), options(settings))
 

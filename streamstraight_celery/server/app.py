@@ -17,30 +17,34 @@ from ..errors import (
     StreamError,
     StreamNotFoundError,
 )
-from ..names import STOP_COMMAND
+from ..ids import STOP_COMMAND
 from ..relays import open_async_relay
 from ..relays.base import AsyncRelay
 from ..relays.requests import Stop
 from ..settings import StreamSettings, read_settings
-from . import durable, multiplex, oversight, producing, sse, streamstraight
+from . import socketio as streamstraight
 from .access import Access
-from .asgi import complete_headers, request_of, start_message, stream_id_of
-from .connection import Message, Receive, Send, SseConnection
-from .durable import STREAM_PATH, Refused, Reply, Request
-from .hub import Hub
-from .log import Seldom, redact_tokens
+from .counters import Tally
+from .fast_path import Wire, wire_of
+from .http import complete_headers, request_of, start_message, stream_id_of
+from .live.hub import Hub
+from .live.options import HubOptions
+from .logs import Seldom, redact_tokens
 from .metrics import METRICS, metrics_reply
-from .options import HubOptions
-from .reading import Reading
-from .static import static_file
-from .stops import OnStop, StopTeller
-from .streamstraight.tokens import token_reply
-from .tally import Tally
-from .wire import Wire, wire_of
-from .writing import Writing
+from .pages import streams_page as oversight
+from .pages.client_files import static_file
+from .reads import durable, multiplex
+from .reads import plain_sse as sse
+from .reads.durable import STREAM_PATH, Refused, Reply, Request
+from .reads.handlers import Reading
+from .reads.sse_response import Message, Receive, Send, SseConnection
+from .socketio.tokens import token_reply
+from .stop_broadcast import OnStop, StopTeller
+from .writes import durable_writes as producing
+from .writes.handlers import Writing
 
 if TYPE_CHECKING:
-    from .streamstraight.door import Door
+    from .socketio.endpoint import Door
 
 logger = logging.getLogger(__name__)
 

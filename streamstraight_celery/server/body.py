@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from .connection import Receive
-from .durable import Refused
+from .reads.durable import Refused
+from .reads.sse_response import Receive
 
 # How long a body may take, and how many bytes of it buy a second more: a slow client gets a large
 # one through, and one that sends next to nothing does not hold its place for ever.

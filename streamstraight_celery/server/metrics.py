@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import MissingDependencyError
-from .durable import Refused, Reply
-from .feed import Feed
-from .producing import END_REASONS
-from .readers import Reader
-from .tally import ALL_DOORS, LIVE_DOORS, RESUMED_DOORS, Tally, door_name
+from .counters import ALL_DOORS, LIVE_DOORS, RESUMED_DOORS, Tally, door_name
+from .live.feed import Feed
+from .live.reader import Reader
+from .reads.durable import Refused, Reply
+from .writes.durable_writes import END_REASONS
 
 logger = logging.getLogger(__name__)
 

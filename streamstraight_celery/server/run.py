@@ -17,12 +17,12 @@ from celery import Celery
 
 from ..errors import ConfigurationError, MissingDependencyError
 from ..relays import open_async_relay
-from ..relays.redis import without_password
-from ..relays.redis_pubsub import hiredis_reader
+from ..relays.redis.pubsub import hiredis_reader
+from ..relays.redis.relay import without_password
 from ..settings import StreamSettings, read_settings
 from .app import RelayApp, relay_app
-from .streamstraight import uvicorn_options
-from .wire import wired_protocol
+from .fast_path import wired_protocol
+from .socketio import uvicorn_options
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ..errors import RelayUnavailableError
 from ..relays.base import Page, Relay
-from ..relays.memory import MemoryRelay
-from ..relays.memory_store import MemoryStore
+from ..relays.memory.relay import MemoryRelay
+from ..relays.memory.store import MemoryStore
 from ..relays.requests import Answer, Append, Read, Request, Stop
 
 

@@ -14,12 +14,12 @@ from ..codecs import Codec, get_codec
 from ..errors import DecodeError
 from ..reader.decoding import make_decode, name_of
 from ..relays import options
-from ..relays.memory import name_store
-from ..relays.memory_store import MemoryStore
+from ..relays.memory.relay import name_store
+from ..relays.memory.store import MemoryStore
 from ..relays.requests import GOOD_ENDS, Create, Read, Reap
 from ..runtime import Runtime
 from ..settings import StreamSettings, install_settings, read_settings, this_app
-from ..task import StreamTask
+from ..tasks.task import StreamTask
 from .clock import FakeClock
 from .faults import Faults, FaultyRelay
 

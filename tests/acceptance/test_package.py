@@ -26,7 +26,7 @@ def test_it_holds_what_is_needed_at_run_time(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "streamstraight_celery/py.typed",
-        "streamstraight_celery/relays/lua/append.lua",
+        "streamstraight_celery/relays/redis/lua/append.lua",
         "streamstraight_celery/static/streamstraight_celery/client.js",
         "streamstraight_celery/static/streamstraight_celery/client.d.ts",
         "streamstraight_celery/static/streamstraight_celery/streams.html",

@@ -15,7 +15,14 @@ import pytest
 from celery import Celery
 
 from streamstraight_celery import PublicError, StreamClosedError, StreamExistsError, get_stream
-from streamstraight_celery.background import (
+from streamstraight_celery.errors import (
+    ConfigurationError,
+    EncodeError,
+    RelayUnavailableError,
+    StreamError,
+)
+from streamstraight_celery.producing.sender import Sender
+from streamstraight_celery.publishing.publish import (
     Publication,
     aprepare,
     apublish,
@@ -23,18 +30,11 @@ from streamstraight_celery.background import (
     prepare,
     publish,
 )
-from streamstraight_celery.errors import (
-    ConfigurationError,
-    EncodeError,
-    RelayUnavailableError,
-    StreamError,
-)
 from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.memory import MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import Answer, Request
 from streamstraight_celery.runtime import Runtime
-from streamstraight_celery.sender import Sender
 from streamstraight_celery.settings import read_settings
 from tests.conftest import eventually
 from tests.tasks.log import ended_log, read_log, state_of
@@ -263,7 +263,7 @@ def test_a_thread_s_connections_to_django_s_database_are_closed(redis_url: str, 
         from celery import Celery
         from django.db import connection
         from django.db.backends.signals import connection_created
-        from streamstraight_celery.background import apublish, publish
+        from streamstraight_celery.publishing.publish import apublish, publish
 
         class Closed:
             calls = []
@@ -395,7 +395,7 @@ class TestNeverBegun:
         child = "if os.fork() == 0: sys.exit()\nelse: os.wait(); os._exit(0)"
         code = f"""
 from celery import Celery
-from streamstraight_celery.background import prepare
+from streamstraight_celery.publishing.publish import prepare
 import os, sys
 app = Celery(broker="{redis_url}")
 kept = prepare(iter("a"), app=app, stream_id="kept")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from celery import Celery
 
-from streamstraight_celery.tees import atee, tee
+from streamstraight_celery.publishing.tee import atee, tee
 from tests.conftest import eventually
 from tests.tasks.log import ended_log, state_of
 

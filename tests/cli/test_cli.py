@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.redis import RedisRelay
+from streamstraight_celery.relays.redis.relay import RedisRelay
 from tests.cli.terminal import on_a_terminal
 from tests.clusters import Cluster
 from tests.conftest import ROOT, eventually, free_port

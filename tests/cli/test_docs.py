@@ -7,7 +7,7 @@ import re
 import click
 
 from streamstraight_celery.cli import streams
-from streamstraight_celery.names import INSPECT_COMMAND, STOP_COMMAND
+from streamstraight_celery.ids import INSPECT_COMMAND, STOP_COMMAND
 from tests.conftest import ROOT
 
 DOCS = (ROOT / "docs/command-line.md").read_text()

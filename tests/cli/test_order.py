@@ -6,8 +6,8 @@ from itertools import count
 
 from streamstraight_celery.cli.listing import newest
 from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.memory import MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import Create
 
 

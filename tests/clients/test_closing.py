@@ -18,11 +18,11 @@ from streamstraight_celery import (
     aread_stream,
     read_stream,
 )
+from streamstraight_celery.reader.events import Arrival, Reset
 from streamstraight_celery.reader.inbox import Inbox
-from streamstraight_celery.reader.log import LogSession
-from streamstraight_celery.reader.moves import Arrival, Reset
+from streamstraight_celery.reader.log.session import LogSession
+from streamstraight_celery.reader.log.sync_io import Bell, SyncLog
 from streamstraight_celery.reader.options import ReadOptions
-from streamstraight_celery.reader.sync_log import Bell, SyncLog
 from tests.clients.relay import Scripted, ScriptedRelay
 from tests.clients.ways import Site
 from tests.conftest import eventually, free_port

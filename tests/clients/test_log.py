@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from streamstraight_celery import StreamGoneError
+from streamstraight_celery.reader.backoff import Timing
 from streamstraight_celery.reader.inbox import Inbox
-from streamstraight_celery.reader.log import AskReap, Await, LogSession
+from streamstraight_celery.reader.log.session import AskReap, Await, LogSession
 from streamstraight_celery.reader.options import ReadOptions
-from streamstraight_celery.reader.retrying import Timing
 from streamstraight_celery.relays.base import Page, RelayOptions
-from streamstraight_celery.relays.memory import MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import Read
 from tests.server.producer import Producer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from streamstraight_celery import read_stream
-from streamstraight_celery.reader.tail import tail
+from streamstraight_celery.cli.tailing import tail
 from tests.clients.ways import Site
 
 

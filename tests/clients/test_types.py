@@ -21,8 +21,8 @@ from streamstraight_celery import (
     read_stream,
 )
 from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import AsyncMemoryRelay, MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from tests.server.producer import Producer
 
 

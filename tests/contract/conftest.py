@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from streamstraight_celery.embedded import EmbeddedRedis
 from streamstraight_celery.relays.base import Relay, RelayOptions
-from streamstraight_celery.relays.cluster import ClusterRelay
-from streamstraight_celery.relays.memory import MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
-from streamstraight_celery.relays.redis import RedisRelay
+from streamstraight_celery.relays.cluster.relay import ClusterRelay
+from streamstraight_celery.relays.memory.relay import MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
+from streamstraight_celery.relays.redis.relay import RedisRelay
+from streamstraight_celery.testing.embedded import EmbeddedRedis
 
 MakeRelay = Callable[..., Relay]
 

@@ -10,11 +10,11 @@ import pytest
 from streamstraight_celery.errors import ConfigurationError, RelayUnavailableError
 from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.cluster import ClusterRelay
-from streamstraight_celery.relays.cluster_async import AsyncClusterRelay
-from streamstraight_celery.relays.redis import RedisRelay
+from streamstraight_celery.relays.cluster.async_relay import AsyncClusterRelay
+from streamstraight_celery.relays.cluster.relay import ClusterRelay
+from streamstraight_celery.relays.cluster.slots import SHARDED_PUBLISH, SlotMap, parse_slots
+from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.requests import Answer, Append, Claim, Create, Read
-from streamstraight_celery.relays.slots import SHARDED_PUBLISH, SlotMap, parse_slots
 from streamstraight_celery.relays.urls import HostsUrl, parse_hosts_url
 from streamstraight_celery.settings import StreamSettings
 from tests.clusters import Cluster, Server

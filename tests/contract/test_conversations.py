@@ -9,9 +9,9 @@ import redis
 
 from streamstraight_celery.relays.base import Relay, RelayOptions
 from streamstraight_celery.relays.conversation import CONVERSATION_TTL, Hold
-from streamstraight_celery.relays.memory import MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
-from streamstraight_celery.relays.redis import RedisRelay
+from streamstraight_celery.relays.memory.relay import MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
+from streamstraight_celery.relays.redis.relay import RedisRelay
 
 
 def test_a_free_key_takes_a_stream(relay: Relay) -> None:

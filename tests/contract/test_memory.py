@@ -6,8 +6,8 @@ import asyncio
 
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.conversation import CONVERSATION_TTL, Hold
-from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import AsyncMemoryRelay, MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import Append, Claim, Create
 
 

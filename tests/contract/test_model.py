@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 )
 
 from streamstraight_celery.relays.base import Page, RelayOptions
-from streamstraight_celery.relays.memory_store import MemoryStore
-from streamstraight_celery.relays.redis import RedisRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
+from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.requests import (
     Answer,
     Append,

@@ -11,8 +11,9 @@ import redis
 from streamstraight_celery.errors import ConfigurationError, RelayUnavailableError
 from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.redis import RedisRelay, without_password
-from streamstraight_celery.relays.redis_async import AsyncRedisRelay
+from streamstraight_celery.relays.redis.async_relay import AsyncRedisRelay
+from streamstraight_celery.relays.redis.relay import RedisRelay, without_password
+from streamstraight_celery.relays.redis.scripts import parse_notice
 from streamstraight_celery.relays.requests import (
     Append,
     Checkpoint,
@@ -22,7 +23,6 @@ from streamstraight_celery.relays.requests import (
     Read,
     Renew,
 )
-from streamstraight_celery.relays.scripts import parse_notice
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import RedisServer, free_port
 
@@ -232,7 +232,7 @@ def test_a_request_interrupted_before_its_answer_leaves_none_behind(
         raise Interrupted
 
     with redis.Redis.from_url(own_redis.url()) as client, monkeypatch.context() as patched:
-        patched.setattr("streamstraight_celery.relays.redis._reply", interrupt)
+        patched.setattr("streamstraight_celery.relays.redis.relay._reply", interrupt)
         client.client_pause(300)
         with pytest.raises(Interrupted):
             relay.state("one")

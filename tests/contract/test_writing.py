@@ -13,7 +13,7 @@ import redis
 from streamstraight_celery.errors import RelayUnavailableError
 from streamstraight_celery.offsets import Segment
 from streamstraight_celery.relays.base import Relay, RelayOptions
-from streamstraight_celery.relays.redis import RedisRelay
+from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.requests import (
     Answer,
     Append,

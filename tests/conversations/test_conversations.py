@@ -22,7 +22,7 @@ from streamstraight_celery import (
     active_stream,
     get_stream,
 )
-from streamstraight_celery.conversations import resume_url
+from streamstraight_celery.enqueue.conversations import resume_url
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Append, Claim
 from streamstraight_celery.runtime import Runtime

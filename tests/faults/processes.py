@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import redis
 
-from streamstraight_celery.embedded import EmbeddedRedis
+from streamstraight_celery.testing.embedded import EmbeddedRedis
 from tests.faults.ledger import Ledgers
 from tests.faults.producer import CONF_VARIABLE
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from streamstraight_celery.errors import StreamBusyError, StreamError
+from streamstraight_celery.producing.sender import Sender
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.base import Page, Relay
 from streamstraight_celery.relays.requests import Answer, Append, Claim, Read, Request
-from streamstraight_celery.sender import Sender
 from streamstraight_celery.settings import StreamSettings
 from tests.faults.chunks import Mark, make_chunk
 from tests.faults.ledger import LedgerWriter

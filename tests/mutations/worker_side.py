@@ -20,139 +20,139 @@ WAITING = f"{STOP} -k 'test_a_generator_that_waits_is_closed and"
 WORKER_SIDE = (
     # -- another delivery
     Mutation(
-        "coming back to a stream that is held", "attempt.py",
+        "coming back to a stream that is held", "worker/attempt.py",
         "_come_back(self, runtime, args, kwargs, busy.retry_after)", "raise",
         (f"{REDELIVERY} -k comes_twice",),
     ),
     Mutation(
-        "telling the relay that a delivery comes back", "attempt.py",
+        "telling the relay that a delivery comes back", "worker/attempt.py",
         "runtime.sender.patiently(lambda: runtime.relay.call(expect))", "pass",
         (f"{REDELIVERY} -k takes_over_when",),
     ),
     Mutation(
-        "waiting for the news of a holder", "attempt.py",
+        "waiting for the news of a holder", "worker/attempt.py",
         "HAND_OVER_TIMEOUT if before else 0", "0", (f"{REDELIVERY} -k given_back",),
     ),
     Mutation(
-        "releasing the stream for a retry", "attempt.py",
+        "releasing the stream for a retry", "worker/attempt.py",
         "_quietly(writer, functools.partial(writer.release, wait))", "pass",
         (f"{ATTEMPTS} -k autoretry",),
     ),
     Mutation(
-        "on_redelivery='fail'", "attempt.py",
+        "on_redelivery='fail'", "worker/attempt.py",
         "    if fails:\n", "    if False:\n", (f"{ATTEMPTS} -k must_not_run_twice_fails",),
     ),
     Mutation(
-        "telling a retry from a lost process", "attempt.py",
+        "telling a retry from a lost process", "worker/attempt.py",
         "page.state.attempt > expected", "page.state.attempt >= expected",
         (f"{ATTEMPTS} -k must_not_run_twice_may_be_retried",),
     ),
     Mutation(
-        "continuing the log", "attempt.py",
+        "continuing the log", "worker/attempt.py",
         'resume=fails or task.on_redelivery == "resume"', "resume=False",
         (f"{ATTEMPTS} -k resumed",),
     ),
     Mutation(
-        "recalling the checkpoint", "attempt.py",
+        "recalling the checkpoint", "worker/attempt.py",
         "request.stream_saved = _recall(runtime, task.stream_id)", "pass",
         (f"{ATTEMPTS} -k resumed",),
     ),
     Mutation(
-        "a stop before the generator begins", "attempt.py",
+        "a stop before the generator begins", "worker/attempt.py",
         "if closed.reason not in GOOD_ENDS:", "if True:",
         (f"{STOP} -k countdown_is_stopped",),
     ),
     # -- what only the parent process sees
     Mutation(
-        "the parent's nonce in the message", "parent.py",
+        "the parent's nonce in the message", "worker/request.py",
         "STREAM_NONCE: self._stream_nonce,", 'STREAM_NONCE: "",', (KILLED,),
     ),
     Mutation(
-        "the end of a killed process' stream", "parent.py",
+        "the end of a killed process' stream", "worker/request.py",
         "self._conclude(*_meaning(error))", "pass", (KILLED,),
     ),
     Mutation(
-        "the end at the hard time limit", "parent.py",
+        "the end at the hard time limit", "worker/request.py",
         'self._conclude("producer-error", TIME_LIMIT)', "pass",
         (f"{ENDS} -k stream_of_a_greenlet",),
     ),
     Mutation(
-        "the end of a revoked or expired task", "parent.py",
+        "the end of a revoked or expired task", "worker/request.py",
         '_conclude(*(("expired", EXPIRED) if expired else ("stopped", "")))', "_ttl",
         (f"{ENDS} -k before_it_is_due",),
     ),
     Mutation(
-        "the end at a cold shutdown", "parent.py",
+        "the end at a cold shutdown", "worker/request.py",
         'self._conclude("producer-disconnected", REAPED)', "pass",
         (f"{ENDS} -k cold_shutdown_ends_the_stream_of_a_greenlet",),
     ),
     Mutation(
-        "handing on at a cold shutdown", "parent.py",
+        "handing on at a cold shutdown", "worker/request.py",
         "            if delivered_again:", "            if False:",
         (f"{ENDS} -k hands_a_stream_on",),
     ),
     Mutation(
-        "handing on what is given back", "parent.py",
+        "handing on what is given back", "worker/request.py",
         "if given_back:", "if False:", (GIVEN_BACK,),
     ),
     Mutation(
-        "handing on what is retried for a lost process", "parent.py",
+        "handing on what is retried for a lost process", "worker/request.py",
         "        if retried:", "        if False:", (f"{ENDS} -k retried_when_its_process",),
     ),
     Mutation(
-        "a stop for revoke(terminate=True) in the threads pool", "parent.py",
+        "a stop for revoke(terminate=True) in the threads pool", "worker/request.py",
         "asked = runtime.aftermath.ask(Stop(stream_id_of(self)))", "return",
         (f"{STOP} -k terminate_stops",),
     ),
     Mutation(
-        "telling the relay again", "aftermath.py",
+        "telling the relay again", "producing/request_queue.py",
         "if time.monotonic() + backoff > deadline:", "if True:", (AFTERMATH,),
     ),
     Mutation(
-        "telling the relay before the worker is gone", "aftermath.py",
+        "telling the relay before the worker is gone", "producing/request_queue.py",
         "        self.flush()", "        pass", (AFTERMATH,),
     ),
     # -- stop
     Mutation(
-        "interrupting a read", "driver.py",
+        "interrupting a read", "producing/driver.py",
         "            self._waiting = False\n            raise StreamStopped\n\n",
         "            pass\n\n",
         (f"{WAITING} prefork'",),
     ),
     Mutation(
-        "interrupting again", "driver.py",
+        "interrupting again", "producing/driver.py",
         "self._ended.wait(INTERRUPT_INTERVAL)", "break", (f"{STOP} -k signal_is_lost",),
     ),
     Mutation(
-        "cancelling an async generator", "driver.py",
+        "cancelling an async generator", "producing/driver.py",
         "            self._cancel()\n", "            pass\n",
         (f"{WAITING} prefork'",),
     ),
     Mutation(
-        "interrupting a greenlet", "driver.py",
+        "interrupting a greenlet", "producing/driver.py",
         "self._green.soon(self._throw)", "pass",
         (f"{WAITING} gevent'",),
     ),
     Mutation(
-        "leaving a generator behind", "driver.py",
+        "leaving a generator behind", "producing/driver.py",
         "self._leave(self._left)", "pass", (f"{STOP} -k left_behind",),
     ),
     Mutation(
-        "the remote control command", "control.py",
+        "the remote control command", "worker/remote_control.py",
         "ask(Stop(stream_id))", 'ask(Stop(stream_id + "?"))', (f"{WAYS} -k listening-control",),
     ),
     Mutation(
-        "waking the process that waits", "control.py",
+        "waking the process that waits", "worker/remote_control.py",
         "_wake(request, runtime, state.consumer.pool)", "pass",
         (f"{BOUNDS} -k silent_model[prefork-sync]",),
     ),
     Mutation(
-        "asking often where no message comes", "sender.py",
+        "asking often where no message comes", "producing/sender.py",
         "QUICK_POLL_INTERVAL if self._untold else POLL_INTERVAL", "POLL_INTERVAL",
         (f"{BOUNDS} -k silent_model[solo-sync]",),
     ),
     Mutation(
-        "a checkpoint behind its chunks", "relays/lua/checkpoint.lua",
+        "a checkpoint behind its chunks", "relays/redis/lua/checkpoint.lua",
         "if tonumber(ARGV[4]) > seq then", "if false then", ("tests/contract/test_attempts.py",),
     ),
 )  # fmt: skip

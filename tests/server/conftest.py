@@ -12,11 +12,11 @@ import pytest
 
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.base import Relay, RelayOptions
-from streamstraight_celery.relays.memory import MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.server import RelayApp, create_app
-from streamstraight_celery.server.options import HubOptions
-from streamstraight_celery.server.streamstraight import uvicorn_options
+from streamstraight_celery.server.live.options import HubOptions
+from streamstraight_celery.server.socketio import uvicorn_options
 from streamstraight_celery.settings import StreamSettings
 from streamstraight_celery.tokens import Tokens
 

@@ -11,8 +11,8 @@ from typing import Any
 import uvicorn
 
 from streamstraight_celery.server import run
+from streamstraight_celery.server.fast_path import wired_protocol
 from streamstraight_celery.server.run import listen
-from streamstraight_celery.server.wire import wired_protocol
 
 # Those that are open now, by the server's port.
 connections: dict[int, set[Any]] = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from streamstraight_celery.server.access import COOKIE, cookie_value
-from streamstraight_celery.server.asgi import request_of
-from streamstraight_celery.server.durable import Request, matches
+from streamstraight_celery.server.http import request_of
+from streamstraight_celery.server.reads.durable import Request, matches
 
 
 def request(*headers: tuple[str, str]) -> Request:

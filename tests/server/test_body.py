@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from streamstraight_celery.server import body, wire
+from streamstraight_celery.server import body
+from streamstraight_celery.server import fast_path as wire
 
 from . import serving
 from .client import read_body, read_head

@@ -21,7 +21,7 @@ from celery import Celery
 
 from streamstraight_celery.errors import ConfigurationError, MissingDependencyError
 from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.redis import RedisRelay
+from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.server import create_app
 from streamstraight_celery.server.run import is_loopback, listen, run_relay, server_config
 from streamstraight_celery.settings import StreamSettings

@@ -9,10 +9,10 @@ import pytest
 
 from streamstraight_celery.errors import RelayUnavailableError
 from streamstraight_celery.relays.base import Notice, Page, RelayOptions
-from streamstraight_celery.relays.cluster import ClusterRelay
-from streamstraight_celery.relays.cluster_async import AsyncClusterRelay, ClusterWatcher
+from streamstraight_celery.relays.cluster.async_relay import AsyncClusterRelay, ClusterWatcher
+from streamstraight_celery.relays.cluster.relay import ClusterRelay
+from streamstraight_celery.relays.cluster.slots import SlotMap
 from streamstraight_celery.relays.requests import Create, Read, Renew
-from streamstraight_celery.relays.slots import SlotMap
 from tests.clusters import Cluster, SentinelGroup
 
 from .conftest import MakeSite, eventually

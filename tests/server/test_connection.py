@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from streamstraight_celery.relays.requests import Delete, Entry
-from streamstraight_celery.server.frames import DurableFrames
-from streamstraight_celery.server.readers import Log, Reader
+from streamstraight_celery.server.live.reader import Log, Reader
+from streamstraight_celery.server.reads.durable_frames import DurableFrames
 
 from . import serving
 from .client import Client, Stream, read_head

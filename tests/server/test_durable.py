@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from streamstraight_celery.offsets import Offset, Verdict
 from streamstraight_celery.relays.requests import Entry
-from streamstraight_celery.server import durable
-from streamstraight_celery.server.durable import Refused, Request, parse_read
-from streamstraight_celery.server.position import Position
+from streamstraight_celery.server.live.position import Position
+from streamstraight_celery.server.reads import durable
+from streamstraight_celery.server.reads.durable import Refused, Request, parse_read
 
 from .test_feed import STATE
 

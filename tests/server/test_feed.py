@@ -10,10 +10,10 @@ import pytest
 from streamstraight_celery.offsets import Offset, Segment, Verdict
 from streamstraight_celery.relays.base import Notice, Page, StreamState
 from streamstraight_celery.relays.requests import Entry
-from streamstraight_celery.server.feed import Feed
-from streamstraight_celery.server.frames import DurableFrames
-from streamstraight_celery.server.position import Position
-from streamstraight_celery.server.readers import Reader
+from streamstraight_celery.server.live.feed import Feed
+from streamstraight_celery.server.live.position import Position
+from streamstraight_celery.server.live.reader import Reader
+from streamstraight_celery.server.reads.durable_frames import DurableFrames
 
 NONCE = "aaaaaaaa"
 DOOR = DurableFrames(lambda: "7")

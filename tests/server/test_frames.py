@@ -7,7 +7,7 @@ import json
 import pytest
 
 from streamstraight_celery.relays.requests import Entry
-from streamstraight_celery.server.frames import DurableFrames, error_of
+from streamstraight_celery.server.reads.durable_frames import DurableFrames, error_of
 
 from .plain import FakeLog
 

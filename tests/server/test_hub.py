@@ -11,16 +11,16 @@ import pytest
 from streamstraight_celery.errors import RelayUnavailableError, StreamNotFoundError
 from streamstraight_celery.offsets import Verdict
 from streamstraight_celery.relays.base import Page
-from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import AsyncMemoryRelay, MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import Delete, Open, Read, Release
 from streamstraight_celery.server.content import JSON
-from streamstraight_celery.server.feed import Feed
-from streamstraight_celery.server.frames import DurableFrames
-from streamstraight_celery.server.hub import Hub
-from streamstraight_celery.server.options import HubOptions
-from streamstraight_celery.server.position import Position
-from streamstraight_celery.server.readers import Reader
+from streamstraight_celery.server.live.feed import Feed
+from streamstraight_celery.server.live.hub import Hub
+from streamstraight_celery.server.live.options import HubOptions
+from streamstraight_celery.server.live.position import Position
+from streamstraight_celery.server.live.reader import Reader
+from streamstraight_celery.server.reads.durable_frames import DurableFrames
 
 from .conftest import Clock, eventually
 from .producer import Producer

@@ -7,7 +7,7 @@ import logging
 import pytest
 from gunicorn.glogging import SafeAtoms
 
-from streamstraight_celery.server.log import redact_tokens, without_token
+from streamstraight_celery.server.logs import redact_tokens, without_token
 
 
 @pytest.mark.parametrize(

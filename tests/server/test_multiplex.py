@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery.server.multiplex import Multiplexer
+from streamstraight_celery.server.reads.multiplex import Multiplexer
 
 from . import serving
 from .client import Answer, Stream, read_body, read_head

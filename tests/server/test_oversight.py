@@ -9,7 +9,8 @@ import pytest
 
 from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.requests import Create
-from streamstraight_celery.server import create_app, multiplex
+from streamstraight_celery.server import create_app
+from streamstraight_celery.server.reads import multiplex
 from streamstraight_celery.settings import StreamSettings
 
 from .client import Answer, Client

@@ -6,7 +6,7 @@ import pytest
 
 from streamstraight_celery.errors import MalformedOffsetError
 from streamstraight_celery.offsets import Offset, Segment, Verdict, offset_at
-from streamstraight_celery.server.position import Position, locate, parse_asked
+from streamstraight_celery.server.live.position import Position, locate, parse_asked
 
 A, B, C = "aaaaaaaa", "bbbbbbbb", "cccccccc"
 OPEN = (Segment(2, B, 10),)

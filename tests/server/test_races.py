@@ -10,18 +10,18 @@ import pytest
 
 from streamstraight_celery.offsets import Offset, Verdict
 from streamstraight_celery.relays.base import OnGap, OnNotice, Page, RelayOptions, Watcher
-from streamstraight_celery.relays.memory import AsyncMemoryRelay, MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
-from streamstraight_celery.relays.redis import RedisRelay
-from streamstraight_celery.relays.redis_async import SCRIPT_ENTRIES, AsyncRedisRelay
+from streamstraight_celery.relays.memory.relay import AsyncMemoryRelay, MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
+from streamstraight_celery.relays.redis.async_relay import SCRIPT_ENTRIES, AsyncRedisRelay
+from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.requests import Read, Release
-from streamstraight_celery.server.connection import SseConnection
-from streamstraight_celery.server.durable import ReadCall
-from streamstraight_celery.server.feed import Feed
-from streamstraight_celery.server.frames import DurableFrames
-from streamstraight_celery.server.hub import Hub
-from streamstraight_celery.server.position import Position
-from streamstraight_celery.server.reading import Reading
+from streamstraight_celery.server.live.feed import Feed
+from streamstraight_celery.server.live.hub import Hub
+from streamstraight_celery.server.live.position import Position
+from streamstraight_celery.server.reads.durable import ReadCall
+from streamstraight_celery.server.reads.durable_frames import DurableFrames
+from streamstraight_celery.server.reads.handlers import Reading
+from streamstraight_celery.server.reads.sse_response import SseConnection
 from streamstraight_celery.settings import StreamSettings
 
 from .conftest import eventually

@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from streamstraight_celery.relays.requests import Entry
-from streamstraight_celery.server import connection
-from streamstraight_celery.server.readers import Log
-from streamstraight_celery.server.sse import PlainFrames
+from streamstraight_celery.server.live.reader import Log
+from streamstraight_celery.server.reads import sse_response as connection
+from streamstraight_celery.server.reads.plain_sse import PlainFrames
 
 from .conftest import MakeSite, Site, eventually
 from .plain import Plain, read_plain

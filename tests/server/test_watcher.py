@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 import redis
 
+from streamstraight_celery.cancellation import cancelled
 from streamstraight_celery.errors import (
     ConfigurationError,
     MissingDependencyError,
     RelayUnavailableError,
 )
 from streamstraight_celery.relays.base import Notice, RelayOptions, Watcher
-from streamstraight_celery.relays.cancelling import cancelled
-from streamstraight_celery.relays.redis import RedisRelay
-from streamstraight_celery.relays.redis_async import SCRIPT_ENTRIES, AsyncRedisRelay
-from streamstraight_celery.relays.redis_pubsub import Address, RedisWatcher, pack
+from streamstraight_celery.relays.redis.async_relay import SCRIPT_ENTRIES, AsyncRedisRelay
+from streamstraight_celery.relays.redis.pubsub import Address, RedisWatcher, pack
+from streamstraight_celery.relays.redis.relay import RedisRelay
+from streamstraight_celery.relays.redis.scripts import Calls
 from streamstraight_celery.relays.requests import Claim, Create, Read
-from streamstraight_celery.relays.scripts import Calls
 from tests.conftest import RedisServer
 
 from .conftest import eventually
@@ -434,7 +434,7 @@ async def test_closing_at_the_moment_a_connection_fails_ends_the_watcher() -> No
 async def test_a_task_that_forgets_its_cancellation_is_cancelled_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamstraight_celery.relays.cancelling.AGAIN", 0.01)
+    monkeypatch.setattr("streamstraight_celery.cancellation.AGAIN", 0.01)
     forgotten = 0
 
     async def forgetful() -> None:

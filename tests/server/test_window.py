@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamstraight_celery.relays.requests import Entry
-from streamstraight_celery.server.window import FRAME_BYTES, SEND_BYTES, Window, merge
+from streamstraight_celery.server.live.window import FRAME_BYTES, SEND_BYTES, Window, merge
 
 
 def entry(first: int, last: int) -> Entry:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import redis
 
-from streamstraight_celery.server import writing
 from streamstraight_celery.server.access import COOKIE
-from streamstraight_celery.server.producing import parse_write
+from streamstraight_celery.server.writes import handlers as writing
+from streamstraight_celery.server.writes.durable_writes import parse_write
 
 from .client import Client, read_chunk
 from .conftest import MakeSite, Site, eventually

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from streamstraight_celery.producing.sender import Sender
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.streamstraight import StreamstraightRelay
-from streamstraight_celery.sender import Sender
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import RedisServer
 from tests.streamstraight.servers import KEY, Bare, Ours, Server

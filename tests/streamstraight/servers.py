@@ -119,7 +119,7 @@ class Ours(Server):
         return {"TEST_RELAY_URL": self._redis_url, "TEST_API_KEY": KEY}
 
     def log(self, stream_id: str) -> tuple[list[str], str]:
-        from streamstraight_celery.server.streamstraight.protocol import from_line
+        from streamstraight_celery.server.socketio.protocol import from_line
 
         try:
             page = self.relay.read(Read(stream_id, 1, 0, 100_000))

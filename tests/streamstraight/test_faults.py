@@ -23,8 +23,8 @@ from streamstraight_celery.errors import (
 )
 from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.requests import Append, Claim, Create, Read, Stop
-from streamstraight_celery.relays.streamstraight.engine import EngineSocket, Packet
 from streamstraight_celery.relays.streamstraight.progress import Progress
+from streamstraight_celery.relays.streamstraight.socketio import EngineSocket, Packet
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import ROOT, RedisServer, eventually
 from tests.streamstraight.proxy import Proxy
@@ -514,7 +514,7 @@ def test_keep_open_leaves_the_connection(bare: MakeBare, client: MakeClient, nam
 FORK = """
 import os, sys
 from streamstraight_celery.relays import open_relay
-from streamstraight_celery.sender import Sender
+from streamstraight_celery.producing.sender import Sender
 from streamstraight_celery.settings import StreamSettings
 url, key = sys.argv[1:]
 settings = StreamSettings(relay_url="streamstraight://", api_base_url=url, api_key=key)

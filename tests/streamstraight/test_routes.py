@@ -16,7 +16,7 @@ from streamstraight_celery import (
     active_stream,
     stream_ref,
 )
-from streamstraight_celery.conversations import resume_url
+from streamstraight_celery.enqueue.conversations import resume_url
 from streamstraight_celery.runtime import Runtime
 from tests.streamstraight.servers import KEY, Bare
 

@@ -10,8 +10,8 @@ from celery import Celery
 
 from streamstraight_celery import RelayUnavailableError, StreamTask
 from streamstraight_celery.relays.base import Page, Relay, RelayOptions
-from streamstraight_celery.relays.memory import MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import Answer, Read, Recall, Request
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.settings import read_settings

@@ -10,7 +10,7 @@ import pytest
 from celery.signals import worker_shutdown
 
 from streamstraight_celery import ConfigurationError, RelayUnavailableError
-from streamstraight_celery.aftermath import Aftermath
+from streamstraight_celery.producing.request_queue import Aftermath
 from streamstraight_celery.relays.base import Page, Relay
 from streamstraight_celery.relays.requests import Answer, Read, Request, Stop
 
@@ -91,7 +91,7 @@ def test_what_a_relay_must_not_raise_is_one_request_s_failure(broken: str) -> No
 
 
 def test_does_not_gather_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamstraight_celery.aftermath.MOST_WAITING", 2)
+    monkeypatch.setattr("streamstraight_celery.producing.request_queue.MOST_WAITING", 2)
     relay = SlowRelay()
     aftermath = Aftermath(lambda: relay, 30)
     asked = [aftermath.ask(Stop(str(number))) for number in range(5)]

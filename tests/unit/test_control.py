@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from celery.worker import state as worker_state
 
-from streamstraight_celery import control
 from streamstraight_celery.relays.requests import Create
+from streamstraight_celery.worker import remote_control as control
 from tests.unit.test_handle import app as make_app
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery.driver import Driver
 from streamstraight_celery.errors import StreamStopped
-from streamstraight_celery.generators import MOST_LAST_CHUNKS
+from streamstraight_celery.producing.driver import Driver
+from streamstraight_celery.producing.generators import MOST_LAST_CHUNKS
 
 STOP = "stop"
 

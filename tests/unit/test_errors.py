@@ -24,7 +24,7 @@ from streamstraight_celery.errors import (
     StreamResetError,
     TokenError,
 )
-from streamstraight_celery.outcome import describe_error
+from streamstraight_celery.producing.failures import describe_error
 
 # Of those that are made of more than a message; tasks read streams, too.
 ERRORS: list[StreamError] = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamstraight_celery.relays.streamstraight.stops import StopNotes
+from streamstraight_celery.relays.streamstraight.stop_notes import StopNotes
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery.relays.streamstraight.engine import ConnectionLost, Packet, decode
 from streamstraight_celery.relays.streamstraight.progress import Progress, Service
+from streamstraight_celery.relays.streamstraight.socketio import ConnectionLost, Packet, decode
 
 NONCE = "0badcafe"
 PROGRESS = "streamstraight_celery.relays.streamstraight.progress"

@@ -22,10 +22,12 @@ from streamstraight_celery.errors import (
     StreamFencedError,
     StreamTooLargeError,
 )
-from streamstraight_celery.outbox import FLUSH_CHUNKS
+from streamstraight_celery.producing.outbox import FLUSH_CHUNKS
+from streamstraight_celery.producing.sender import Sender
+from streamstraight_celery.producing.writer import StreamWriter
 from streamstraight_celery.relays.base import Page, Relay, RelayOptions
-from streamstraight_celery.relays.memory import MemoryRelay
-from streamstraight_celery.relays.memory_store import MemoryStore
+from streamstraight_celery.relays.memory.relay import MemoryRelay
+from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import (
     Answer,
     Append,
@@ -39,9 +41,7 @@ from streamstraight_celery.relays.requests import (
     Request,
     Stop,
 )
-from streamstraight_celery.sender import Sender
 from streamstraight_celery.settings import StreamSettings
-from streamstraight_celery.writer import StreamWriter
 from tests.conftest import eventually
 
 SETTINGS = StreamSettings(relay_url="memory://", lease=0.3, relay_timeout=5.0)

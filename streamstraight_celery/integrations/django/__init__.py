@@ -13,7 +13,7 @@ from ..answers import remember as _remember
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-    from ...handle import StreamHandle, StreamLink
+    from ...enqueue.handle import StreamHandle, StreamLink
 
 __all__ = ["get_own_stream", "remember", "resume", "stream_permission"]
 

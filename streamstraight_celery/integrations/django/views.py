@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 from django.views.decorators.http import require_GET, require_POST
 
-from ...handle import StreamHandle
+from ...enqueue.handle import StreamHandle
 from ...runtime import Runtime
 from ...settings import this_app
 from ..answers import Answer, attempted, own_stream, stop_answer, token_answer

@@ -9,8 +9,8 @@ import threading
 import time
 
 from ..requests import Answer
-from .engine import IO_TIMEOUT, ConnectionLost, ConnectionRefused, EngineSocket, encode_event
 from .progress import Progress, Service
+from .socketio import IO_TIMEOUT, ConnectionLost, ConnectionRefused, EngineSocket, encode_event
 
 logger = logging.getLogger(__name__)
 

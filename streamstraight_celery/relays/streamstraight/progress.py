@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..requests import Answer
-from .engine import ConnectionLost, Packet
+from .socketio import ConnectionLost, Packet
 
 OUR_RELAY = "streamstraight-celery"
 ACK_TIMEOUT = 5.0

@@ -37,10 +37,10 @@ from ..requests import (
     Request,
     Stop,
 )
+from .client_tokens import ClientTokens
 from .connection import CONNECT_TIMEOUT, Connection
 from .progress import Service
-from .stops import StopNotes
-from .tokens import ClientTokens
+from .stop_notes import StopNotes
 
 # How often a stream that is written looks whether it is to stop.
 STOP_INTERVAL = 0.5

@@ -10,11 +10,11 @@ import promql_parser
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamstraight_celery.metrics import WorkerMetrics
+from streamstraight_celery.server.counters import Tally
 from streamstraight_celery.server.metrics import Shown
-from streamstraight_celery.server.tally import Tally
 from streamstraight_celery.signals import stream_ended
 from streamstraight_celery.testing import StreamTester
+from streamstraight_celery.worker.metrics import WorkerMetrics
 from tests.conftest import ROOT
 
 from .tasks import app, speak

@@ -122,7 +122,7 @@ def test_the_log_tells_of_the_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "streamstraight_celery")
     with StreamTester(app) as tester:
         run = tester.run(speak, "one two")
-    (record,) = (r for r in caplog.records if r.name == "streamstraight_celery.lifecycle")
+    (record,) = (r for r in caplog.records if r.name == "streamstraight_celery.worker.telemetry")
     shown = vars(record)
     assert (shown["stream_id"], shown["attempt"], shown["reason"]) == (
         run.stream_id,

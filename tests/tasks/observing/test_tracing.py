@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from streamstraight_celery import StreamTask
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.testing import StreamTester
-from streamstraight_celery.tracing import carry
+from streamstraight_celery.worker.tracing import carry
 from tests.tasks.log import ended_log
 
 from .tasks import app as eager_app
@@ -178,7 +178,7 @@ def test_without_opentelemetry_streams_are_streams() -> None:
         "for name in ('context', 'propagate', 'trace'):\n"
         "    sys.modules['opentelemetry.' + name] = None\n"
         "from streamstraight_celery.testing import StreamTester\n"
-        "from streamstraight_celery.tracing import load_opentelemetry\n"
+        "from streamstraight_celery.worker.tracing import load_opentelemetry\n"
         "from tests.tasks.observing.tasks import app, speak\n"
         "with StreamTester(app) as tester:\n"
         "    assert tester.run(speak, 'one two').completed() == ['one', 'two']\n"

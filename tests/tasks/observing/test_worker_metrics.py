@@ -14,11 +14,11 @@ from celery import Celery
 from prometheus_client import CollectorRegistry, generate_latest
 
 from streamstraight_celery import MissingDependencyError
-from streamstraight_celery.metrics import WorkerMetrics, load_prometheus
-from streamstraight_celery.names import STREAM_ID_HEADER
+from streamstraight_celery.ids import STREAM_ID_HEADER
 from streamstraight_celery.relays.requests import Claim, Create, Reap, Release, Stop
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.testing import StreamTester
+from streamstraight_celery.worker.metrics import WorkerMetrics, load_prometheus
 from tests.conftest import free_port
 from tests.tasks.apps import failing, listening
 from tests.tasks.log import ended_log, wait_for_chunks

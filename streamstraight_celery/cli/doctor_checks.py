@@ -1,0 +1,232 @@
+"""What `streams doctor` looks at. Each check says what it found, and what to change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from celery import Celery
+
+from ..errors import StreamError
+from ..relays.cluster.relay import ClusterRelay
+from ..relays.redis.relay import RedisRelay, without_password
+from ..runtime import Runtime
+from ..settings import StreamSettings, read_celery_times
+from ..tasks.task import StreamTask
+
+Grade = Literal["ok", "warning", "error"]
+
+MIN_REDIS = (6, 2)
+MAX_SKEW = 2.0  # seconds
+HTTP_TIMEOUT = 5.0  # seconds
+PING_TIMEOUT = 1.0  # seconds, in which workers answer
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's report; `advice` is empty when all is well."""
+
+    check: str
+    grade: Grade
+    found: str
+    advice: str = ""
+
+
+def findings(app: Celery) -> Iterator[Finding]:
+    """All findings. A check that cannot be made is a finding too."""
+    try:
+        runtime = Runtime.of(app)
+        runtime.relay  # noqa: B018 - a wrong URL is told here
+    except StreamError as error:
+        yield Finding("settings", "error", str(error), "correct the setting")
+        return
+    yield Finding("settings", "ok", f"streams in {without_password(runtime.settings.relay_url)}")
+    checks: list[Callable[[Celery, Runtime], Iterator[Finding]]] = [
+        check_secret, check_redis, check_times, check_server, check_origins, check_workers,
+    ]  # fmt: skip
+    for check in checks:
+        yield from check(app, runtime)
+
+
+def check_secret(app: Celery, runtime: Runtime) -> Iterator[Finding]:
+    settings = runtime.settings
+    if settings.secret:
+        rotating = " (two: being changed)" if len(settings.secret) == 2 else ""
+        yield Finding("secret", "ok", f"stream_secret is set{rotating}")
+        return
+    grade: Grade = "warning"
+    try:
+        settings.secrets()
+    except StreamError:
+        grade = "error"
+    advice = "set stream_secret, the same for the web application and the relay"
+    yield Finding("secret", grade, "stream_secret is not set", advice)
+
+
+def check_redis(app: Celery, runtime: Runtime) -> Iterator[Finding]:
+    relay = runtime.relay
+    if isinstance(relay, RedisRelay):
+        yield from _server(relay)
+    elif isinstance(relay, ClusterRelay):
+        try:
+            primaries = relay.primaries()
+        except StreamError as error:
+            yield _unreached(error)
+            return
+        for (host, port), node in primaries.items():
+            for finding in _server(node):
+                yield finding._replace(check=f"{finding.check} {host}:{port}")
+    else:
+        yield Finding("relay", "ok", f"kept by {type(relay).__name__}")
+
+
+def _server(relay: RedisRelay) -> Iterator[Finding]:
+    """What one Redis says of itself."""
+    try:
+        began = time.monotonic()
+        told = relay.server_info()
+        took = time.monotonic() - began
+    except StreamError as error:
+        yield _unreached(error)
+        return
+    yield _version(told, took)
+    yield _eviction(told)
+    skew = abs(told["time"] - time.time())
+    if skew > MAX_SKEW:
+        advice = "synchronise the clocks: Celery's redelivery compares them"
+        yield Finding("clock", "warning", f"{skew:.0f} s away from Redis' clock", advice)
+    else:
+        yield Finding("clock", "ok", f"within {MAX_SKEW:.0f} s of Redis' clock")
+
+
+def _unreached(error: StreamError) -> Finding:
+    return Finding("redis", "error", str(error), "start Redis, or correct stream_relay_url")
+
+
+def _version(told: dict[str, Any], took: float) -> Finding:
+    version = str(told["redis_version"])
+    found = f"Redis {version} answers in {took * 1000:.1f} ms"
+    if tuple(int(part) for part in version.split(".")[:2]) < MIN_REDIS:
+        return Finding("redis", "error", found, "use Redis 6.2 or later")
+    return Finding("redis", "ok", found)
+
+
+def _eviction(told: dict[str, Any]) -> Finding:
+    policy, limit = str(told.get("maxmemory_policy", "noeviction")), int(told.get("maxmemory", 0))
+    if policy == "noeviction" or not limit:
+        return Finding("eviction", "ok", f"maxmemory-policy is {policy}")
+    advice = (
+        "set maxmemory-policy to noeviction: every other policy may drop streams, which have a "
+        "time to live, while they are written"
+    )
+    return Finding("eviction", "warning", f"maxmemory-policy is {policy}", advice)
+
+
+def check_times(app: Celery, runtime: Runtime) -> Iterator[Finding]:
+    tasks = {name: task for name, task in app.tasks.items() if isinstance(task, StreamTask)}
+    if not tasks:
+        advice = "import the modules that define them, as a worker does"
+        yield Finding("tasks", "warning", "no stream task is registered", advice)
+        return
+    yield Finding("tasks", "ok", f"{len(tasks)} stream task(s): {', '.join(sorted(tasks))}")
+    times = read_celery_times(app, tasks)
+    if times.visibility_timeout is None or not times.acks_late:
+        yield Finding("redelivery", "ok", "no task is redelivered by a visibility timeout")
+        return
+    found = f"visibility_timeout is {times.visibility_timeout:.0f} s"
+    if times.longest_task is None:
+        advice = "give the stream tasks a time limit below it: a longer one is delivered twice"
+        yield Finding("redelivery", "warning", f"{found}, and tasks have no time limit", advice)
+    elif times.longest_task >= times.visibility_timeout:
+        advice = "make it longer than the longest time limit: the task is delivered twice"
+        longest = f"a task may run for {times.longest_task:.0f} s"
+        yield Finding("redelivery", "warning", f"{found}, {longest}", advice)
+    else:
+        yield Finding("redelivery", "ok", f"{found}, tasks end within {times.longest_task:.0f} s")
+
+
+def check_server(app: Celery, runtime: Runtime) -> Iterator[Finding]:
+    url = f"{runtime.settings.public_url}/readyz"
+    if urlsplit(url).scheme not in ("http", "https"):
+        yield Finding("relay server", "ok", "mounted in the web application")
+        return
+    try:
+        with urlopen(url, timeout=HTTP_TIMEOUT) as answer:
+            found = f"{url} answers {answer.status}"
+        takes_tokens = _takes_tokens(runtime)
+    except (URLError, OSError) as error:
+        advice = "start it (celery -A proj streams relay), or correct stream_public_url"
+        why = getattr(error, "reason", error)
+        yield Finding("relay server", "error", f"{url}: {why}", advice)
+        return
+    if takes_tokens:
+        yield Finding("relay server", "ok", found)
+    else:
+        advice = "give the web application and the relay the same stream_secret"
+        yield Finding("relay server", "error", f"{found}, and refuses our tokens", advice)
+
+
+def _takes_tokens(runtime: Runtime) -> bool:
+    """Whether the relay server has the secret that is set here."""
+    try:
+        token, _ = runtime.tokens.issue("doctor")
+    except StreamError:
+        return True  # another finding
+    # For another stream: the answer to a good token is 404, at once.
+    url = f"{runtime.settings.public_url}/v1/stream/doctors"
+    request = Request(url, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urlopen(request, timeout=HTTP_TIMEOUT):
+            return True
+    except HTTPError as error:
+        return error.code != 401
+
+
+def check_origins(app: Celery, runtime: Runtime) -> Iterator[Finding]:
+    settings: StreamSettings = runtime.settings
+    if settings.allowed_origins:
+        shown = ", ".join(settings.allowed_origins)
+        grade: Grade = "warning" if "*" in settings.allowed_origins else "ok"
+        advice = "name the origins of your pages" if grade == "warning" else ""
+        yield Finding("origins", grade, f"pages of {shown} may read", advice)
+    elif settings.development or not settings.secret:
+        yield Finding("origins", "ok", "pages on loopback may read (development)")
+    else:
+        advice = "set stream_allowed_origins unless the relay is on the origin of your pages"
+        yield Finding("origins", "ok", "only pages of the relay's own origin may read", advice)
+
+
+def check_workers(app: Celery, runtime: Runtime) -> Iterator[Finding]:
+    try:
+        answers = app.control.inspect(timeout=PING_TIMEOUT).active_queues() or {}
+    except Exception as error:  # whatever the broker's client raises
+        yield Finding("workers", "error", f"the broker: {error}", "correct broker_url, or start it")
+        return
+    if not answers:
+        yield Finding("workers", "warning", "none answers", "start one: celery -A proj worker")
+        return
+    yield Finding("workers", "ok", f"{len(answers)} answer: {', '.join(sorted(answers))}")
+    taken = {queue["name"] for queues in answers.values() for queue in queues}
+    lost = {
+        name: queue for name, queue in sorted(_queues(app).items()) if queue and queue not in taken
+    }
+    if lost:
+        found = "; ".join(f"{name} from the queue {queue!r}" for name, queue in lost.items())
+        advice = f"start one: celery -A proj worker -Q {','.join(sorted({*taken, *lost.values()}))}"
+        yield Finding("queues", "warning", f"no worker takes {found}", advice)
+    else:
+        yield Finding("queues", "ok", "workers take from those of all stream tasks")
+
+
+def _queues(app: Celery) -> dict[str, str]:
+    """Where each stream task is sent; `""` where an exchange decides."""
+    found = {}
+    for name, task in app.tasks.items():
+        if isinstance(task, StreamTask):
+            own = {key: value for key, value in task._get_exec_options().items() if value}
+            queue = app.amqp.router.route(own, name).get("queue")
+            found[name] = str(getattr(queue, "name", queue) or "")
+    return found

@@ -1,0 +1,52 @@
+"""`streams tail`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+from celery import Celery
+
+from ..enqueue.handle import get_stream
+from ..errors import StreamFailedError
+from ..offsets import START
+from ..relays.requests import GOOD_ENDS
+from .group import StreamsCommand, json_option
+from .output import json_text, visible
+
+
+@click.command(cls=StreamsCommand)
+@click.argument("stream_id")
+@click.option("--offset", default=START, help="Begin behind this offset; `now`: only what is new.")
+@json_option
+@click.pass_context
+def tail(ctx: click.Context, stream_id: str, offset: str, as_json: bool) -> None:
+    """Follow a stream's chunks as they come, until it ends.
+
+    The exit status is 1 when the stream failed.
+    """
+    from ..reader import read_stream
+    from .tailing import tail as chunks_of
+
+    app: Celery = ctx.obj.app
+    # A reader waits for a relay that is away, which is right later on, but not for a typing error.
+    get_stream(stream_id, app=app)
+    began = time.time()
+
+    def restarted(attempt: int) -> None:
+        show({"reset": attempt}, f"-- attempt {attempt}: from the start --")
+
+    def show(record: dict[str, Any], line: str) -> None:
+        click.echo(json_text(record) if as_json else visible(line))
+
+    stream = read_stream(
+        stream_id, app=app, offset=offset, on_reset=restarted, raise_on_failure=False
+    )
+    for each in chunks_of(stream):
+        text = each.chunk if isinstance(each.chunk, str) else json_text(each.chunk)
+        record = {"offset": each.offset, "time": each.time, "chunk": each.chunk}
+        show(record, f"{each.time - began:8.3f}  {text}")
+    why = f": {stream.error.message}" if isinstance(stream.error, StreamFailedError) else ""
+    show({"end": stream.end_reason}, f"-- {stream.end_reason}{why} --")
+    ctx.exit(0 if stream.end_reason in GOOD_ENDS else 1)

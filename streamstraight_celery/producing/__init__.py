@@ -1,0 +1,1 @@
+"""From a generator to the stream store: driver, writer, outbox and sender."""

@@ -1,0 +1,251 @@
+"""What one attempt has to send, and what the relay's answers mean for it. No I/O, no threads.
+
+A copy of all the attempt's chunks is kept until the end is acknowledged, so that what Redis loses
+while the producer lives is sent again: from where a `gap` says, all of it after an `unknown`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+from ..codecs import utf8
+from ..errors import (
+    RelayRefusedError,
+    RelayUnavailableError,
+    StreamClosedError,
+    StreamError,
+    StreamFencedError,
+    StreamTooLargeError,
+)
+from ..relays.requests import Answer, Append, Checkpoint, Claim, Entry, Release, Renew, Request
+from ..settings import StreamSettings
+
+log = logging.getLogger(__name__)
+
+FLUSH_CHUNKS = 512
+FLUSH_CHARS = 256 * 1024
+
+
+class Outbox:
+    """One attempt's chunks on their way.
+
+    The producer only appends to `pending`, counts `written`, sets `checkpoint` and `final`;
+    everything else belongs to the sender. So neither needs a lock.
+
+    Attributes:
+        attempt: number of the attempt.
+        pending: chunks that wait, JSON texts.
+        written: characters ever added to `pending`; `taken`: ever taken from it.
+        final: the request that concludes the attempt, once the producer has decided.
+        checkpoint: what is to be kept for the next attempt.
+        size: bytes of chunks taken so far.
+        stop_asked: whether the relay has said that a stop is asked.
+        problem: why nothing can be written any more.
+        concluded: whether there is nothing left to do: acknowledged to the end, or a problem.
+    """
+
+    def __init__(self, claim: Claim, answer: Answer, settings: StreamSettings, now: float) -> None:
+        self.attempt = answer.number
+        self.pending: deque[str] = deque()
+        self.written = 0
+        self.taken = 0
+        self.size = 0
+        self.final: Append | Release | None = None
+        self.checkpoint: Checkpoint | None = None
+        self.stop_asked = answer.stop
+        self.problem: StreamError | None = None
+        self.concluded = False
+        self._claim = claim
+        self._settings = settings
+        self._base = int(answer.reason)
+        self._entries: list[Entry] = []
+        self._next = 0
+        self._kept: Checkpoint | None = None
+        self._lost = False
+        self._ended = ""
+        self._last_answer = now
+        self._failing_since: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        """An end reason, `released`, or the code of the problem; `""` while it is undecided."""
+        problem, final = self.problem, self.final
+        if isinstance(problem, StreamClosedError):
+            return problem.reason
+        if isinstance(problem, StreamTooLargeError):
+            return "too-large"
+        if problem is not None:
+            return problem.code
+        if isinstance(final, Release):
+            return self._ended or "released"
+        return final.end if final is not None else ""
+
+    @property
+    def ended_elsewhere(self) -> bool:
+        """The outcome is an end that somebody else has written: the parent process, a relay."""
+        return isinstance(self.problem, StreamClosedError)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a flush must not linger: the first chunk, the end, a full batch, a repetition."""
+        return (
+            not self._entries
+            or self.final is not None
+            or self._lost
+            or self._next < len(self._entries)
+            or len(self.pending) >= FLUSH_CHUNKS
+        )
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something waits to be sent."""
+        return not self.concluded and (
+            bool(self.pending)
+            or self._lost
+            or self._next < len(self._entries)
+            or self.checkpoint is not self._kept
+            or self.final is not None
+        )
+
+    def next_request(self) -> Request | None:
+        """What is to be sent now, if anything."""
+        if self.concluded:
+            return None
+        name, nonce = self._claim.stream_id, self._claim.nonce
+        if self._lost:
+            claim = self._claim
+            return Claim(name, nonce, claim.owner, claim.kind, attempt=self.attempt)
+        checkpoint = self.checkpoint
+        if checkpoint is not None and checkpoint is not self._kept:
+            sent = self._entries[self._next - 1].last if self._next else self._base
+            if checkpoint.seq <= sent:
+                return checkpoint
+        if self._next == len(self._entries):
+            self._gather()
+        final = self.final
+        if self._next < len(self._entries) - 1 or self.pending:
+            final = None
+        if self._next < len(self._entries):
+            entry = self._entries[self._next]
+        elif final is None or isinstance(final, Release):
+            return final
+        else:
+            last = self._last()
+            entry = Entry(last + 1, last, b"")
+        end, error = (final.end, final.error) if isinstance(final, Append) else ("", "")
+        count = entry.last - entry.first + 1
+        return Append(name, self.attempt, nonce, entry.first, count, entry.data, end, error)
+
+    def renewal(self, before: float) -> Renew | None:
+        """A request that keeps the lease, when nothing has been heard since `before`."""
+        if self._last_answer > before or self.concluded or self._lost:
+            return None
+        return Renew(self._claim.stream_id, self.attempt, self._claim.nonce)
+
+    def accept(self, request: Request, answer: Answer, now: float) -> None:
+        """Take the relay's answer to a request."""
+        name = self._claim.stream_id
+        if answer.kind == "error":
+            self.unanswered(RelayUnavailableError(f"the relay refused: {answer.reason}"), now)
+            return
+        self._last_answer = now
+        if answer.kind != "waits":
+            self._failing_since = None
+        self.stop_asked = self.stop_asked or answer.stop
+        match answer.kind:
+            case "ok" | "duplicate":
+                self._accepted(request, answer)
+            case "gap":
+                self._rewind(answer.number)
+            case "unknown":
+                self._lost = True
+            case "fenced":
+                self._fail(
+                    StreamFencedError(
+                        f"stream {name!r}: attempt {answer.number} has taken over from "
+                        f"attempt {self.attempt}"
+                    )
+                )
+            case "closed":
+                self.stop_asked = self.stop_asked or answer.reason == "stopped"
+                self._fail(StreamClosedError(name, answer.reason))
+            case "waits":
+                pass  # not acknowledged yet, which is no sign of life: the same again in a moment
+            case "refused":
+                self._fail(RelayRefusedError(answer.reason))
+            case "too-large":
+                limit = self._settings.max_bytes
+                self._fail(
+                    StreamTooLargeError(
+                        f"stream {name!r} is larger than stream_max_bytes ({limit}): "
+                        "it ended as too-large"
+                    )
+                )
+            case _:
+                self._fail(
+                    StreamError(f"unexpected answer {answer.kind} to {type(request).__name__}")
+                )
+
+    def unanswered(self, error: RelayUnavailableError, now: float) -> None:
+        """The relay did not answer: repeat, until `stream_relay_timeout` is over."""
+        if self._failing_since is None:
+            self._failing_since = now
+            about = {"stream_id": self._claim.stream_id, "attempt": self.attempt}
+            log.warning("stream %s: %s; trying again", about["stream_id"], error, extra=about)
+        if now - self._failing_since >= self._settings.relay_timeout:
+            self._fail(error)
+
+    def _last(self) -> int:
+        return self._entries[-1].last if self._entries else self._base
+
+    def _gather(self) -> None:
+        """Make an entry of the chunks that wait."""
+        pending, chars = self.pending, 0
+        texts: list[str] = []
+        while pending and len(texts) < FLUSH_CHUNKS and chars < FLUSH_CHARS:
+            text = pending.popleft()
+            chars += len(text)
+            texts.append(text)
+        if not texts:
+            return
+        self.taken += chars
+        data = utf8("\n".join(texts))
+        self.size += len(data) - len(texts) + 1
+        first = self._last() + 1
+        self._entries.append(Entry(first, first + len(texts) - 1, data))
+
+    def _accepted(self, request: Request, answer: Answer) -> None:
+        if isinstance(request, Claim):
+            self._lost = False
+            self._rewind(int(answer.reason) + 1)
+        elif isinstance(request, Release):
+            self._ended = answer.reason
+            self.concluded = True
+        elif isinstance(request, Checkpoint):
+            self._kept = request
+        elif isinstance(request, Append):
+            if request.count:
+                self._next += 1
+            if request.end:
+                self.concluded = True
+        # A renewal that finds less than was acknowledged: Redis has lost its tail.
+        elif answer.number < (self._entries[self._next - 1].last if self._next else self._base):
+            self._rewind(answer.number + 1)
+
+    def _rewind(self, expected: int) -> None:
+        """Go on from chunk number `expected`."""
+        if expected <= self._base:
+            name = self._claim.stream_id
+            self._fail(StreamError(f"stream {name!r}: the chunks of earlier attempts are lost"))
+            return
+        # Whatever lost chunks may have lost it too.
+        self._kept = None
+        index = len(self._entries)
+        while index and self._entries[index - 1].last >= expected:
+            index -= 1
+        self._next = index
+
+    def _fail(self, error: StreamError) -> None:
+        self.problem = error
+        self.concluded = True

@@ -1,0 +1,346 @@
+"""The sender thread of a process: one for all its streams.
+
+It sends what has gathered in one round trip, and again as soon as that returns: a lone chunk leaves
+at once, and batches grow by themselves under load. It also keeps the leases of silent streams.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from math import inf
+from queue import Empty, SimpleQueue
+from typing import NamedTuple, TypeVar
+
+from ..errors import (
+    RelayRefusedError,
+    RelayUnavailableError,
+    StreamBusyError,
+    StreamClosedError,
+    StreamExistsError,
+)
+from ..offsets import new_nonce
+from ..relays.base import Relay
+from ..relays.requests import Answer, Append, Claim, Request
+from ..settings import StreamSettings
+from ..signals import stream_flushed
+from .writer import StreamWriter
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How often a silent stream's lease is renewed, and so how soon a stop is seen without a message.
+POLL_INTERVAL = 1.0
+# The same where no message can tell of one: the solo pool reads none while its task runs. A request
+# of 0.1 ms ten times a second costs less than a subscription's connection and thread would.
+QUICK_POLL_INTERVAL = 0.1
+FIRST_BACKOFF = 0.02
+# How long to leave a relay alone that has not acknowledged something yet.
+WAIT = 0.005
+MAX_BACKOFF = 1.0
+
+
+class _Refused(NamedTuple):
+    """A stream whose request Redis refused, which alone waits: the others go on meanwhile.
+
+    `due` is infinite once it is being tried again.
+    """
+
+    writer: StreamWriter
+    due: float
+    delay: float
+
+
+@contextlib.contextmanager
+def _alone(writer: StreamWriter) -> Iterator[None]:
+    """One stream's failing callback must not take the others down."""
+    try:
+        yield
+    except Exception:
+        about = {"stream_id": writer.stream_id, "attempt": writer.attempt}
+        log.exception("stream %s: interrupting its producer failed", writer.stream_id, extra=about)
+
+
+class Sender:
+    """The sender thread of a process, and the streams it serves.
+
+    Args:
+        relay: where to.
+        settings: lease, linger, limits and time-outs.
+        now: the clock, seconds.
+    """
+
+    def __init__(
+        self, relay: Relay, settings: StreamSettings, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.now = now
+        self._relay = relay
+        self._settings = settings
+        self._signals: SimpleQueue[StreamWriter | None] = SimpleQueue()
+        # While the thread lingers, streams that can wait line up here and do not wake it.
+        self._lingering = False
+        self._quiet: deque[StreamWriter] = deque()
+        self._open: dict[int, StreamWriter] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._poked = False
+        # Streams that cannot be told of a stop by a message.
+        self._untold: set[int] = set()
+
+    def open(
+        self,
+        stream_id: str,
+        *,
+        owner: str = "",
+        kind: str = "json",
+        resume: bool = False,
+        nonce: str = "",
+        untold: bool = False,
+        again: int = 0,
+        on_interrupt: Callable[[], None] | None = None,
+    ) -> StreamWriter:
+        """Claim the stream and return its writer.
+
+        Args:
+            stream_id: the stream.
+            owner: the task's id.
+            kind: the codec's kind.
+            resume: continue the log of the attempt before.
+            nonce: of this attempt; a new one by default.
+            untold: no message can tell of a stop, so the relay is asked for it often.
+            again: how often the task ran before, as far as Celery knows.
+            on_interrupt: called from the sender thread when a stop is asked or writing has become
+                impossible, so that a generator that waits can be interrupted.
+
+        Raises:
+            StreamBusyError: a living producer holds it.
+            StreamClosedError: it has ended.
+            StreamExistsError: it is written over HTTP.
+            RelayRefusedError: the relay does not take it.
+            RelayUnavailableError: no answer for `stream_relay_timeout`.
+        """
+        claim = Claim(stream_id, nonce or new_nonce(), owner, kind, resume=resume, again=again)
+        # The same nonce makes the repetition harmless.
+        answer = self.patiently(lambda: self._relay.call(claim))
+        if answer.kind == "busy":
+            raise StreamBusyError(stream_id, answer.number / 1000)
+        if answer.kind == "closed":
+            raise StreamClosedError(stream_id, answer.reason)
+        if answer.kind == "refused":
+            raise RelayRefusedError(answer.reason)
+        if answer.kind == "fenced":
+            raise StreamExistsError(
+                f"stream {stream_id!r} is written over HTTP by others: give the task's stream "
+                "another name"
+            )
+        writer = StreamWriter(
+            claim, answer, self._settings,
+            signal=self.signal, forget=self.forget, on_interrupt=on_interrupt, now=self.now,
+        )  # fmt: skip
+        with self._lock:
+            self._open[id(writer)] = writer
+            if untold:
+                self._untold.add(id(writer))
+                self._signals.put(None)  # so that the thread takes note
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="stream-sender", daemon=True)
+                self._thread.start()
+        return writer
+
+    def signal(self, writer: StreamWriter) -> None:
+        """Tell the thread that this stream has something to send."""
+        if self._lingering and not writer.urgent:
+            self._quiet.append(writer)
+            if self._lingering:
+                return
+        self._signals.put(writer)
+
+    def poke(self) -> None:
+        """Ask the relay for stops now. Safe in a signal handler."""
+        self._poked = True
+        self._signals.put(None)
+
+    def forget(self, writer: StreamWriter) -> None:
+        """Renew this stream's lease no longer."""
+        with self._lock:
+            self._open.pop(id(writer), None)
+            self._untold.discard(id(writer))
+        self._relay.forget(writer.stream_id, writer.nonce)
+
+    def close(self) -> None:
+        """End the thread. Streams still open are left to their leases."""
+        self._closing = True
+        self._signals.put(None)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+            self._thread = None
+
+    def patiently(self, ask: Callable[[], T]) -> T:
+        """What a question that may be repeated came to, from a relay that may be away for a while.
+
+        Raises:
+            RelayUnavailableError: no answer for `stream_relay_timeout`.
+        """
+        deadline = self.now() + self._settings.relay_timeout
+        backoff = FIRST_BACKOFF
+        while True:
+            try:
+                return ask()
+            except RelayUnavailableError:
+                if self.now() + backoff > deadline:
+                    raise
+            time.sleep(backoff)
+            backoff = min(MAX_BACKOFF, backoff * 2)
+
+    def _run(self) -> None:
+        ready: dict[int, StreamWriter] = {}
+        next_poll = self.now() + POLL_INTERVAL
+        backoff = FIRST_BACKOFF
+        # A relay that comes back gives a lease's time (or less) to renew: several tries fit in.
+        max_backoff = min(MAX_BACKOFF, self._settings.lease / 5)
+        refused: dict[int, _Refused] = {}
+        while not self._closing:
+            interval = min(
+                QUICK_POLL_INTERVAL if self._untold else POLL_INTERVAL, self._settings.lease / 3
+            )
+            next_poll = min(next_poll, self.now() + interval)
+            self._wait(ready, min([next_poll, *(each.due for each in refused.values())]))
+            self._hold_back(ready, refused)
+            requests = [
+                (writer, request)
+                for writer in ready.values()
+                if (request := writer.next_request()) is not None
+            ]
+            now = self.now()
+            if self._poked or now >= next_poll:
+                before = now if self._poked else now - interval / 2
+                self._poked = False
+                requests += self._renewals(ready, before)
+                next_poll = now + interval
+            if not requests:
+                ready.clear()
+                continue
+            try:
+                answers = self._execute(requests)
+                self._tell(requests, now, answered=True)
+            except RelayUnavailableError as error:
+                self._tell(requests, now, answered=False)
+                for writer, _ in requests:
+                    with _alone(writer):
+                        writer.unanswered(error, self.now())
+                ready = {id(w): w for w, _ in requests if not w.concluded}
+                time.sleep(backoff)
+                backoff = min(max_backoff, backoff * 2)
+                continue
+            ready = self._accept(requests, answers)
+            self._note_refused(refused, requests, answers)
+            backoff = FIRST_BACKOFF
+            if any(answer.kind == "waits" for answer in answers):
+                self._take(ready, WAIT)
+
+    def _execute(self, requests: list[tuple[StreamWriter, Request]]) -> list[Answer]:
+        try:
+            return self._relay.execute([request for _, request in requests])
+        except RelayUnavailableError:
+            raise
+        except Exception as error:
+            # Whatever it is: the thread that serves all streams of the process goes on.
+            log.exception("the relay failed in a way of its own")
+            raise RelayUnavailableError(f"the relay failed: {error!r}") from error
+
+    def _hold_back(self, ready: dict[int, StreamWriter], refused: dict[int, _Refused]) -> None:
+        """Leave out the streams that were refused, until they are due."""
+        now = self.now()
+        for key, each in list(refused.items()):
+            if each.writer.concluded:
+                del refused[key]
+            elif each.due <= now:
+                ready[key] = each.writer
+                refused[key] = each._replace(due=inf)
+            elif each.due < inf:
+                ready.pop(key, None)
+
+    def _note_refused(
+        self,
+        refused: dict[int, _Refused],
+        requests: list[tuple[StreamWriter, Request]],
+        answers: list[Answer],
+    ) -> None:
+        now = self.now()
+        for (writer, _), answer in zip(requests, answers, strict=True):
+            before = refused.pop(id(writer), None)
+            if answer.kind == "error" and not writer.concluded:
+                delay = min(MAX_BACKOFF, before.delay * 2) if before else FIRST_BACKOFF
+                refused[id(writer)] = _Refused(writer, now + delay, delay)
+
+    def _tell(
+        self, requests: list[tuple[StreamWriter, Request]], began: float, *, answered: bool
+    ) -> None:
+        """Tell whoever measures flushes of one."""
+        if not stream_flushed.receivers:
+            return
+        sent = [each for _, each in requests if isinstance(each, Append) and each.count]
+        if sent:
+            # Without the line breaks that join chunks.
+            size = sum([len(each.data) - each.count + 1 for each in sent])
+            stream_flushed.send(
+                sender=self, seconds=self.now() - began, batches=[each.count for each in sent],
+                bytes=size, answered=answered,
+            )  # fmt: skip
+
+    def _accept(
+        self, requests: list[tuple[StreamWriter, Request]], answers: list[Answer]
+    ) -> dict[int, StreamWriter]:
+        """Hand out the answers; return the streams that have more to send."""
+        now = self.now()
+        for (writer, request), answer in zip(requests, answers, strict=True):
+            with _alone(writer):
+                writer.accept(request, answer, now)
+        return {id(writer): writer for writer, _ in requests if not writer.concluded}
+
+    def _wait(self, ready: dict[int, StreamWriter], until: float) -> None:
+        """Add the streams that have something to send; return when it is time to send."""
+        linger = self._settings.linger
+        for writer in [w for w in ready.values() if not w.has_more]:
+            del ready[id(writer)]
+        if not ready:
+            self._take(ready, until - self.now())
+        while self._take(ready, None):
+            pass
+        if linger and ready and not any(writer.urgent for writer in ready.values()):
+            self._lingering = True
+            self._take(ready, linger)
+            # In this order: who lined up after the last look sees that nobody lingers any more.
+            self._lingering = False
+            while self._take(ready, None):
+                pass
+        while self._quiet:
+            writer = self._quiet.popleft()
+            ready[id(writer)] = writer
+
+    def _take(self, ready: dict[int, StreamWriter], timeout: float | None) -> bool:
+        """Wait for one signal (None: do not wait); tells whether there was one."""
+        try:
+            if timeout is None:
+                writer = self._signals.get_nowait()
+            else:
+                writer = self._signals.get(timeout=max(0.0, timeout))
+        except Empty:
+            return False
+        if writer is not None:
+            ready[id(writer)] = writer
+        return writer is not None
+
+    def _renewals(
+        self, ready: dict[int, StreamWriter], before: float
+    ) -> list[tuple[StreamWriter, Request]]:
+        with self._lock:
+            idle = [writer for key, writer in self._open.items() if key not in ready]
+        renewals = [(writer, writer.renewal(before)) for writer in idle]
+        return [(writer, request) for writer, request in renewals if request is not None]

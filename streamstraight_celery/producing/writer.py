@@ -1,0 +1,257 @@
+"""The producer's side of a stream: write chunks, end it, or hand it over to the next attempt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from ..codecs import utf8
+from ..errors import ChunkTooLargeError, RelayUnavailableError
+from ..relays.requests import Answer, Append, Checkpoint, Claim, EndReason, Release, Renew, Request
+from ..settings import StreamSettings
+from .outbox import Outbox
+
+
+class StreamWriter:
+    """One attempt's writer, made by `Sender.open`.
+
+    `write`, `finish` and `release` belong to one producer thread; what stands behind "the sender's
+    side" to the sender thread.
+
+    Attributes:
+        stream_id: the stream.
+        attempt: number of this attempt, from 1.
+        nonce: random mark of this attempt.
+        continues: chunks of earlier attempts that this one continues.
+        chunks: chunks written so far.
+        first_chunk_at: when the first chunk was written, in seconds of the sender's clock.
+        on_first_chunk: called, where the generator runs, once the first chunk is on its way.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        answer: Answer,
+        settings: StreamSettings,
+        *,
+        signal: Callable[[StreamWriter], None],
+        forget: Callable[[StreamWriter], None],
+        on_interrupt: Callable[[], None] | None,
+        now: Callable[[], float],
+    ) -> None:
+        self.stream_id = claim.stream_id
+        self.attempt = answer.number
+        self.nonce = claim.nonce
+        self.continues = int(answer.reason)
+        self.chunks = 0
+        self.first_chunk_at: float | None = None
+        self.on_first_chunk: Callable[[], None] | None = None
+        self._outbox = Outbox(claim, answer, settings, now())
+        self._settings = settings
+        self._signal = signal
+        self._forget = forget
+        self._on_interrupt = on_interrupt
+        self._now = now
+        self._signalled = False
+        self._space = threading.Event()
+        self._done = threading.Event()
+
+    @property
+    def size(self) -> int:
+        """Bytes of encoded chunks taken by the sender so far; all of them after `finish`."""
+        return self._outbox.size
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether somebody asked for the stream to be stopped."""
+        return self._outbox.stop_asked
+
+    @property
+    def concluded(self) -> bool:
+        """Whether nothing is to be sent any more."""
+        return self._outbox.concluded
+
+    @property
+    def outcome(self) -> str:
+        """What the producer made of it: an end reason, `released`, or an error's code."""
+        return self._outbox.outcome
+
+    @property
+    def ended_elsewhere(self) -> bool:
+        """The outcome is an end that somebody else has written: the parent process, a relay."""
+        return self._outbox.ended_elsewhere
+
+    # -- the producer's side
+
+    def write(self, text: str) -> None:
+        """Add a chunk, JSON text on one line. Blocks while the buffer is full.
+
+        Raises:
+            ChunkTooLargeError: larger than `stream_max_chunk_bytes`.
+            StreamError: the stream cannot be written any more; which one says why.
+        """
+        self.add(text)
+        if self.full():
+            self.wait_for_space()
+
+    def add(self, text: str) -> None:
+        """As `write`, without waiting; `full` tells whether to call `wait_for_space`."""
+        outbox = self._outbox
+        if outbox.problem is not None:
+            raise outbox.problem
+        limit = self._settings.max_chunk_bytes
+        if len(text) * 4 > limit and (size := len(utf8(text))) > limit:
+            raise ChunkTooLargeError(
+                f"a chunk of {size} bytes is larger than stream_max_chunk_bytes ({limit}): "
+                "yield smaller chunks or raise the limit"
+            )
+        outbox.pending.append(text)
+        outbox.written += len(text)
+        self.chunks += 1
+        if not self._signalled:
+            self._signalled = True
+            first = self.first_chunk_at is None
+            if first:
+                self.first_chunk_at = self._now()
+            self._signal(self)
+            if first and self.on_first_chunk is not None:
+                self.on_first_chunk()
+
+    def checkpoint(self, text: str) -> None:
+        """Have a JSON text kept for the next attempt, as soon as the chunks written so far are.
+
+        Raises:
+            ChunkTooLargeError: larger than `stream_max_chunk_bytes`.
+            StreamError: the stream cannot be written any more.
+        """
+        self.check()
+        if (size := len(utf8(text))) > self._settings.max_chunk_bytes:
+            raise ChunkTooLargeError(
+                f"a checkpoint of {size} bytes is larger than stream_max_chunk_bytes "
+                f"({self._settings.max_chunk_bytes})"
+            )
+        covers = self.continues + self.chunks
+        self._outbox.checkpoint = Checkpoint(self.stream_id, self.attempt, self.nonce, text, covers)
+        self._signalled = True
+        self._signal(self)
+
+    def check(self) -> None:
+        """Raise the error that made writing impossible, if there is one.
+
+        Raises:
+            StreamError: the stream cannot be written any more.
+        """
+        if self._outbox.problem is not None:
+            raise self._outbox.problem
+
+    def full(self) -> bool:
+        """Whether the buffer is full."""
+        outbox, settings = self._outbox, self._settings
+        return (
+            len(outbox.pending) >= settings.buffer_chunks
+            or outbox.written - outbox.taken >= settings.buffer_bytes
+        )
+
+    def wait_for_space(self) -> None:
+        """Block until the buffer is half empty.
+
+        Raises:
+            StreamError: the stream cannot be written any more.
+        """
+        while not self.concluded and not self._has_room():
+            self._space.clear()
+            if not self._has_room() and not self.concluded:
+                self._space.wait()
+        self.check()
+
+    def finish(self, reason: EndReason, error: str = "", *, timeout: float | None = None) -> None:
+        """End the stream behind its last chunk; returns when the relay has acknowledged it.
+
+        Args:
+            reason: the end reason; an error becomes `stopped` when a stop was asked.
+            error: for readers, JSON `{"code", "message"}`.
+            timeout: seconds to wait at most.
+
+        Raises:
+            StreamError: the end could not be written; what was acknowledged before stands.
+        """
+        if self.stop_asked and reason == "producer-error":
+            # What a stop makes of a generator, such as an error of its clean-up, is no news for
+            # readers. `conclude` does the same.
+            reason, error = "stopped", ""
+        final = Append(self.stream_id, self.attempt, self.nonce, 0, 0, b"", reason, error)
+        self._conclude(final, timeout)
+
+    def release(self, wait: float, *, timeout: float | None = None) -> None:
+        """Give the stream up to the next attempt, awaited for `wait` seconds.
+
+        Raises:
+            StreamError: the relay did not acknowledge it.
+        """
+        wait_ms = max(0, round(wait * 1000))
+        self._conclude(Release(self.stream_id, self.attempt, self.nonce, wait_ms), timeout)
+
+    def _conclude(self, final: Append | Release, timeout: float | None) -> None:
+        self.check()
+        self._outbox.final = final
+        self._signalled = True
+        self._signal(self)
+        confirmed = self._done.wait(timeout)
+        self._forget(self)
+        if not confirmed:
+            raise RelayUnavailableError(f"the relay did not confirm within {timeout} s")
+        self.check()
+
+    def _has_room(self) -> bool:
+        outbox, settings = self._outbox, self._settings
+        return (
+            len(outbox.pending) <= settings.buffer_chunks // 2
+            and outbox.written - outbox.taken <= settings.buffer_bytes // 2
+        )
+
+    # -- the sender's side
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a flush must not linger."""
+        return self._outbox.urgent
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something waits to be sent."""
+        return self._outbox.has_more
+
+    def next_request(self) -> Request | None:
+        """What is to be sent now, if anything."""
+        # Before anything is taken: a chunk that is added from here on signals again.
+        self._signalled = False
+        request = self._outbox.next_request()
+        if not self._space.is_set() and self._has_room():
+            self._space.set()
+        return request
+
+    def renewal(self, before: float) -> Renew | None:
+        """A request that keeps the lease, when nothing has been heard since `before`."""
+        return self._outbox.renewal(before)
+
+    def accept(self, request: Request, answer: Answer, now: float) -> None:
+        """Take the relay's answer to a request."""
+        asked = self._outbox.stop_asked
+        self._outbox.accept(request, answer, now)
+        self._react(self._outbox.stop_asked and not asked)
+
+    def unanswered(self, error: RelayUnavailableError, now: float) -> None:
+        """The relay did not answer."""
+        self._outbox.unanswered(error, now)
+        self._react(False)
+
+    def _react(self, stop: bool) -> None:
+        outbox = self._outbox
+        if outbox.concluded:
+            # Also when it has failed, and so is never finished: it holds all its chunks.
+            self._forget(self)
+            self._done.set()
+            self._space.set()
+        # Also for a problem: nobody reads what the generator would go on to produce.
+        if (stop or outbox.problem is not None) and self._on_interrupt is not None:
+            self._on_interrupt()

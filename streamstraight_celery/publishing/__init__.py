@@ -1,0 +1,1 @@
+"""Streams that a web process produces itself, without a Celery task."""

@@ -1,0 +1,133 @@
+"""Streams that the web process produces itself, after its response or beside it: no worker.
+
+The same claim, lease, codecs, ends and stop as in a task, and the same sender thread; but what dies
+with the process is not done again elsewhere. Use a task for what has to survive a deployment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+from celery import Celery
+from celery.utils import uuid
+
+from ..codecs import Codec, Encoder, get_codec
+from ..ids import check_stream_id
+from ..runtime import Runtime
+from ..settings import this_app
+from .publication import Chunks, Publication, end_publications
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+log = logging.getLogger(__name__)
+
+__all__ = [
+    "Publication",
+    "PublishOptions",
+    "aprepare",
+    "apublish",
+    "end_publications",
+    "prepare",
+    "publish",
+]
+
+Made = TypeVar("Made", bound=Publication)
+
+
+class PublishOptions(TypedDict, total=False):
+    """What `prepare`, `publish` and `tee` take besides the generator.
+
+    Attributes:
+        stream_id: name of the stream; default: a new one.
+        codec: name of a codec, or a `Codec`; default `stream_codec`.
+        encoder: a function from chunk to `str`, instead of a codec.
+        app: the Celery app; default: the current one.
+    """
+
+    stream_id: str | None
+    codec: str | Codec | None
+    encoder: Encoder | None
+    app: Celery | None
+
+
+def prepare(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:
+    """Announce a stream that will be produced later: by `run`, `arun` or `start`.
+
+    Args:
+        chunks: a sync or async generator.
+        **options: see `PublishOptions`.
+
+    Raises:
+        StreamExistsError: there is a stream of that name.
+        RelayUnavailableError: the relay does not answer.
+        ConfigurationError: a wrong name, codec or setting.
+        TypeError: not an iterator.
+    """
+    return make(Publication, chunks, options)
+
+
+def make(kind: type[Made], chunks: Chunks, options: PublishOptions) -> Made:
+    """Make a publication of that kind; errors as `prepare`."""
+    unknown = sorted(set(options) - set(PublishOptions.__annotations__))
+    if unknown:
+        known = ", ".join(PublishOptions.__annotations__)
+        raise TypeError(f"unexpected option {unknown[0]!r}: there are {known}")
+    app = this_app(options.get("app"))
+    runtime = Runtime.of(app)
+    codec, encoder = options.get("codec"), options.get("encoder")
+    if codec is None and encoder is None:
+        codec = runtime.settings.codec
+    name = options.get("stream_id")
+    name = uuid() if name is None else check_stream_id(name)
+    return kind(chunks, app, runtime, name, get_codec(codec, encoder=encoder))
+
+
+def publish(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:
+    """Produce a stream in a thread of this process; returns at once.
+
+    An async generator runs on an event loop of ours, one for the process. Options and errors as
+    `prepare`; errors of the generator are logged, and raised by `wait()`.
+    """
+    publication = prepare(chunks, **options)
+    publication.start()
+    return publication
+
+
+async def aprepare(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:
+    """As `prepare`, without blocking the event loop."""
+    return await amake(Publication, chunks, options)
+
+
+async def amake(kind: type[Made], chunks: Chunks, options: PublishOptions) -> Made:
+    """As `make`, without blocking the event loop."""
+    given: PublishOptions = {"app": this_app(), **options}
+    return await asyncio.to_thread(make, kind, chunks, given)
+
+
+async def apublish(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:
+    """Produce a stream in a task of the running event loop, which has to stay open (ASGI).
+
+    Options and errors as `prepare`; errors of the generator are logged, and raised by `wait()`.
+    """
+    publication = await aprepare(chunks, **options)
+    begin(publication)
+    return publication
+
+
+def begin(publication: Publication) -> None:
+    """Run it in a task of the running event loop, which keeps no reference to its tasks."""
+    task = asyncio.get_running_loop().create_task(publication.arun())
+    _tasks.add(task)
+    task.add_done_callback(_finished)
+
+
+def _finished(task: asyncio.Task[None]) -> None:
+    _tasks.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a published stream failed", exc_info=error)
+
+
+_tasks: set[asyncio.Task[None]] = set()

@@ -1,0 +1,1 @@
+"""Reading over HTTP from a relay server."""

@@ -1,0 +1,176 @@
+"""The reading side of the wire, without sockets, clocks or timers: answers, frames and drops go in,
+chunks and moves come out. The wire is SSE mode of the Durable Streams protocol (its section 5.8)
+with `id:` lines, end reasons and attempts on top; a server without those works too.
+
+| answer             | what the reader does                                 |
+|--------------------|------------------------------------------------------|
+| 200 event stream   | reads                                                |
+| 204                | ends if `Stream-Closed`, else tries again            |
+| 401                | asks for a new token, fatal if that is refused too   |
+| 410 `superseded`   | a new attempt: reads again from its `startOffset`    |
+| 408, 425, 429, 5xx | tries again, no sooner than `Retry-After`            |
+| none, or cut       | tries again                                          |
+| everything else    | fatal                                                |
+
+`client/src/protocol.ts` does the same; `tests/clients/cases` holds both to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...offsets import START
+from ..backoff import BACKOFF_CAP, Backoff
+from ..events import Arrival, Connect, End, Failure, Move, NewToken, Reset, ended
+from . import answers as wire
+from .answers import Answer
+from .sse_parser import Frame
+
+
+class Protocol:
+    """One reader's conversation with the relay, over any number of connections.
+
+    A position is an offset of the relay's, or, between two chunks of one frame,
+    `offset,skip,proof`: go on from the offset and leave out so many chunks. The log never changes
+    before its end, so that this means the same chunk in every later reading, unless a new attempt
+    began: then the relay refuses the offset. Offsets before the first chunk it never refuses, so
+    for those the offset after the frame goes along as the proof: the chunks to leave out must end
+    there again. (The protocol keeps `,` out of offsets.)
+
+    Args:
+        position: where to begin.
+        random: in [0, 1): spreads the retries.
+    """
+
+    def __init__(self, position: str, random: Callable[[], float]) -> None:
+        offset, _, rest = position.partition(",")
+        skip, _, proof = rest.partition(",")
+        self._offset = offset
+        self._skip = int(skip or 0)
+        self._proof = proof
+        # What `-1` is asked for as: of a new attempt's start no relay gives older chunks.
+        self._start = START
+        self._grounded = False  # the offset came with chunks, so that it is one of an attempt
+        self._cursor = ""
+        # Chunks of a server without `id:` lines, until the control frame tells their offset.
+        self._held: list[tuple[Any, str]] = []
+        self._backoff = Backoff(random)
+        self._advanced = False  # this connection brought something new
+        self._refused = False  # the last answer was a 401
+
+    @property
+    def position(self) -> str:
+        """After the last chunk that came out."""
+        return place(self._offset, self._skip, self._proof)
+
+    def connect(self) -> dict[str, str]:
+        """A connection begins: the query of its request."""
+        self._held = []
+        self._advanced = False
+        cursor = {"cursor": self._cursor} if self._cursor else {}
+        offset = self._start if self._offset == START else self._offset
+        return {"live": "sse", "offset": offset, **cursor}
+
+    def answered(self, answer: Answer, can_refresh: bool, time: float) -> Move | None:
+        """An answer came; None: read its frames.
+
+        Args:
+            answer: it.
+            can_refresh: there is somebody to ask for a token.
+            time: seconds since the epoch.
+        """
+        status, headers, _ = answer
+        again, self._refused = self._refused, status == 401
+        if status == 200 and headers.get("content-type", "").startswith("text/event-stream"):
+            return None
+        if status == 204 and headers.get("stream-closed"):
+            return ended(headers.get("stream-end-reason") or "completed")
+        failure, attempt, start = wire.refusal(answer)
+        if status == 401 and can_refresh and not again:
+            return NewToken()
+        if status == 410 and failure.code == "superseded":
+            return self._restart(attempt, start)
+        if wire.is_passing(status):
+            return self._retry(failure, wire.retry_after(headers.get("retry-after"), time))
+        return End(failure=failure)
+
+    def frame(self, frame: Frame) -> list[Arrival | Move]:
+        """A frame came: nothing, chunks, the end, or chunks and then the end."""
+        try:
+            if frame.event == "data":
+                self._held += wire.parse_chunks(frame.data)
+                return self._deliver(frame.id) if frame.id else []
+            if frame.event == "control":
+                return self._control(wire.parse_control(frame.data))
+        except ValueError as error:
+            message = f"the relay sent a malformed {frame.event} frame"
+            return [End(failure=Failure("bad-frame", message, cause=error))]
+        return []
+
+    def dropped(self, lived: float, failure: Failure | None = None) -> Move:
+        """The connection is over without an end of the stream, `lived` seconds after its head:
+        with a failure, or closed in order, as servers do to recycle connections.
+        """
+        self._refused = False
+        # Whoever stayed longer than the longest backoff makes no tight loop, with or without data.
+        healthy = lived >= BACKOFF_CAP
+        if healthy:
+            self._backoff.reset()
+        if failure is None and (healthy or self._advanced):
+            return Connect()
+        return self._retry(failure or Failure("disconnected", "the relay closed the connection"))
+
+    def token_failed(self, cause: Exception) -> Move:
+        """There is no token to be had at the moment."""
+        self._refused = False
+        return self._retry(Failure("token", "get_token failed", cause=cause))
+
+    def _control(self, control: wire.Control) -> list[Arrival | Move]:
+        self._cursor = control.cursor or self._cursor
+        found = self._deliver(control.offset) if control.offset else []
+        if control.closed:
+            found.append(ended(control.reason or "completed", control.code, control.message))
+        return found
+
+    def _deliver(self, offset: str) -> list[Arrival | Move]:
+        """The held chunks belong before `offset`: all of them count, or, seen before, none."""
+        start, skip, chunks = self._offset, self._skip, self._held
+        count = len(chunks)
+        self._held = []
+        # Offsets grow as texts (section 6): a smaller one is of a frame that came before.
+        # Without a chunk there is no before: when Redis lost an attempt, an earlier one goes on.
+        if self._grounded and offset <= start:
+            return []
+        if count and self._proof and self._proof != offset:
+            return [self._restart(0)]
+        self._offset = offset
+        if not count:
+            return []
+        proof = "" if self._grounded else offset
+        self._skip = max(skip - count, 0)
+        self._proof = ""
+        self._grounded = self._advanced = True
+        self._backoff.reset()
+        return [
+            Arrival(value, text, offset if taken == count else place(start, taken, proof))
+            for taken, (value, text) in enumerate(chunks, start=1)
+            if taken > skip
+        ]
+
+    def _restart(self, attempt: int, start: str = START) -> Reset:
+        # Superseded at the very start makes no sense: then only as often as any other failure.
+        delay = self._backoff.next() if self._offset == START else 0.0
+        self._offset = START
+        self._start = start
+        self._skip = 0
+        self._proof = self._cursor = ""
+        self._grounded = False
+        return Reset(attempt, delay)
+
+    def _retry(self, failure: Failure, after: float = 0.0) -> Connect:
+        return Connect(after + self._backoff.next(), failure)
+
+
+def place(offset: str, skip: int, proof: str) -> str:
+    return f"{offset},{skip},{proof}" if skip else offset

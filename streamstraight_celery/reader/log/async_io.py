@@ -1,0 +1,90 @@
+"""The async reader's I/O with the relay itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ...errors import RelayUnavailableError
+from ...relays import AsyncRelay
+from ...relays.base import Notice, Watcher
+from ...relays.requests import Read, Stop
+from ..events import Pause
+from .session import AskReap, Await, LogSession
+
+OnStop = Callable[[], object]
+
+
+class AsyncLog:
+    """Carries out what a `LogSession` asks for; arguments as `SyncLog`."""
+
+    def __init__(
+        self,
+        session: LogSession,
+        relay: AsyncRelay,
+        stream_id: str,
+        *,
+        owned: bool,
+        on_stop: OnStop | None = None,
+    ) -> None:
+        self._session = session
+        self._relay = relay
+        self._stream_id = stream_id
+        self._owned = owned
+        self._on_stop = on_stop
+        self._news = asyncio.Event()
+        self._watcher: Watcher | None = None
+        self._subscribed = False
+
+    async def advance(self) -> None:
+        """Do one step of reading."""
+        if not self._subscribed:
+            # Before the first read: whatever is written after that read is in a notice.
+            self._watcher = self._watcher or self._relay.watch(self._on_notice, self._news.set)
+            await self._watcher.subscribe(self._stream_id)
+            self._subscribed = True
+        session = self._session
+        action = session.next()
+        try:
+            match action:
+                case Pause(seconds):
+                    await asyncio.sleep(seconds)
+                case Await(seconds):
+                    await self._wait(seconds)
+                case Read():
+                    session.absorb((await self._relay.read([action]))[0])
+                case AskReap():
+                    answer = (await self._relay.execute([session.reap]))[0]
+                    session.reaped(answer)
+        except RelayUnavailableError as error:
+            session.unavailable(error)
+
+    async def stop(self) -> None:
+        """Ask for the task to be stopped.
+
+        Raises:
+            RelayUnavailableError: the relay does not answer, or refuses.
+        """
+        answer = (await self._relay.execute([Stop(self._stream_id)]))[0]
+        if answer.kind == "error":
+            raise RelayUnavailableError(f"the relay refused to stop: {answer.reason}")
+        if answer.kind == "asked" and self._on_stop is not None:
+            # A control message to the workers, over Celery's own connection.
+            await asyncio.get_running_loop().run_in_executor(None, self._on_stop)
+
+    async def close(self) -> None:
+        """Give up connections."""
+        if self._watcher is not None:
+            await self._watcher.close()
+        if self._owned:
+            await self._relay.close()
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._news.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
+        self._news.clear()
+
+    def _on_notice(self, stream_id: str, notice: Notice) -> None:
+        self._news.set()

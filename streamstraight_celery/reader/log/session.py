@@ -1,0 +1,231 @@
+"""Reading from the relay's log itself, without I/O: says what to read next, and takes in pages.
+
+The log alone decides; notices only say when to look. What the consumer was given is never taken
+back: when Redis loses its newest writes, the reader waits for the producer to send them again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import RelayUnavailableError, StreamNotFoundError
+from ...offsets import NOW, START, Offset, Verdict, judge, offset_at
+from ...relays.base import Page, StreamState
+from ...relays.requests import Answer, Entry, Read, Reap
+from ..backoff import Backoff, Patience
+from ..events import Arrival, End, Failure, Pause, Reset, ended
+from ..http.answers import parse_json, words
+from ..inbox import Inbox
+from ..options import ReadOptions
+
+logger = logging.getLogger(__name__)
+
+PAGE = 256  # entries
+GONE = Failure("gone", "the chunks behind this offset are lost", 410)
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait for a notice, but not longer than so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AskReap:
+    """The producer is lost, it seems; the relay decides, and notes when it was first asked."""
+
+
+Action = Read | Await | Pause | AskReap
+
+
+class LogSession:
+    """The steps of reading one stream's log.
+
+    Args:
+        stream_id: the stream.
+        inbox: where chunks and the end go.
+        options: the consumer's.
+        patience: seconds to wait for a producer to send again what Redis lost.
+        look_every: seconds after which to look without a notice.
+    """
+
+    def __init__(
+        self,
+        stream_id: str,
+        inbox: Inbox[Any],
+        options: ReadOptions,
+        *,
+        patience: float,
+        look_every: float,
+    ) -> None:
+        self._stream_id = stream_id
+        self._inbox = inbox
+        self._options = options
+        self._timing = options.timing
+        self._look_every = look_every
+        self._lost = Patience(patience)
+        self._patience = Patience(options.give_up_after)
+        self._backoff = Backoff(options.timing.random)
+        # None: at the start, or, with `_from_now`, at the end as it is then.
+        self._place, self._skip = parse_position(options.offset)
+        self._from_now = options.offset == NOW
+        self._known = False  # there was such a stream
+        self._waits = False  # all of the log that there is was read
+        self._overdue = False
+        self._delay = 0.0
+
+    @property
+    def reap(self) -> Reap:
+        """The request for `AskReap`."""
+        return Reap(self._stream_id)
+
+    def next(self) -> Action:
+        """What to do now."""
+        if self._delay:
+            delay, self._delay = self._delay, 0.0
+            return Pause(self._timing.pause(delay))
+        if self._overdue:
+            return AskReap()
+        if self._waits:
+            self._waits = False
+            return Await(self._look_every)
+        if self._from_now:
+            return Read(self._stream_id)
+        if self._place is None or not self._place.seq:
+            return Read(self._stream_id, 0, 0, PAGE)
+        return Read(self._stream_id, self._place.attempt, self._place.seq, PAGE)
+
+    def absorb(self, page: Page | None) -> None:
+        """What was read."""
+        self._patience.heard()
+        self._backoff.reset()
+        self._waits = True
+        if page is None:
+            self._missing()
+            return
+        self._inbox.set_status("open")
+        self._known, state = True, page.state
+        self._overdue = not state.end and state.lease_left < 0
+        if self._from_now:
+            self._from_now = False
+            self._stand_at(state, state.last)
+        verdict = Verdict.VALID
+        if self._place is not None and self._place.seq:
+            verdict = judge(self._place, state.segments, bool(state.end))
+        if verdict is Verdict.SUPERSEDED:
+            self._restart(state.attempt)
+        elif verdict is Verdict.GONE:
+            self._inbox.end(End(failure=GONE))
+        else:
+            self._go_on(state, page.entries)
+
+    def reaped(self, answer: Answer) -> None:
+        """The answer to a request to end the stream."""
+        self._overdue = False
+        self._waits = answer.kind not in ("ended", "closed")
+
+    def unavailable(self, error: RelayUnavailableError) -> None:
+        """The relay does not answer."""
+        self._delay = self._backoff.next()
+        self._inbox.set_status("reconnecting")
+        about = {"stream_id": self._stream_id}
+        logger.info(
+            "stream %s: %s; trying again in %.1f s", self._stream_id, error, self._delay,
+            extra=about,
+        )  # fmt: skip
+        if self._patience.over(self._timing.now(), self._delay):
+            self._inbox.fail(error)
+        elif self._options.on_retry is not None:
+            self._options.on_retry(error)
+
+    def _missing(self) -> None:
+        if self._known:
+            self._wait_for_lost()
+            return
+        self._inbox.fail(
+            StreamNotFoundError(f"no stream {self._stream_id!r}: it never was, or it has expired")
+        )
+
+    def _go_on(self, state: StreamState, entries: Sequence[Entry]) -> None:
+        place, seq = self._place, self._place.seq if self._place else 0
+        if place is not None and seq and (place.attempt > state.attempt or seq > state.last):
+            self._wait_for_lost()  # chunks that were read are no longer there
+            return
+        for entry in entries:
+            if entry.first > seq + 1:
+                break
+            if entry.last > seq:
+                if not self._put(state, entry.after(seq)):
+                    return
+                seq = entry.last
+        if seq < state.last and seq == (place.seq if place else 0):
+            # The log does not hold what the state promises.
+            self._inbox.end(End(failure=GONE)) if state.end else self._wait_for_lost()
+            return
+        self._lost.heard()
+        self._waits = seq >= state.last
+        if self._waits and state.end:
+            self._inbox.end(_end_of(state))
+
+    def _put(self, state: StreamState, entry: Entry) -> bool:
+        segments = state.segments
+        for seq, text in enumerate(entry.data.decode().split("\n"), start=entry.first):
+            self._place = offset_at(segments, seq)
+            if self._skip:
+                self._skip -= 1
+                continue
+            try:
+                value = parse_json(text)
+            except ValueError as error:
+                failure = Failure("bad-frame", f"chunk {seq} is not JSON: {error}", cause=error)
+                self._inbox.end(End(failure=failure))
+                return False
+            self._inbox.put(Arrival(value, text, str(self._place)))
+            self._inbox.tail = str(self._place)
+        return True
+
+    def _stand_at(self, state: StreamState, seq: int) -> None:
+        self._place = offset_at(state.segments, seq)
+        self._inbox.tail = str(self._place)
+
+    def _restart(self, attempt: int) -> None:
+        self._place, self._skip = None, 0
+        self._waits = False
+        self._inbox.reset(Reset(attempt))
+
+    def _wait_for_lost(self) -> None:
+        if self._lost.over(self._timing.now()):
+            about = {"stream_id": self._stream_id}
+            logger.warning(
+                "stream %s was lost, and nobody sent it again", self._stream_id, extra=about
+            )
+            self._inbox.end(End(failure=GONE))
+
+
+def parse_position(position: str) -> tuple[Offset | None, int]:
+    """An offset, or what a reader over HTTP calls one, and how many chunks behind it to leave out.
+
+    Raises:
+        MalformedOffsetError: it is neither.
+    """
+    text, _, rest = position.partition(",")
+    skip, _, proof = rest.partition(",")
+    if text in (START, NOW):
+        if not proof:
+            return None, 0
+        # Within the first frame: of the attempt that the frame's end is of.
+        end = Offset.parse(proof)
+        return Offset(end.attempt, int(skip), end.nonce), 0
+    return Offset.parse(text), int(skip or 0)
+
+
+def _end_of(state: StreamState) -> End:
+    try:
+        error = parse_json(state.error) if state.error else None
+    except ValueError:
+        error = None
+    return ended(state.end, *words(error))

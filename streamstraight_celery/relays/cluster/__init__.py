@@ -1,0 +1,1 @@
+"""The stream store on Redis Cluster."""

@@ -1,0 +1,205 @@
+"""The relay on a Redis Cluster, for workers and web routes: each request to the node of its stream.
+
+    redis+cluster://host:port,host:port/
+
+A node is a `RedisRelay` of its own. The slots are read from any node, and again whenever a node
+does not answer or says that a stream is not (or no more) its (MOVED). While a slot is being moved,
+its first node says which streams have gone ahead (ASK): those requests follow them. A node that is
+away fails the requests for its own streams only.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from redis import exceptions
+
+from ...errors import ConfigurationError, RelayUnavailableError
+from ..base import Page, Relay, RelayOptions
+from ..redis.relay import RedisRelay, as_answer, as_page, without_password
+from ..requests import Answer, Read, Request
+from ..urls import parse_hosts_url
+from .slots import Node, SlotMap, parse_slots
+
+# What says that the slots are to be read anew.
+STALE = (exceptions.MovedError, exceptions.ClusterDownError, ConnectionError)
+MOVED = exceptions.MovedError  # an AskError, to redis-py
+NOT_A_CLUSTER = "cluster support disabled"
+# While nodes fail, the slots are not read more often than this; seconds.
+REFRESH_INTERVAL = 0.2
+
+
+def unserved(stream_id: str) -> RelayUnavailableError:
+    """The error for a stream whose slot no node serves."""
+    return RelayUnavailableError(f"no node of the Redis Cluster serves stream {stream_id!r} now")
+
+
+def explained(url: str, failures: Iterable[tuple[Node, Exception]]) -> Exception:
+    """The error for a cluster of which no node told the slots."""
+    wrong: list[Exception] = []
+    shown = []
+    for (host, port), error in failures:
+        if NOT_A_CLUSTER in str(error):
+            error = ConfigurationError(
+                f"stream_relay_url: the Redis at {host}:{port} is not a node of a cluster: "
+                "write redis:// instead of redis+cluster://"
+            )
+        if isinstance(error, ConfigurationError):
+            wrong.append(error)
+        shown.append(f"{host}:{port}: {error.__cause__ or error}")
+    if len(wrong) == len(shown):
+        return wrong[0]
+    return RelayUnavailableError(
+        f"no node of the relay at {without_password(url)} answers ({'; '.join(shown)}). "
+        "Is the cluster running? Set stream_relay_url to some of its nodes"
+    )
+
+
+def gone_ahead(answers: Sequence[Any]) -> dict[Node, list[int]]:
+    """The places of the answers that send elsewhere for now (ASK), by the node to ask."""
+    groups: dict[Node, list[int]] = {}
+    for place, answer in enumerate(answers):
+        if isinstance(answer, exceptions.AskError) and not isinstance(answer, MOVED):
+            groups.setdefault((answer.host, answer.port), []).append(place)
+    return groups
+
+
+def some_order(*nodes: Iterable[Node]) -> list[Node]:
+    """Each node once. Another order each time: one may be cut off and know old slots only."""
+    found = list(dict.fromkeys(node for some in nodes for node in some))
+    random.shuffle(found)
+    return found
+
+
+class ClusterRelay(Relay):
+    """Requests as scripts on the nodes of a Redis Cluster.
+
+    Args:
+        url: `redis+cluster://` or `rediss+cluster://`, with redis-py's options in its query.
+        options: what the requests have in common.
+    """
+
+    def __init__(self, url: str, options: RelayOptions) -> None:
+        self._url = url
+        self._parsed = parse_hosts_url(url)
+        self._parsed.connection_options()  # a wrong option is told now
+        self._options = options
+        self._slots: SlotMap | None = None
+        self._primaries: list[Node] = []  # as they were when the slots were read last
+        self._stale_since = 0.0
+        self._nodes: dict[Node, RedisRelay] = {}
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def execute(self, requests: Sequence[Request]) -> list[Answer]:
+        answers = self._run(requests)
+        failed = [each for each in answers if isinstance(each, RelayUnavailableError)]
+        if answers and len(failed) == len(answers):
+            raise failed[0]
+        return [as_answer(each) for each in answers]
+
+    def read(self, read: Read) -> Page | None:
+        answer = self._run([read])[0]
+        if isinstance(answer, RelayUnavailableError):
+            raise answer
+        return as_page(answer, read)
+
+    def stream_ids(self) -> Iterator[str]:
+        for relay in self.primaries().values():
+            yield from relay.stream_ids()
+
+    def primaries(self) -> dict[Node, RedisRelay]:
+        """The nodes that serve slots.
+
+        Raises:
+            RelayUnavailableError: no node tells which.
+        """
+        slots = self._known_slots()
+        return {node: self._node(node, slots.publish) for node in slots.nodes}
+
+    def close(self) -> None:
+        with self._lock:
+            nodes, self._nodes, self._slots = self._nodes, {}, None
+        for node in nodes.values():
+            node.close()
+
+    def _run(self, requests: Sequence[Request | Read]) -> list[Any]:
+        """Each request's answer, or the exception; those sent to a wrong node are sent again."""
+        answers: list[Any] = [None] * len(requests)
+        self._send(requests, range(len(requests)), answers)
+        if any(isinstance(answer, STALE) for answer in answers):
+            self._slots = None
+            moved = [place for place, answer in enumerate(answers) if isinstance(answer, MOVED)]
+            if moved:
+                self._send(requests, moved, answers)
+        for node, places in gone_ahead(answers).items():
+            self._ask(node, requests, places, answers, asking=True)
+        return answers
+
+    def _send(
+        self, requests: Sequence[Request | Read], places: Sequence[int], answers: list[Any]
+    ) -> None:
+        slots = self._known_slots()
+        groups: dict[Node, list[int]] = {}
+        for place in places:
+            node = slots.node_of(requests[place].stream_id)
+            if node is None:
+                answers[place] = unserved(requests[place].stream_id)
+            else:
+                groups.setdefault(node, []).append(place)
+        for node, group in groups.items():
+            self._ask(node, requests, group, answers)
+
+    def _ask(
+        self, node: Node, requests: Sequence[Request | Read], places: Sequence[int],
+        answers: list[Any], *, asking: bool = False,
+    ) -> None:  # fmt: skip
+        relay = self._node(node, self._known_slots().publish)
+        try:
+            found = relay.run([requests[place] for place in places], asking=asking)
+        except RelayUnavailableError as error:
+            found = [error] * len(places)
+        for place, answer in zip(places, found, strict=True):
+            answers[place] = answer
+
+    def _node(self, node: Node, publish: bytes) -> RedisRelay:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid, self._nodes = os.getpid(), {}
+            relay = self._nodes.get(node)
+            if relay is None:
+                url = self._parsed.node_url(*node)
+                relay = self._nodes[node] = RedisRelay(url, self._options, publish=publish)
+            return relay
+
+    def _known_slots(self) -> SlotMap:
+        slots = self._slots
+        if slots is None:
+            slots = self._slots = self._read_slots()
+        return slots
+
+    def _read_slots(self) -> SlotMap:
+        pause = self._stale_since + REFRESH_INTERVAL - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)
+        self._stale_since = time.monotonic()
+        failures: list[tuple[Node, Exception]] = []
+        for node in some_order(self._primaries, self._parsed.hosts):
+            relay = RedisRelay(self._parsed.node_url(*node), self._options)
+            try:
+                raw, info = relay.ask("CLUSTER", "SLOTS"), relay.ask("COMMAND", "INFO", "SPUBLISH")
+                slots = parse_slots(raw, node, info)
+            except (RelayUnavailableError, ConfigurationError) as error:
+                # One that belongs to no cluster (any more) says nothing about the others.
+                failures.append((node, error))
+            else:
+                self._primaries = slots.nodes
+                return slots
+            finally:
+                relay.close()
+        raise explained(self._url, failures)

@@ -1,0 +1,89 @@
+"""One stream of the relay in memory: the fields of the hash in `lua/README.md`, and the log.
+
+And what requests that are carried out beside the store itself need of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ...offsets import Segment, offset_at
+from ..base import RelayOptions, StreamState
+from ..requests import Answer, Checkpoint, Entry
+
+NEVER = 99_999_999_999_999  # ms: the end of a lease that no producer has
+
+
+@dataclass(slots=True)
+class Stream:
+    """Times are milliseconds of the store's clock; `expires_at` is one of the world's."""
+
+    created: int
+    lease: int
+    expires: int
+    attempt: int = 0
+    nonce: str = ""
+    last: int = 0
+    released: bool = False
+    noted: int = 0  # ms: when it was first noticed that the lease is over
+    end: str = ""
+    error: str = ""
+    stop: bool = False
+    owner: str = ""
+    kind: str = "json"
+    size: int = 0
+    first_chunk: int = 0
+    ended: int = 0
+    checkpoint: tuple[int, int, str] = (0, 0, "")
+    expected: int = 0
+    lineage: tuple[Segment, ...] = ()
+    entries: list[Entry] = field(default_factory=list)
+    # Only of streams that others write.
+    shared: bool = False
+    content_type: str = ""
+    config: str = ""
+    ttl: int | None = None
+    expires_at: int | None = None
+    sequence: str = ""
+    producers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    ended_by: tuple[str, int, int] | None = None
+    source: str = ""
+    forks: int = 0
+    deleted: bool = False
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        return (*self.lineage, Segment(self.attempt, self.nonce, self.last))
+
+    @property
+    def place(self) -> str:
+        """The offset of its end, and the end reason or `-`."""
+        return f"{offset_at(self.segments, self.last)} {self.end or '-'}"
+
+    def state(self, now: int) -> StreamState:
+        return StreamState(
+            attempt=self.attempt, nonce=self.nonce, last=self.last, lineage=self.lineage,
+            end=self.end, error=self.error, stop_asked=self.stop, released=self.released,
+            owner=self.owner, kind=self.kind, size=self.size, lease_left=self.lease - now,
+            now=now, created=self.created, first_chunk=self.first_chunk, ended=self.ended,
+            content_type=self.content_type, shared=self.shared, ttl=self.ttl,
+            expires_at=self.expires_at, deleted=self.deleted,
+        )  # fmt: skip
+
+
+class Store(Protocol):
+    """The store, which holds its lock meanwhile; `MemoryStore` describes it."""
+
+    options: RelayOptions
+
+    def now(self) -> int: ...
+    def get(self, stream_id: str) -> Stream | None: ...
+    def held(self, request: Checkpoint) -> Stream | Answer: ...
+    def put(self, stream_id: str, stream: Stream | None) -> None: ...
+    def keep(self, stream: Stream, extra: int = 0) -> None: ...
+    def add(self, stream_id: str, stream: Stream, entry: Entry | None, end: str) -> None: ...
+    def end(self, name: str, stream: Stream, end: str, error: str, stop: bool) -> Answer: ...
+    def publish(
+        self, name: str, stream: Stream, first: int, end: str, data: bytes = b""
+    ) -> None: ...

@@ -1,0 +1,72 @@
+"""What there is to say of a stream in a line: for the CLI and the page for developers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypedDict
+
+from .base import StreamState
+
+Status = Literal["queued", "streaming", "stalled", "retrying", "open", "ended"]
+
+
+class Overview(TypedDict):
+    """A stream at one moment. Times are seconds, `age` since it was asked for; None: not yet."""
+
+    stream_id: str
+    status: Status
+    end_reason: str
+    error: str
+    attempt: int
+    chunks: int
+    bytes: int
+    age: float
+    first_chunk_after: float | None
+    duration: float | None
+    stop_asked: bool
+    task_id: str
+
+
+def overview(stream_id: str, state: StreamState) -> Overview:
+    """Describe a stream."""
+    end = state.ended or state.now
+    return {
+        "stream_id": stream_id,
+        "status": status_of(state),
+        "end_reason": state.end,
+        "error": state.error,
+        "attempt": state.attempt,
+        "chunks": state.last,
+        "bytes": state.size,
+        "age": _seconds(state.created, state.now),
+        "first_chunk_after": _seconds(state.created, state.first_chunk)
+        if state.first_chunk
+        else None,
+        "duration": _seconds(state.first_chunk, end) if state.first_chunk else None,
+        "stop_asked": state.stop_asked,
+        "task_id": state.owner,
+    }
+
+
+def newest_first(found: Iterable[tuple[str, StreamState]]) -> list[Overview]:
+    """Describe streams, the newest first."""
+    # Not by age: states are read one after the other, and ages grow meanwhile.
+    ordered = sorted(found, key=lambda each: (-each[1].created, each[0]))
+    return [overview(stream_id, state) for stream_id, state in ordered]
+
+
+def status_of(state: StreamState) -> Status:
+    """What a stream is doing."""
+    if state.end:
+        return "ended"
+    if state.shared:
+        return "open"
+    if not state.attempt:
+        return "queued"
+    if state.released:
+        return "retrying"
+    return "streaming" if state.lease_left > 0 else "stalled"
+
+
+def _seconds(start: int, end: int) -> float:
+    return round((end - start) / 1000, 3)

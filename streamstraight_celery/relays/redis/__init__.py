@@ -1,0 +1,1 @@
+"""The stream store on one Redis, with or without Sentinel."""

@@ -1,0 +1,248 @@
+"""The relay on Redis, for workers and web routes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+import redis.exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from ...errors import ConfigurationError, RelayUnavailableError
+from ..base import Page, Relay, RelayOptions
+from ..requests import Answer, Read, Request, repeatable
+from ..urls import SENTINEL_SCHEMES
+from .scripts import PUBLISH, SCRIPTS, Calls, parse_answer, parse_page
+from .sentinel import sentinel_client
+
+SCHEMES = ("redis", "rediss", "unix")
+TIMEOUT = 5.0
+# A connection used in the last so many seconds is used again without asking whether it still lives,
+# which costs more than all the rest of a request.
+RECENT = 1.0
+# Requests in one write: Redis works on the first while the next are being packed.
+AT_ONCE = 4
+# Reads in one round trip.
+READS_AT_ONCE = 250
+
+
+def connection_options() -> dict[str, Any]:
+    """How our clients connect; the URL's own query may override it."""
+    return {
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "socket_keepalive": True,
+        # RESP2: the scripts' answers have one shape on every server version.
+        "protocol": 2,
+    }
+
+
+def unavailable(url: str, error: Exception) -> RelayUnavailableError:
+    """The error for a Redis that does not answer; the password is not shown."""
+    return RelayUnavailableError(
+        f"the relay at {without_password(url)} does not answer ({error}). Is Redis running there? "
+        "Set stream_relay_url to where it is, or start one: redis-server"
+    )
+
+
+def without_password(url: str) -> str:
+    """The URL as it may stand in a message or a log."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    if not at:
+        return url
+    user = credentials.partition(":")[0]
+    return f"{scheme}{separator}{user}:***@{host}"
+
+
+class RedisRelay(Relay):
+    """Requests as scripts on one Redis.
+
+    Args:
+        url: `redis://`, `rediss://`, `unix://` or `redis+sentinel://`, with redis-py's options in
+            its query.
+        options: what the requests have in common.
+        publish: as `Calls`.
+    """
+
+    def __init__(self, url: str, options: RelayOptions, *, publish: bytes = PUBLISH) -> None:
+        self._url = url
+        # No silent re-sending: whether and what to repeat is the caller's to decide.
+        given = {**connection_options(), "retry": Retry(NoBackoff(), 0)}
+        try:
+            if url.startswith(SENTINEL_SCHEMES):
+                self._redis = sentinel_client(url, given)
+            else:
+                self._redis = redis.Redis.from_url(url, **given)
+        except ValueError as error:
+            raise ConfigurationError(f"stream_relay_url: {error}") from error
+        database = self._redis.connection_pool.connection_kwargs.get("db") or 0
+        self._calls = Calls(options, database=int(database), publish=publish)
+        self._pid = os.getpid()
+        self._recent: deque[tuple[Any, float]] = deque()
+
+    def execute(self, requests: Sequence[Request]) -> list[Answer]:
+        return [as_answer(raw) for raw in self.run(requests)]
+
+    def read(self, read: Read) -> Page | None:
+        return as_page(self.run([read])[0], read)
+
+    def read_all(self, reads: Sequence[Read]) -> list[Page | None]:
+        return [
+            as_page(raw, read)
+            for start in range(0, len(reads), READS_AT_ONCE)
+            for some in [reads[start : start + READS_AT_ONCE]]
+            for raw, read in zip(self.run(some), some, strict=True)
+        ]
+
+    def ask(self, *words: str | bytes) -> Any:
+        """The plain answer to a command of Redis.
+
+        Raises:
+            RelayUnavailableError: Redis was not reached, or refused it.
+        """
+        connection = None
+        try:
+            connection = self._redis.connection_pool.get_connection()
+            connection.send_command(*words)
+            return connection.read_response()
+        except (redis.exceptions.RedisError, OSError) as error:
+            if connection is not None:
+                connection.disconnect()
+            raise unavailable(self._url, error) from error
+        finally:
+            if connection is not None:
+                self._redis.connection_pool.release(connection)
+
+    def server_info(self) -> dict[str, Any]:
+        """What Redis says of itself (`INFO`), and `time`, its clock in seconds since the epoch.
+
+        Raises:
+            RelayUnavailableError: it was not reached, or does not tell.
+        """
+        try:
+            seconds, micros = self._redis.time()
+            return {**self._redis.info(), "time": seconds + micros / 1e6}
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise unavailable(self._url, error) from error
+
+    def stream_ids(self) -> Iterator[str]:
+        try:
+            for key in self._redis.scan_iter(match=self._calls.every_state_key(), count=1000):
+                yield self._calls.stream_id_of_state(key.decode())
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise unavailable(self._url, error) from error
+
+    def close(self) -> None:
+        while self._recent:
+            self._redis.connection_pool.release(self._recent.pop()[0])
+        self._redis.close()
+        self._redis.connection_pool.disconnect()
+
+    def run(self, requests: Sequence[Request | Read], *, asking: bool = False) -> list[Any]:
+        """What the scripts answer, or the exception with which Redis refused a request.
+
+        Args:
+            asking: this is the node of a cluster to which the streams are on their way.
+
+        Raises:
+            RelayUnavailableError: as `execute`.
+        """
+        try:
+            raw = self._send(requests, asking)
+            missing = [
+                index for index, item in enumerate(raw)
+                if isinstance(item, redis.exceptions.NoScriptError)
+            ]  # fmt: skip
+            if missing:
+                for script in SCRIPTS.values():
+                    self._redis.script_load(script.text)
+                again = self._send([requests[index] for index in missing], asking)
+                for index, item in zip(missing, again, strict=True):
+                    raw[index] = item
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise unavailable(self._url, error) from error
+        return raw
+
+    def _send(self, requests: Sequence[Request | Read], asking: bool) -> list[Any]:
+        """Send all and read all answers; errors of single requests are returned.
+
+        Straight over a connection: redis-py's pipeline takes three times the CPU for one command.
+        """
+        connection, checked = self._take()
+        try:
+            commands = self._calls.commands(requests, asking)
+            for start in range(0, len(commands), AT_ONCE):
+                packed = connection.pack_commands(commands[start : start + AT_ONCE])
+                connection.send_packed_command(packed, check_health=False)
+            answers = [_reply(connection) for _ in commands]
+        except BaseException as error:
+            # Answers may be under way, also when a signal interrupts us: nobody else must get them.
+            connection.disconnect()
+            self._redis.connection_pool.release(connection)
+            if checked or not isinstance(error, redis.exceptions.ConnectionError):
+                raise
+            if not all(repeatable(request) for request in requests):
+                raise
+            # The server had closed it meanwhile: once more, on a new one.
+            return self._send(requests, asking)
+        if any(isinstance(answer, Exception) for answer in answers):
+            # Rare, and some servers (fakeredis) close the connection behind an error.
+            connection.disconnect()
+            self._redis.connection_pool.release(connection)
+        else:
+            self._recent.append((connection, time.monotonic()))
+        return answers[1::2] if asking else answers
+
+    def _take(self) -> tuple[Any, bool]:
+        """A connection that was in use just now, or one that the pool has checked (then True)."""
+        if self._pid != os.getpid():
+            # Those of the parent process are not ours to use.
+            self._pid, self._recent = os.getpid(), deque()
+        with contextlib.suppress(IndexError):
+            connection, since = self._recent.pop()
+            if time.monotonic() - since < RECENT:
+                return connection, False
+            self._redis.connection_pool.release(connection)
+        return self._redis.connection_pool.get_connection(), True
+
+
+def as_answer(raw: Any) -> Answer:
+    """A script's answer, or what stands for a refusal."""
+    return Answer("error", reason=refusal(raw)) if isinstance(raw, Exception) else parse_answer(raw)
+
+
+def as_page(raw: Any, read: Read) -> Page | None:
+    """The page that a read came to.
+
+    Raises:
+        RelayUnavailableError: Redis refused it.
+    """
+    if isinstance(raw, Exception):
+        raise RelayUnavailableError(
+            f"the relay refused to read {read.stream_id!r}: {refusal(raw)}"
+        ) from raw
+    return parse_page(raw, read)
+
+
+def refusal(error: Exception) -> str:
+    """Why Redis refused a request, and what to do about it."""
+    if isinstance(error, redis.exceptions.MovedError):
+        return (
+            f"it is a node of a Redis Cluster and serves only some streams (MOVED {error}): "
+            "write redis+cluster:// instead of redis:// in stream_relay_url"
+        )
+    return str(error)
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.exceptions.ResponseError as error:
+        return error

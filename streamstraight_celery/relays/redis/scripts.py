@@ -1,0 +1,285 @@
+"""Requests to script calls and back, without I/O: shared by the sync and async Redis relays."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, cast
+
+from ...offsets import Segment
+from ..base import Notice, Page, RelayOptions, StreamState
+from ..conversation import CONVERSATION_TTL, Hold
+from ..requests import (
+    Answer,
+    Append,
+    Checkpoint,
+    Claim,
+    Conclude,
+    Create,
+    Delete,
+    Entry,
+    Expect,
+    Fork,
+    Kind,
+    Open,
+    Read,
+    Reap,
+    Recall,
+    Release,
+    Renew,
+    Request,
+    Stop,
+    Write,
+)
+
+REAPED = '{"code":"producer-disconnected","message":"The producer of this stream was lost."}'
+EXPIRED = '{"code":"expired","message":"Nobody began to answer in time."}'
+PUBLISH = b"PUBLISH"
+
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    text: str
+    sha: str
+
+
+def _load(*names: str) -> Script:
+    """One script out of one file or more."""
+    folder = resources.files(__name__.rpartition(".")[0]) / "lua"
+    text = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+SCRIPTS = {
+    Create: _load("clock", "create"),
+    Claim: _load("clock", "log", "claim"),
+    Append: _load("clock", "log", "append"),
+    Renew: _load("clock", "renew"),
+    Release: _load("clock", "log", "release"),
+    Stop: _load("clock", "log", "stop"),
+    Reap: _load("clock", "log", "reap"),
+    Conclude: _load("clock", "log", "conclude"),
+    Checkpoint: _load("clock", "checkpoint"),
+    Recall: _load("recall"),
+    Expect: _load("clock", "expect"),
+    Read: _load("clock", "read"),
+    Open: _load("clock", "log", "open"),
+    Write: _load("clock", "log", "write"),
+    Delete: _load("log", "delete"),
+    Fork: _load("fork"),
+    Hold: _load("hold"),
+}
+
+
+class Calls:
+    """Turns requests into the arguments of EVALSHA.
+
+    Args:
+        options: what the requests have in common.
+        database: Redis' channels are not divided by database, ours are: it is part of their name.
+        publish: `PUBLISH`, or `SPUBLISH` in a cluster.
+    """
+
+    def __init__(
+        self, options: RelayOptions, *, database: int = 0, publish: bytes = PUBLISH
+    ) -> None:
+        self._options = options
+        self._suffix = f":n{database or ''}"
+        self._publish = publish
+
+    @property
+    def sharded(self) -> bool:
+        """Whether notices go over sharded channels."""
+        return self._publish != PUBLISH
+
+    def state_key(self, stream_id: str) -> str:
+        return f"{self._options.key_prefix}{{{stream_id}}}:m"
+
+    def every_state_key(self) -> str:
+        """A pattern of the state keys of all streams (`SCAN MATCH`)."""
+        prefix = re.sub(r"([\\*?\[\]])", r"\\\1", self._options.key_prefix)
+        return f"{prefix}{{*}}:m"
+
+    def stream_id_of_state(self, key: str) -> str:
+        return key[len(self._options.key_prefix) + 1 : -3]
+
+    def log_key(self, stream_id: str) -> str:
+        return f"{self._options.key_prefix}{{{stream_id}}}:s"
+
+    def channel(self, stream_id: str) -> str:
+        return f"{self._options.key_prefix}{{{stream_id}}}{self._suffix}"
+
+    def conversation_key(self, name: str) -> str:
+        return f"{self._options.key_prefix}c:{{{name}}}"
+
+    def stream_id(self, channel: str) -> str:
+        return channel[len(self._options.key_prefix) + 1 : -len(self._suffix) - 1]
+
+    def evalsha(self, request: Request | Read) -> tuple[Argument, ...]:
+        """The words after EVALSHA."""
+        keys, args = self._words(request)
+        return (SCRIPTS[type(request)].sha, len(keys), *keys, *args)
+
+    def commands(
+        self, requests: Sequence[Request | Read], asking: bool
+    ) -> list[tuple[Argument, ...]]:
+        """The commands of these requests; each behind ASKING, if asked for: two answers each."""
+        commands: list[tuple[Argument, ...]] = []
+        for request in requests:
+            if asking:
+                commands.append(("ASKING",))
+            commands.append(("EVALSHA", *self.evalsha(request)))
+        return commands
+
+    def _words(self, request: Request | Read) -> tuple[list[str], tuple[Argument, ...]]:
+        options = self._options
+        name = request.stream_id
+        two = [self.state_key(name), self.log_key(name)]
+        # Not among the keys: a cluster that moves a slot refuses scripts of which one is missing.
+        channel = self.channel(name)
+        match request:
+            case Append(_, attempt, nonce, first, count, data, end, error):
+                return two, (
+                    attempt, nonce, first, count, data, options.lease, options.ttl,
+                    options.max_bytes, end, error, self._publish, channel,
+                )  # fmt: skip
+            case Read(_, attempt, seq, limit, touch):
+                return two, (attempt, seq, limit, "1" if touch else "")
+            case Renew(_, attempt, nonce):
+                return two, (attempt, nonce, options.lease, options.ttl)
+            case Create(_, owner, kind, wait):
+                return two[:1], (owner, options.ttl, kind, wait or options.ttl)
+            case Claim(_, nonce, owner, kind, attempt, resume, overwrite):
+                return two, (
+                    nonce, options.lease, options.ttl, attempt, owner, kind, self._publish,
+                    "1" if resume else "", "1" if overwrite else "", channel,
+                )  # fmt: skip
+            case Release(_, attempt, nonce, wait):
+                return two, (attempt, nonce, wait, options.ttl, self._publish, channel)
+            case Stop():
+                return two, (options.ttl, self._publish, channel)
+            case Reap():
+                return two, (
+                    options.reap_after, options.ttl, REAPED, self._publish, EXPIRED, channel,
+                    options.reap_notice,
+                )  # fmt: skip
+            case Conclude(_, owner, nonce, end, error, wait, begun):
+                return two, (
+                    owner, nonce, end, error, wait, options.ttl, self._publish,
+                    "1" if begun else "", channel,
+                )  # fmt: skip
+            case Checkpoint(_, attempt, nonce, value, seq):
+                return two[:1], (attempt, nonce, value, seq, options.lease)
+            case Recall():
+                return two[:1], ()
+            case Expect(_, owner, wait):
+                return two[:1], (owner, wait)
+            case Open():
+                return two, (
+                    request.config, request.nonce, request.kind, request.content_type,
+                    _or_empty(request.ttl), _or_empty(request.expires_at), options.ttl,
+                    request.end, request.count, request.data, options.max_bytes, self._publish,
+                    request.source, format_lineage(request.lineage), channel, *_inherited(request),
+                )  # fmt: skip
+            case Write():
+                numbers = (request.epoch, request.number) if request.producer else ("", "")
+                return two, (
+                    request.content_type, request.count, request.data, options.ttl,
+                    options.max_bytes, request.end, self._publish, request.sequence,
+                    request.producer, *numbers, channel,
+                )  # fmt: skip
+            case Delete():
+                return two, (self._publish, channel)
+            case Fork(_, by):
+                return two[:1], (by,)
+            case Hold(_, stream, before):
+                ttl = max(options.ttl, CONVERSATION_TTL)
+                return [self.conversation_key(name)], (stream, before, ttl)
+
+
+def _or_empty(value: int | None) -> int | str:
+    return "" if value is None else value
+
+
+def _inherited(request: Open) -> list[Argument]:
+    """The log's entries and their IDs; entries of several attempts may have become one."""
+    words: list[Argument] = []
+    for entry in request.inherited:
+        attempt = next(part.attempt for part in request.lineage if entry.last <= part.last)
+        words += [f"{attempt}-{entry.last}", entry.data]
+    return words
+
+
+def parse_answer(raw: Sequence[Any]) -> Answer:
+    kind, number, stop, reason = raw
+    return Answer(cast(Kind, kind.decode()), int(number), bool(stop), reason.decode())
+
+
+def parse_page(raw: Sequence[Any], read: Read) -> Page | None:
+    if not raw:
+        return None
+    now, fields, rows = raw
+    entries = tuple(_entry(row) for row in rows)
+    if entries and entries[0].first <= read.seq:
+        # The first entry may begin before the position that was asked for.
+        entries = (entries[0].after(read.seq), *entries[1:])
+    return Page(_state(int(now), fields), entries)
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    last = int(row[0].rpartition(b"-")[2])
+    data = row[1][1]
+    return Entry(last - data.count(b"\n"), last, data)
+
+
+def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
+    text = [(field or b"").decode() for field in fields]
+    attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
+    size, created, first_chunk, ended, lineage = text[10:15]
+    content_type, shared, ttl, expires_at, deleted = text[15:]
+    return StreamState(
+        attempt=int(attempt),
+        nonce=nonce,
+        last=int(last),
+        lineage=parse_lineage(lineage),
+        end=end,
+        error=error,
+        stop_asked=bool(stop),
+        released=bool(released),
+        owner=owner,
+        kind=kind,
+        size=int(size or 0),
+        lease_left=int(lease) - now,
+        now=now,
+        created=int(created or 0),
+        first_chunk=int(first_chunk or 0),
+        ended=int(ended or 0),
+        content_type=content_type,
+        shared=bool(shared),
+        ttl=int(ttl) if ttl else None,
+        expires_at=int(expires_at) if expires_at else None,
+        deleted=bool(deleted),
+    )
+
+
+def format_lineage(lineage: Sequence[Segment]) -> str:
+    return "".join([f"{part.attempt}:{part.nonce}:{part.last};" for part in lineage])
+
+
+def parse_lineage(text: str) -> tuple[Segment, ...]:
+    segments = []
+    for part in text.split(";")[:-1]:
+        attempt, nonce, last = part.split(":")
+        segments.append(Segment(int(attempt), nonce, int(last)))
+    return tuple(segments)
+
+
+def parse_notice(message: bytes) -> Notice:
+    head, _, data = message.partition(b"\n")
+    attempt, nonce, first, last, end = head.decode().split(" ")
+    return Notice(int(attempt), nonce, int(first), int(last), "" if end == "-" else end, data)

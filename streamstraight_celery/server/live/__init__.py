@@ -1,0 +1,1 @@
+"""Following streams for readers: one feed a stream, shared by its readers."""

@@ -1,0 +1,339 @@
+"""Everything one relay process knows of the streams that its readers watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from ...cancellation import cancelled
+from ...errors import RelayUnavailableError, StreamNotFoundError
+from ...offsets import Verdict
+from ...relays.base import AsyncRelay, Notice, Watcher
+from ...relays.requests import Read, Reap
+from ..counters import Tally
+from .backlog import Backlog
+from .feed import Feed
+from .options import HubOptions
+from .reader import Reader
+from .window import Window
+
+logger = logging.getLogger(__name__)
+
+READS_AT_ONCE = 32  # streams in one pipelined read
+PUMPS = 2
+
+
+class Hub:
+    """Watches streams for readers: one subscription and one read for all readers of a stream.
+
+    Args:
+        relay: where the streams are.
+        options: how to watch.
+        now: the clock, seconds.
+        tally: where to count.
+    """
+
+    def __init__(
+        self,
+        relay: AsyncRelay,
+        options: HubOptions | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        tally: Tally | None = None,
+    ) -> None:
+        self.relay = relay
+        self.options = options or HubOptions()
+        self.now = now
+        self.tally = tally or Tally()
+        self.feeds: dict[str, Feed] = {}
+        self._replaced: set[Feed] = set()  # nobody joins them any more, but readers are still there
+        self._watcher: Watcher | None = None
+        self._wanted: deque[Feed] = deque()
+        self._backlog = Backlog(relay)
+        self._pumps = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unavailable = False
+        self._away_at = now()  # when Redis refused something, or did not answer
+
+    def start(self, *, background: bool = True) -> None:
+        """Begin to watch; without `background`, `tick` and `check` are up to the caller."""
+        self._watcher = self.relay.watch(self._on_notice, self._on_gap)
+        if background:
+            self._spawn(self._repeat(self._tick))
+            self._spawn(self._repeat(self.check))
+
+    async def close(self) -> None:
+        """Stop watching. Readers that are still there get nothing more."""
+        await cancelled(*self._tasks)
+        await self._backlog.close()
+        if self._watcher is not None:
+            await self._watcher.close()
+        self.feeds.clear()
+
+    def every_feed(self) -> list[Feed]:
+        """The feeds of all readers, also of streams that were deleted or begun anew meanwhile."""
+        return [*self.feeds.values(), *self._replaced]
+
+    async def open(self, stream_id: str) -> Feed:
+        """Return the stream's feed, with at least the first page of its log.
+
+        Join it by `join` without awaiting anything in between.
+
+        Raises:
+            StreamNotFoundError: there is no such stream.
+            RelayUnavailableError: the relay does not answer.
+        """
+        feed = self.feeds.get(stream_id)
+        if feed is not None and feed.end and not feed.gone and self._is_due(feed):
+            if feed.opening is None:
+                feed.opening = asyncio.get_running_loop().create_future()
+                self._spawn(self._look_again(feed, feed.opening))
+            await asyncio.shield(feed.opening)
+            feed = self.feeds.get(stream_id)
+        if feed is not None and feed.deleted:
+            self._forget(feed)  # there may be another stream of that name by now
+            feed = None
+        if feed is None:
+            feed = self.feeds[stream_id] = self._new_feed(stream_id)
+            feed.opening = asyncio.get_running_loop().create_future()
+            feed.reading = True
+            self._spawn(self._load(feed, feed.opening))
+        if feed.opening is not None:
+            await asyncio.shield(feed.opening)
+        return feed
+
+    def join(self, reader: Reader) -> None:
+        """Count a reader in."""
+        feed = reader.feed
+        feed.readers.add(reader)
+        if self.feeds.get(feed.stream_id) is not feed:
+            self._replaced.add(feed)
+
+    def leave(self, reader: Reader) -> None:
+        """Count a reader out."""
+        feed = reader.feed
+        feed.readers.discard(reader)
+        feed.waiting.discard(reader)
+        if not feed.readers:
+            feed.idle_since = self.now()
+
+    async def backlog(self, feed: Feed, seq: int) -> Window | None:
+        """A page of the log behind chunk `seq`, for readers that are before the feed's window.
+
+        None: the log does not have it now; whoever waits on the feed is woken to try again.
+
+        Raises:
+            RelayUnavailableError: the relay does not answer.
+        """
+        page = await self._backlog.page(feed, seq)
+        if page is None and not feed.over:
+            feed.starving = True
+            self._want(feed)
+        return page
+
+    async def backlog_of(self, reader: Reader) -> Window | None:
+        """As `backlog`, for a reader that waits while there is none.
+
+        None: look again at how things are; the log may have gone, and its verdict says so.
+        """
+        feed = reader.feed
+        try:
+            page = await self.backlog(feed, reader.seq)
+        except RelayUnavailableError:
+            # Not lost, also when the stream is over: `tick` wakes the reader to ask again.
+            feed.starving = True
+            await reader.wait()
+            return None
+        if page is None:
+            if feed.over:
+                reader.verdict = Verdict.GONE
+            else:
+                await reader.wait()
+        return page
+
+    def tick(self) -> None:
+        """Look after readers and forget streams that nobody reads; about each second."""
+        now = self.now()
+        for feed in self.every_feed():
+            feed.tick(now)
+            if not feed.readers:
+                self._replaced.discard(feed)
+            idle = not feed.readers and now - feed.idle_since > self.options.keep_idle
+            if idle and feed.opening is None:
+                self._forget(feed)
+
+    async def check(self) -> None:
+        """Look at streams without news: missed notices, lost producers, vanished streams."""
+        now = self.now()
+        quiet = [feed for feed in self.feeds.values() if not feed.over and self._is_due(feed)]
+        for feed in quiet:
+            self._want(feed)
+        # While Redis was away nobody could renew a lease: who lives has one lease to do so now.
+        settled = now > self._away_at + self.options.lease
+        lost = [feed for feed in quiet if now > feed.lease_until]
+        if lost and settled:
+            await self._reap(lost)
+
+    async def _reap(self, feeds: Sequence[Feed]) -> None:
+        """End the streams of producers that are lost for good; the relay decides."""
+        try:
+            answers = await self.relay.execute([Reap(feed.stream_id) for feed in feeds])
+        except RelayUnavailableError as error:
+            self._is_unavailable(error)
+            return
+        for feed, answer in zip(feeds, answers, strict=True):
+            if answer.kind == "ended":
+                self.tally.reaped += 1
+                about = {"stream_id": feed.stream_id, "attempt": feed.attempt}
+                logger.info("stream %s: its producer is lost; ended", feed.stream_id, extra=about)
+            if answer.kind == "error":
+                self._away_at = self.now()
+            elif answer.kind != "alive":
+                self._want(feed)
+
+    def _on_notice(self, stream_id: str, notice: Notice) -> None:
+        feed = self.feeds.get(stream_id)
+        if feed is not None and feed.end and notice.attempt > feed.attempt:
+            self._forget(feed)  # begun anew: whoever opens it from now on reads that
+        elif feed is not None and feed.hear(notice, self.now()):
+            self._want(feed)
+
+    def _on_gap(self) -> None:
+        for feed in self.feeds.values():
+            if not feed.over:
+                self._want(feed)
+
+    def _new_feed(self, stream_id: str) -> Feed:
+        options = self.options
+        return Feed(
+            stream_id,
+            self.now(),
+            window_bytes=options.window_bytes,
+            lease=options.lease,
+            patience=options.lease + options.reap_after,
+            soon=asyncio.get_running_loop().call_soon,
+            tally=self.tally,
+        )
+
+    async def _load(self, feed: Feed, opening: asyncio.Future[None]) -> None:
+        """Subscribe, then read: whatever is written after the read is in a notice."""
+        assert self._watcher is not None
+        asked = feed.read_after(0)
+        try:
+            await self._watcher.subscribe(feed.stream_id)
+            page = (await self.relay.read([asked]))[0]
+            if page is None:
+                raise StreamNotFoundError(f"no stream {feed.stream_id!r}")
+        except BaseException as error:
+            self._forget(feed)
+            if isinstance(error, asyncio.CancelledError):
+                opening.cancel()
+                raise
+            opening.set_exception(error)
+            opening.exception()  # seen, even if nobody waits any more
+            return
+        feed.reading = False
+        more = feed.absorb(asked, page, self.now())
+        feed.opening = None
+        feed.idle_since = self.now()  # whoever waits comes only after the next tick, perhaps
+        opening.set_result(None)
+        if more or feed.stale:
+            self._want(feed)
+
+    def _is_due(self, feed: Feed) -> bool:
+        """There was no news for so long that the log is to be looked at."""
+        return self.now() - feed.news_at >= self.options.check_every
+
+    async def _look_again(self, feed: Feed, looked: asyncio.Future[None]) -> None:
+        """A stream that has ended has no more news: see whether it is still there, for a reader."""
+        asked = Read(feed.stream_id, touch=True)
+        try:
+            feed.absorb(asked, (await self.relay.read([asked]))[0], self.now())
+        except RelayUnavailableError as error:
+            self._is_unavailable(error)  # what was there a moment ago is good enough
+        finally:
+            feed.opening = None
+            looked.set_result(None)
+
+    def _forget(self, feed: Feed) -> None:
+        if self.feeds.get(feed.stream_id) is feed:
+            del self.feeds[feed.stream_id]
+            if feed.readers:
+                self._replaced.add(feed)
+            if self._watcher is not None:
+                self._watcher.unsubscribe(feed.stream_id)
+
+    def _want(self, feed: Feed) -> None:
+        """Have the log read behind what the feed has; at most one read of a feed at a time."""
+        if feed.reading:
+            feed.stale = True
+            return
+        feed.reading = True
+        self._wanted.append(feed)
+        if self._pumps < PUMPS:
+            self._pumps += 1
+            self._spawn(self._pump())
+
+    async def _pump(self) -> None:
+        try:
+            while self._wanted:
+                count = min(READS_AT_ONCE, len(self._wanted))
+                await self._read([self._wanted.popleft() for _ in range(count)])
+        finally:
+            self._pumps -= 1
+
+    async def _read(self, feeds: list[Feed]) -> None:
+        reads = []
+        for feed in feeds:
+            feed.stale = False
+            reads.append(feed.read_after(feed.last))
+        try:
+            pages = await self.relay.read_each(reads)
+        except RelayUnavailableError as error:
+            self._is_unavailable(error)
+            return  # check() asks again
+        finally:
+            for feed in feeds:
+                feed.reading = False
+        failures = [page for page in pages if isinstance(page, RelayUnavailableError)]
+        if failures:
+            self._is_unavailable(failures[0])
+        else:
+            self._unavailable = False
+        for feed, asked, page in zip(feeds, reads, pages, strict=True):
+            if isinstance(page, RelayUnavailableError):
+                continue  # check() asks again
+            if feed.absorb(asked, page, self.now()) or feed.stale:
+                self._want(feed)
+
+    def _is_unavailable(self, error: RelayUnavailableError) -> None:
+        self._away_at = self.now()
+        if not self._unavailable:
+            self._unavailable = True
+            logger.warning("%s", error)
+
+    async def _tick(self) -> None:
+        self.tick()
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self.options.interval)
+            try:
+                await work()
+            except Exception:
+                logger.exception("the relay's hub failed; it goes on")
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            if (error := task.exception()) is not None:
+                logger.error("a task of the relay's hub failed", exc_info=error)

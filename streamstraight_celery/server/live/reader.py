@@ -1,0 +1,138 @@
+"""A reader's place in a feed. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...offsets import Offset, Segment, Verdict, offset_at
+from ...relays.requests import Entry
+from ..content import Content
+from ..counters import LONG_POLL
+from .position import Position, locate
+
+if TYPE_CHECKING:
+    from .feed import Feed
+
+
+class Log(Protocol):
+    """What a door may ask about the chunks that it writes."""
+
+    @property
+    def kind(self) -> str:
+        """`json`, `text` or `bytes`: what the stored JSON texts stand for."""
+        ...
+
+    @property
+    def content(self) -> Content:
+        """What the stream says it consists of."""
+        ...
+
+    def offset(self, seq: int) -> Offset:
+        """The offset after chunk `seq`."""
+        ...
+
+
+class Door(Protocol):
+    """How one kind of HTTP response writes chunks. Frames are shared by all its readers.
+
+    Attributes:
+        content: what the whole response carries.
+        headers: beside those of every SSE response.
+        ping, stalled: what a reader gets when all is quiet, and when the producer is.
+    """
+
+    content: Content
+    headers: tuple[tuple[str, str], ...]
+    ping: bytes
+    stalled: bytes
+
+    def data(self, entry: Entry, offset: str, log: Log) -> bytes:
+        """The chunks of `entry`; `offset` is the position after them."""
+        ...
+
+    def control(self, offset: str, up_to_date: bool, cursor: str) -> bytes:
+        """What follows them while the stream is open, or there are more chunks to come."""
+        ...
+
+    def end(self, offset: str, reason: str, error: str) -> bytes:
+        """What follows the last of them."""
+        ...
+
+    def hello(self, offset: str, cursor: str) -> bytes:
+        """What a reader gets for whom there is nothing yet."""
+        ...
+
+    def farewell(self, offset: str, verdict: Verdict) -> bytes:
+        """What a reader gets whose response stops before the stream's end; `""` for nothing."""
+        ...
+
+    def completes(self, reason: str) -> bool:
+        """Whether a response that stops now is complete, or breaks off.
+
+        `reason` is the end reason that was sent, `""` before the stream's end.
+        """
+        ...
+
+
+class Reader:
+    """One reader's place in a feed, and the future it waits on.
+
+    Args:
+        feed: what it reads.
+        position: where it begins.
+        door: what writes its frames; None for one that takes the entries as they are.
+        cursor: its own, or `""` for the one that all readers share.
+        counts_as: the name under which a `Tally` counts it; `""`: by its door.
+    """
+
+    __slots__ = ("ahead", "counts_as", "cursor", "door", "feed", "future", "seq", "verdict")
+
+    def __init__(
+        self,
+        feed: Feed,
+        position: Position,
+        door: Door | None,
+        cursor: str = "",
+        *,
+        counts_as: str = "",
+    ) -> None:
+        self.feed = feed
+        self.seq = position.seq
+        self.ahead = position.ahead
+        self.door = door
+        self.cursor = cursor
+        # The class, because there may be many doors of it, and this one need not be kept for it.
+        self.counts_as: Any = counts_as or (LONG_POLL if door is None else type(door))
+        self.verdict = Verdict.VALID
+        self.future: asyncio.Future[None] | None = None
+
+    def wait(self) -> asyncio.Future[None]:
+        """A future that is done at the next news of the feed."""
+        self.future = asyncio.get_running_loop().create_future()
+        self.feed.waiting.add(self)
+        return self.future
+
+    def wake(self) -> None:
+        """End its waiting, if it waits."""
+        self.feed.waiting.discard(self)
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+
+    def push(self) -> bool:
+        """Send what is pending without ending its waiting, if that is possible."""
+        return False
+
+    def tick(self, now: float) -> None:
+        """A second has passed."""
+
+    def stalled(self) -> None:
+        """The producer has not been heard of for longer than its lease."""
+
+    def rejudge(self, before: tuple[Segment, ...], now: tuple[Segment, ...], ended: bool) -> None:
+        """The log consists of other attempts than before: is this place still in it?"""
+        place = locate(self.ahead or offset_at(before, self.seq), now, ended)
+        if isinstance(place, Position):
+            self.seq, self.ahead = place
+        else:
+            self.verdict = place

@@ -1,0 +1,1 @@
+"""The streams page, and the files of the browser client."""

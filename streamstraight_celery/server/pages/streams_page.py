@@ -1,0 +1,149 @@
+"""The page for developers on which all streams are seen, and the data behind it.
+
+`/streams` is the page, `/v1/overview` the list, `/v1/overview/<id>` one stream with a token of its
+own, by which the page reads and stops it as any reader does. Who may: `Access.check_oversight`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+
+from ...errors import ConfigurationError
+from ...ids import check_stream_id
+from ...relays.base import AsyncRelay, StreamState
+from ...relays.overview import Overview, newest_first, overview
+from ...relays.requests import Read
+from ...settings import StreamSettings
+from ..access import Access
+from ..reads.durable import (
+    Refused,
+    Reply,
+    Request,
+    bad_request,
+    json_reply,
+    not_found,
+    nothing_here,
+    number_of,
+    query_fields,
+)
+
+LIST = "/v1/overview"
+TOKEN_SECONDS = 300  # the page asks for another one when a view lasts longer
+DEFAULT_LIMIT = 200
+MAX_LIMIT = 1000
+STATES_AT_ONCE = 250
+
+_FILES = {
+    "/streams": ("text/html; charset=utf-8", "streams.html"),
+    "/streams.css": ("text/css; charset=utf-8", "streams.css"),
+    "/streams.js": ("text/javascript; charset=utf-8", "streams.js"),
+    "/streams-plots.js": ("text/javascript; charset=utf-8", "streams-plots.js"),
+}
+# Nothing but these files and the relay's own data, so that no chunk can make the page do anything.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
+)
+
+
+def leads_there(path: str) -> bool:
+    """Whether `Oversight` answers this path."""
+    return path in _FILES or path == LIST or path.startswith(LIST + "/")
+
+
+class Oversight:
+    """Answers GET and HEAD of the page and its data.
+
+    Args:
+        access: who may see all streams.
+        settings: where readers find the relay.
+    """
+
+    def __init__(self, access: Access, settings: StreamSettings) -> None:
+        self._access = access
+        self._url = settings.stream_url
+
+    async def answer(self, request: Request, relay: Callable[[], AsyncRelay]) -> Reply:
+        """Answer a path that leads here.
+
+        Raises:
+            Refused: whoever asks may not see it, it is malformed, or there is no such stream.
+            RelayUnavailableError: the relay does not answer.
+        """
+        if request.path in _FILES:
+            self._access.check_oversight_offered(request)
+            return _file(*_FILES[request.path])
+        self._access.check_oversight(request)
+        if request.path == LIST:
+            return await self._list(request, relay())
+        return await self._one(request.path[len(LIST) + 1 :], relay())
+
+    async def _list(self, request: Request, relay: AsyncRelay) -> Reply:
+        fields = query_fields(request.query)
+        limit = number_of("limit", fields.get("limit", str(DEFAULT_LIMIT)))
+        if not 1 <= limit <= MAX_LIMIT:
+            raise bad_request(f"limit is a number from 1 to {MAX_LIMIT}")
+        if (only := fields.get("active", "false")) not in ("true", "false"):
+            raise bad_request("active is true or false")
+        found = await newest(relay)
+        active = [each for each in found if each["status"] != "ended"]
+        shown = active if only == "true" else found
+        answer = {"streams": shown[:limit], "total": len(found), "active": len(active)}
+        return json_reply(200, answer)
+
+    async def _one(self, stream_id: str, relay: AsyncRelay) -> Reply:
+        try:
+            check_stream_id(stream_id)
+        except ConfigurationError:
+            raise not_found() from None
+        page = (await relay.read([Read(stream_id)]))[0]
+        if page is None:
+            raise not_found()
+        token, expires_at = self._access.issue(stream_id, TOKEN_SECONDS)
+        ref = {
+            "stream_id": stream_id,
+            "url": self._url(stream_id),
+            "token": token,
+            "expires_at": expires_at,
+        }
+        return json_reply(200, {**overview(stream_id, page.state), "ref": ref})
+
+
+async def newest(relay: AsyncRelay) -> list[Overview]:
+    """All streams, the newest first.
+
+    Raises:
+        Refused: 501, this kind of relay cannot list its streams.
+        RelayUnavailableError: the relay does not answer.
+    """
+    try:
+        ids = sorted({stream_id async for stream_id in relay.stream_ids()})
+    except ConfigurationError as error:
+        raise Refused(501, "not-listed", str(error)) from error
+    found: list[tuple[str, StreamState]] = []
+    for start in range(0, len(ids), STATES_AT_ONCE):
+        some = ids[start : start + STATES_AT_ONCE]
+        pages = await relay.read([Read(stream_id) for stream_id in some])
+        found += [
+            (stream_id, page.state)
+            for stream_id, page in zip(some, pages, strict=True)
+            if page is not None
+        ]
+    return newest_first(found)
+
+
+def _file(content_type: str, name: str) -> Reply:
+    file = resources.files("streamstraight_celery") / "static" / "streamstraight_celery" / name
+    try:
+        body = file.read_bytes()
+    except OSError:
+        raise nothing_here() from None
+    headers = (
+        ("content-type", content_type),
+        ("cache-control", "no-cache"),
+        ("content-security-policy", _POLICY),
+        ("cross-origin-opener-policy", "same-origin"),
+    )
+    return Reply(200, headers, body)

@@ -1,0 +1,1 @@
+"""Reading: Durable Streams, plain server-sent events, many streams on one connection."""

@@ -1,0 +1,331 @@
+"""The Durable Streams protocol, reading side, without I/O: a request and the log's state in, a
+response out. Sections are those of the protocol's draft 1.0, or of our `docs/protocol.md`.
+
+Ours beyond the standard: `Last-Event-ID`, the header `Stream-End-Reason`, and 410 with the code
+`superseded` for an offset of an attempt that a newer one replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from urllib.parse import parse_qsl
+
+from ...errors import MalformedOffsetError
+from ...offsets import NO_NONCE, NOW, Offset, Verdict, offset_at
+from ...relays.base import StreamState
+from ...relays.requests import Entry
+from ..content import JSON, JSON_CONTENT, Content, content_of
+from ..live.position import Asked, Position, locate, parse_asked
+
+Headers = tuple[tuple[str, str], ...]
+
+STREAM_PATH = "/v1/stream/"
+EVENT_STREAM = "text/event-stream"
+READ_METHODS = ("GET", "HEAD")
+# Section 10.1: intervals of 20 s since 9 October 2024.
+CURSOR_EPOCH = 1728432000
+CURSOR_INTERVAL = 20
+MAX_QUERY_FIELDS = 32
+MAX_NUMBER = 2**53 - 1  # what JavaScript counts exactly (section 5.2.1)
+
+# Writers name the content type: a document of theirs gets no script run under the relay's origin.
+_SANDBOX = ("content-security-policy", "sandbox")
+
+_NUMBER = re.compile(r"(0|[1-9]\d{0,15})\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the protocol looks at; header names in lower case."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    scheme: str = "http"
+    client: str = ""  # its address, where the server tells
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole response."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+
+
+class Refused(Exception):
+    """A request that is answered by an error: `{"error": {"code", "message"}}`."""
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Headers = (), **extra: object
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers
+        self.extra = extra
+
+    def reply(self) -> Reply:
+        error = {"error": {"code": self.code, "message": str(self)}, **self.extra}
+        return json_reply(self.status, error, self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCall:
+    """A read of a stream: `live` is `""` (catch-up), `long-poll` or `sse`."""
+
+    live: str
+    asked: Asked
+    cursor: str = ""
+    if_none_match: str = ""
+    reconnects: bool = False  # an EventSource that comes back
+
+
+def json_reply(status: int, value: object, headers: Headers = ()) -> Reply:
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return Reply(status, (("content-type", JSON), ("cache-control", "no-store"), *headers), body)
+
+
+def not_found() -> Refused:
+    """The one answer for a stream that is not there and for one that is not the reader's."""
+    return Refused(404, "not-found", "no such stream, or the token is not for it")
+
+
+def nothing_here() -> Refused:
+    """The answer to a path that leads nowhere."""
+    return Refused(404, "not-found", "there is nothing here")
+
+
+def deleted() -> Refused:
+    """The answer for a stream that was deleted while there are forks of it."""
+    return Refused(410, "deleted", "the stream was deleted")
+
+
+def method_not_allowed(allowed: Sequence[str]) -> Refused:
+    return Refused(
+        405, "method-not-allowed", "this method is not allowed here",
+        (("allow", ", ".join((*allowed, "OPTIONS"))),),
+    )  # fmt: skip
+
+
+def bad_request(message: str) -> Refused:
+    return Refused(400, "bad-request", message)
+
+
+def number_of(name: str, text: str) -> int:
+    """A header's whole number.
+
+    Raises:
+        Refused: 400, it is none.
+    """
+    if not _NUMBER.match(text) or int(text) > MAX_NUMBER:
+        raise bad_request(f"{name} is a whole number, at most {MAX_NUMBER}")
+    return int(text)
+
+
+def refused_position(verdict: Verdict, attempt: int) -> Refused:
+    """The answer to an offset that is no longer in the log (protocol.md, 3.2).
+
+    `startOffset` is where to read again from. Unlike -1 it never gets the superseded chunks, also
+    from a relay process that has not heard of the newer attempt yet.
+    """
+    start = str(Offset(attempt, 0, NO_NONCE))
+    if verdict is Verdict.SUPERSEDED:
+        message = "a newer attempt replaced these chunks: read again from the start"
+    else:
+        message = "the chunks behind this offset are lost"
+    return Refused(410, verdict.value, message, attempt=attempt, startOffset=start)
+
+
+def query_fields(query: str) -> dict[str, str]:
+    """The query's fields.
+
+    Raises:
+        Refused: a field stands in it twice, or there are too many.
+    """
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError:
+        raise Refused(400, "bad-request", "the query has too many fields") from None
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise Refused(400, "bad-request", f"{name[:64]!r} stands twice in the query")
+        fields[name] = value
+    return fields
+
+
+def parse_read(request: Request) -> ReadCall:
+    """Read what a GET or HEAD asks for (sections 5.6 to 5.8; protocol.md, 4 to 6).
+
+    Raises:
+        Refused: 400, the request is malformed.
+    """
+    fields = query_fields(request.query)
+    live = fields.get("live")
+    if live not in (None, "long-poll", "sse"):
+        raise Refused(400, "bad-request", "live is 'long-poll' or 'sse'")
+    offset = fields.get("offset")
+    last_event_id = request.headers.get("last-event-id") if live == "sse" else None
+    # An EventSource repeats its first URL: what it got since then is newer.
+    text = last_event_id or offset
+    if text is None:
+        if live is not None:
+            raise Refused(400, "bad-request", f"live={live} needs an offset; -1 is the start")
+        text = "-1"
+    try:
+        asked = parse_asked(text)
+    except MalformedOffsetError as error:
+        raise Refused(400, error.code, str(error)) from None
+    return ReadCall(
+        live or "",
+        asked,
+        fields.get("cursor", ""),
+        request.headers.get("if-none-match", ""),
+        bool(last_event_id),
+    )
+
+
+def position_of(call: ReadCall, state: StreamState) -> Position:
+    """Where the reader begins.
+
+    Raises:
+        Refused: 410, it may not.
+    """
+    # What others wrote, nobody sends again: an offset ahead of the log stays ahead for ever.
+    final = bool(state.end) or state.shared
+    place = locate(call.asked, state.segments, final)
+    if isinstance(place, Position):
+        return place
+    raise refused_position(place, state.attempt)
+
+
+def cursor_for(asked: str, now: float, jitter: float) -> str:
+    """The cursor to hand out (section 10.1; protocol.md, 5.3).
+
+    Args:
+        asked: the one the request echoed.
+        now: seconds since the epoch.
+        jitter: seconds, 1 to 3600, to go beyond a cursor that is not over yet.
+    """
+    current = int(now - CURSOR_EPOCH) // CURSOR_INTERVAL
+    if asked.isascii() and asked.isdigit() and len(asked) <= 15 and int(asked) >= current:
+        return str(int(asked) + max(1, int(jitter) // CURSOR_INTERVAL))
+    return str(current)
+
+
+def head_reply(state: StreamState) -> Reply:
+    """The answer to HEAD (section 5.5; protocol.md, 4)."""
+    headers = [
+        ("content-type", content_of(state.kind, state.content_type).media_type),
+        ("cache-control", "no-store"),
+        ("stream-next-offset", str(offset_at(state.segments, state.last))),
+    ]
+    if state.ttl is not None:
+        headers.append(("stream-ttl", str(state.ttl // 1000)))
+    if state.expires_at is not None:
+        headers.append(("stream-expires-at", timestamp(state.expires_at)))
+    return Reply(200, (*headers, *closing(state.end)))
+
+
+def timestamp(ms: int) -> str:
+    """A time in ms since the epoch as RFC 3339, UTC."""
+    seconds, rest = divmod(ms, 1000)
+    moment = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{moment}.{rest:03d}Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Chunks behind `start`, and what the log was like when they were read."""
+
+    start: str
+    entries: Sequence[Entry]
+    next_offset: str
+    up_to_date: bool
+    end: str  # the end reason; "" while the stream is open
+    content: Content = JSON_CONTENT
+
+
+def batch_of(place: Position, state: StreamState, entries: Sequence[Entry]) -> Batch:
+    """What a read found behind `place`; without entries there is nothing more for now."""
+    seq = entries[-1].last if entries else place.seq
+    start = str(place.ahead or offset_at(state.segments, place.seq))
+    following = str(offset_at(state.segments, seq)) if entries else start
+    at_end = place.ahead is None and seq >= state.last
+    end = state.end if at_end else ""
+    content = content_of(state.kind, state.content_type)
+    return Batch(start, entries, following, at_end or not entries, end, content)
+
+
+def catch_up_reply(call: ReadCall, batch: Batch, cursor: str) -> Reply:
+    """The answer to a catch-up read (section 5.6; protocol.md, 5.1)."""
+    headers = [
+        ("content-type", batch.content.media_type),
+        _SANDBOX,
+        ("cache-control", "no-store" if call.asked == NOW else "private, no-cache"),
+        ("stream-next-offset", batch.next_offset),
+        ("stream-cursor", cursor),
+    ]
+    if batch.up_to_date:
+        headers.append(("stream-up-to-date", "true"))
+    headers.extend(closing(batch.end))
+    if call.asked != NOW:
+        etag = f'"{batch.start}:{batch.next_offset}{":c" if batch.end else ""}"'
+        headers.append(("etag", etag))
+        if matches(call.if_none_match, etag):
+            return Reply(304, tuple(headers[1:]))
+    return Reply(200, tuple(headers), batch.content.body(batch.entries))
+
+
+def long_poll_reply(batch: Batch, cursor: str) -> Reply:
+    """The answer to a long-poll read (section 5.7; protocol.md, 5.2)."""
+    headers = [
+        ("cache-control", "no-store"),
+        ("stream-next-offset", batch.next_offset),
+        ("stream-cursor", cursor),
+    ]
+    if batch.up_to_date:
+        headers.append(("stream-up-to-date", "true"))
+    headers.extend(closing(batch.end))
+    if not batch.entries:
+        return Reply(204, tuple(headers))
+    media_type = ("content-type", batch.content.media_type)
+    return Reply(200, (media_type, _SANDBOX, *headers), batch.content.body(batch.entries))
+
+
+def sse_headers(content: Content = JSON_CONTENT) -> Headers:
+    """The head of an SSE response (section 5.8; protocol.md, 6.1)."""
+    headers: Headers = (
+        ("content-type", EVENT_STREAM),
+        ("cache-control", "no-cache, no-store, no-transform"),
+        ("x-accel-buffering", "no"),
+    )
+    return (*headers, ("stream-sse-data-encoding", "base64")) if content.in_base64 else headers
+
+
+def closed_reply(offset: str, end: str) -> Reply:
+    """What ends an EventSource, which would come back for ever (protocol.md, 6.1): 204."""
+    headers = [("cache-control", "no-store"), ("stream-next-offset", offset)]
+    return Reply(204, (*headers, ("stream-up-to-date", "true"), *closing(end)))
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Tell whether the client has this version (RFC 9110, 13.1.2)."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or "*" in tags
+
+
+def closing(end: str) -> Headers:
+    """The headers that tell of the end, if there is one (protocol.md, 3.3)."""
+    if not end:
+        return ()
+    # Whoever writes the log names the reason, so it may be no text for a header.
+    shown = end if end.isascii() and end.isprintable() else "unknown"
+    return (("stream-closed", "true"), ("stream-end-reason", shown))

@@ -1,0 +1,99 @@
+"""Server-sent events of the Durable Streams protocol (protocol.md, section 6.2). No I/O.
+
+Beyond the standard: `id:` lines (for `Last-Event-ID`), and `endReason` and `error` beside
+`streamClosed`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from ...offsets import Verdict
+from ...relays.requests import Entry
+from ..content import JSON_CONTENT, Content
+from ..live.reader import Log
+
+_MESSAGES = {
+    "producer-error": "The producer of this stream failed.",
+    "producer-disconnected": "The producer of this stream was lost.",
+    "inactivity-timeout": "The producer of this stream was silent for too long.",
+    "too-large": "This stream is larger than allowed.",
+    "expired": "This stream's task expired before it began.",
+}
+
+
+class DurableFrames:
+    """Frames of `GET /v1/stream/<id>?live=sse`.
+
+    Args:
+        shared_cursor: gives the cursor of readers that have none of their own.
+        content: what the stream consists of.
+    """
+
+    name = "sse"
+    headers: tuple[tuple[str, str], ...] = ()
+    ping = b": ping\n\n"
+    stalled = b": stalled\n\n"
+
+    def __init__(self, shared_cursor: Callable[[], str], content: Content = JSON_CONTENT) -> None:
+        self._shared_cursor = shared_cursor
+        self.content = content
+
+    def data(self, entry: Entry, offset: str, log: Log) -> bytes:
+        """One `data` event with all chunks of `entry`."""
+        return b"event: data\nid: %b\n%b\n" % (offset.encode(), self.content.event(entry))
+
+    def control(self, offset: str, up_to_date: bool, cursor: str) -> bytes:
+        """The `control` event after each `data` event."""
+        following = self._next(offset.encode(), cursor)
+        caught_up = b',"upToDate":true' if up_to_date else b""
+        return b"event: control\ndata:{%b%b}\n\n" % (following, caught_up)
+
+    def hello(self, offset: str, cursor: str) -> bytes:
+        """The first event of a reader for whom there is nothing yet."""
+        position = offset.encode()
+        return b'event: control\nid: %b\ndata:{%b,"upToDate":true}\n\n' % (
+            position,
+            self._next(position, cursor),
+        )
+
+    def end(self, offset: str, reason: str, error: str) -> bytes:
+        """The last event, in place of `control`. `error` is the stream's error as JSON, or `""`."""
+        control: dict[str, object] = {
+            "streamNextOffset": offset,
+            "upToDate": True,
+            "streamClosed": True,
+            "endReason": reason,
+        }
+        if (shown := error_of(reason, error)) is not None:
+            control["error"] = shown
+        # In ASCII, because an error may hold half of a split emoji.
+        text = json.dumps(control, separators=(",", ":"))
+        return f"event: control\nid: {offset}\ndata:{text}\n\n".encode()
+
+    def farewell(self, offset: str, verdict: Verdict) -> bytes:
+        """Nothing: the reader comes back, and is told then."""
+        return b""
+
+    def completes(self, reason: str) -> bool:
+        """Always: the end is in the `control` event."""
+        return True
+
+    def _next(self, position: bytes, cursor: str) -> bytes:
+        raw = (cursor or self._shared_cursor()).encode()
+        return b'"streamNextOffset":"%b","streamCursor":"%b"' % (position, raw)
+
+
+def error_of(reason: str, error: str) -> object:
+    """What readers may know of a stream that did not end well; None when it did."""
+    if error:
+        try:
+            shown: object = json.loads(error)
+        except ValueError:
+            shown = None
+        if isinstance(shown, dict):
+            return shown
+    if reason in _MESSAGES:
+        return {"code": reason, "message": _MESSAGES[reason]}
+    return None

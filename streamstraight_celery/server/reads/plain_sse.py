@@ -1,0 +1,185 @@
+"""Plain server-sent events: `/v1/sse/<id>`, one event a chunk (protocol.md, section 7). No I/O.
+
+Three kinds of readers take these bytes as they are: `EventSource`, the AI SDK's `useChat` and the
+OpenAI clients. What one of them cannot bear is left out for all:
+
+- `useChat` takes every `data:` for a part of the message, whatever its event's name, but `[DONE]`.
+- The OpenAI clients stop at `[DONE]`, raise at an object with an `error`, and once there was an
+  `id:` they take a blank line behind a comment for an event: comments stand alone.
+- To both a response that ends cleanly is an answer that is complete. So only an end that is good
+  is a clean one; everything else breaks off, which to all of them is an error.
+- An `EventSource` comes back in any case, and says which event it had last.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...errors import MalformedOffsetError
+from ...offsets import Offset, Verdict
+from ...relays.requests import GOOD_ENDS, Entry
+from ..content import JSON_CONTENT
+from ..live.position import Asked, parse_asked
+from ..live.reader import Log
+from .durable import EVENT_STREAM, Headers, Refused, Reply, Request, query_fields
+from .durable_frames import error_of
+
+METHODS = ("GET", "POST")
+# What the OpenAI clients put behind their `base_url`.
+ENDPOINTS = ("/responses", "/chat/completions")
+HEADERS: Headers = (("x-vercel-ai-ui-message-stream", "v1"),)
+RESET = "reset"
+
+_MARK = re.compile(r"[a-z][a-z-]{0,39}\Z", re.ASCII)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
+
+class PlainFrames:
+    """Frames of `/v1/sse/<id>` (protocol.md, sections 7.2 to 7.4)."""
+
+    name = "plain"
+    content = JSON_CONTENT
+    headers: Headers = HEADERS
+    ping = b": ping\n"
+    stalled = b": stalled\n"
+
+    def data(self, entry: Entry, offset: str, log: Log) -> bytes:
+        """One event a chunk, each with its own offset as `id`."""
+        fields = json_field
+        if log.kind == "text":
+            fields = text_fields
+        elif log.kind == "bytes":
+            fields = base64_field if log.content.in_base64 else decoded_fields
+        return b"".join(
+            [
+                b"id: %b\n%b\n" % (str(log.offset(seq)).encode(), fields(chunk))
+                for seq, chunk in enumerate(entry.data.split(b"\n"), entry.first)
+            ]
+        )
+
+    def control(self, offset: str, up_to_date: bool, cursor: str) -> bytes:
+        """Nothing: every event has its offset."""
+        return b""
+
+    def hello(self, offset: str, cursor: str) -> bytes:
+        """A comment, so that the head of the response reaches its reader."""
+        return b": waiting\n"
+
+    def end(self, offset: str, reason: str, error: str) -> bytes:
+        """The last event: `end`, or `failed` with what readers may know."""
+        mark = f"{offset}.{reason if _MARK.match(reason) else 'unknown'}"
+        if reason in GOOD_ENDS:
+            return f"event: end\nid: {mark}\ndata: [DONE]\n\n".encode()
+        shown = error_of(reason, error)
+        return _failure("failed", mark, shown if isinstance(shown, dict) else {})
+
+    def farewell(self, offset: str, verdict: Verdict) -> bytes:
+        """What a reader is told whose response breaks off before the stream's end."""
+        if verdict is Verdict.GONE:
+            error = {"code": "gone", "message": "This stream is lost."}
+            return _failure("failed", f"{offset}.gone", error)
+        return b""
+
+    def completes(self, reason: str) -> bool:
+        """Only a good end is a clean end; `reason` is `""` before the stream's end."""
+        return reason in GOOD_ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class PlainCall:
+    """A read of `/v1/sse/<id>`.
+
+    Attributes:
+        asked: where to begin.
+        mark: how the stream ended for a reader who has all of it; `""` for others.
+        reconnects: `asked` is what an EventSource had last.
+    """
+
+    asked: Asked
+    mark: str = ""
+    reconnects: bool = False
+
+
+def target_of(path: str) -> str:
+    """The path without what an OpenAI client puts behind its base URL."""
+    for endpoint in ENDPOINTS:
+        if path.endswith(endpoint) and path != f"/v1/sse{endpoint}":  # a stream's own name
+            return path[: -len(endpoint)]
+    return path
+
+
+def parse_plain(request: Request) -> PlainCall:
+    """Read where a request begins (protocol.md, section 7.1).
+
+    Raises:
+        Refused: 400, the request is malformed.
+    """
+    fields = query_fields(request.query)
+    last_event_id = request.headers.get("last-event-id", "")
+    # An EventSource repeats its first URL: what it got since then is newer.
+    text, dot, mark = (last_event_id or fields.get("offset", "-1")).partition(".")
+    try:
+        asked = parse_asked(text)
+    except MalformedOffsetError as error:
+        raise Refused(400, error.code, str(error)) from None
+    if dot and not (isinstance(asked, Offset) and _MARK.match(mark)):
+        raise Refused(400, MalformedOffsetError.code, "malformed mark behind the offset")
+    return PlainCall(asked, mark, bool(last_event_id))
+
+
+def had_all_reply(call: PlainCall) -> Reply:
+    """The answer to a reader who had the last event: 204, so that it stays away."""
+    return Reply(204, (("cache-control", "no-store"), ("stream-end-reason", call.mark)))
+
+
+def reset_reply(call: PlainCall) -> Reply:
+    """The answer to an EventSource whose chunks a newer attempt replaced."""
+    error = {
+        "code": Verdict.SUPERSEDED.value,
+        "message": "A newer attempt replaced this text: read again from the start.",
+    }
+    head = (("content-type", EVENT_STREAM), ("cache-control", "no-store, no-transform"))
+    return Reply(200, (*head, *HEADERS), _failure(RESET, f"{call.asked}.{RESET}", error))
+
+
+def json_field(chunk: bytes) -> bytes:
+    """A chunk of kind `json`: its JSON text, which is one line."""
+    return b"data: %b\n" % chunk
+
+
+def text_fields(chunk: bytes) -> bytes:
+    """A chunk of any other string: its lines. Readers get them joined by line feeds."""
+    text: str = json.loads(chunk)
+    try:
+        return _lines(text)
+    except UnicodeEncodeError:  # half of a split emoji can stand in JSON, but not in UTF-8
+        return _lines(_SURROGATES.sub("\ufffd", text))
+
+
+def base64_field(chunk: bytes) -> bytes:
+    """A piece of bytes: in base64, as it is stored."""
+    return b"data: %b\n" % chunk[1:-1]
+
+
+def decoded_fields(chunk: bytes) -> bytes:
+    """A piece of a text that is kept as bytes: as `text_fields`."""
+    return _lines(b64decode(chunk[1:-1]).decode("utf-8", "replace"))
+
+
+def _lines(text: str) -> bytes:
+    return "".join([f"data: {line}\n" for line in _LINE_BREAK.split(text)]).encode()
+
+
+def _failure(event: str, mark: str, error: Mapping[str, object]) -> bytes:
+    """An event that `useChat` and the OpenAI clients take for an error."""
+    code = str(error.get("code") or "unknown")
+    message = str(error.get("message") or "This stream did not end well.")
+    part = {"type": "error", "errorText": message, "error": {"code": code, "message": message}}
+    # In ASCII, because an error may hold half of a split emoji.
+    text = json.dumps(part, separators=(",", ":"))
+    return f"event: {event}\nid: {mark}\ndata: {text}\n\n".encode()

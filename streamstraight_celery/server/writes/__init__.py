@@ -1,0 +1,1 @@
+"""Writing over HTTP: Durable Streams' PUT, POST, DELETE, and forks."""

@@ -1,0 +1,1 @@
+"""What users decorate and subclass."""

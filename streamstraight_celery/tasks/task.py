@@ -1,0 +1,336 @@
+"""`StreamTask` and `@stream_task`: a generator function as a Celery task that streams.
+
+The generator is driven in `run`, which Celery's own machinery (`autoretry_for`, `@app.task`
+annotations, `pydantic=True`) wraps. How the stream ends is decided in `__call__`, outside of that:
+only there is it known whether an error means a retry.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    overload,
+)
+
+from celery import Task, shared_task
+from celery.signals import worker_process_init
+from celery.utils import uuid
+from celery.utils.functional import head_from_fun
+
+from ..codecs import Codec, get_codec
+from ..enqueue.conversations import IfActive
+from ..enqueue.enqueueing import InConversation, enqueue
+from ..enqueue.handle import StreamHandle, announce, awaited, withdraw
+from ..ids import STREAM_ID_HEADER, check_stream_id
+from ..producing.driver import ignore_interrupts
+from ..producing.generators import check_generator_function, with_signature
+from ..relays.requests import Create
+from ..runtime import Runtime
+from ..worker import metrics
+from ..worker import remote_control as _control  # registers the remote control command
+from ..worker import telemetry as lifecycle
+from ..worker.attempt import run_attempt, settle
+from ..worker.tracing import carry
+from .replacing import goes_on, heir_of
+from .task_stream import OnRedelivery, TaskStream, check_on_redelivery
+
+if TYPE_CHECKING:
+    from celery.result import AsyncResult
+
+try:
+    # A custom base class would take delay_on_commit() away from Django's users.
+    from celery.contrib.django.task import DjangoTask as _BaseTask
+except ImportError:
+    _BaseTask = Task
+
+P = ParamSpec("P")
+Chunks = Iterator[Any] | AsyncIterator[Any]
+
+worker_process_init.connect(ignore_interrupts, weak=False)
+metrics.install()
+__all__ = ["StreamTask", "stream_task"]
+assert _control
+
+
+class _WithAppTask(type):
+    """Makes the tasks of an app subclasses of its `task_cls` too, which `base=` would pass over."""
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> _WithAppTask:
+        app = namespace.get("app")
+        if app is not None and (own := app.Task) not in bases:
+            # Celery's own classes are bases already; what its app derives from them comes first.
+            news = [each for each in own.__mro__[1:] if not issubclass(bases[0], each)]
+            if news:
+                bases = (own,) if issubclass(own, bases[0]) else (*bases, own)
+        return super().__new__(mcs, name, bases, namespace, **kwargs)
+
+
+class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore[misc]
+    """Base class of stream tasks: `@app.task(base=StreamTask)`, or subclass it with a `run`.
+
+    Attributes:
+        codec: name of a registered codec, or a `Codec`; default `stream_codec`.
+        encoder: a function from chunk to `str`, instead of a codec.
+        on_redelivery: what happens when the process that ran the task was lost and the task comes
+            again: `restart` (readers are told to begin anew), `fail` (the stream ends as
+            `producer-disconnected`), `resume` (the log goes on; see `TaskStream`).
+    """
+
+    abstract = True
+    # A stream runs for long. And a worker that hears of another one's task being revoked takes it
+    # for one that has not begun, and stores REVOKED, unless its state is STARTED.
+    track_started = True
+    Request = "streamstraight_celery.worker.request:StreamRequest"
+    codec: ClassVar[str | Codec | None] = None
+    encoder: ClassVar[Any] = None
+    on_redelivery: ClassVar[OnRedelivery] = "restart"
+    _stream_function: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        encoder = cls.__dict__.get("encoder")
+        if encoder is not None and not isinstance(encoder, staticmethod):
+            # A plain function in a class would be called with the task as its first argument.
+            cls.encoder = staticmethod(encoder)
+        get_codec(cls.codec, encoder=cls.encoder)
+        check_on_redelivery(cls.on_redelivery)
+        function = cls.__dict__.get("run")
+        if function is None:
+            return
+        bound = not isinstance(function, staticmethod)
+        plain = function if bound else function.__func__
+        check_generator_function(plain)
+        cls._stream_function = function
+        cls.run = _run_like(plain, bound)
+        header: Any = head_from_fun(with_signature(plain), bound=bound)
+        cls.__header__ = staticmethod(header)
+
+    # -- enqueueing
+
+    @property
+    def stream(self) -> TaskStream[P]:
+        """`task.stream(...)` enqueues it; in a running task, `self.stream` tells of its stream."""
+        return TaskStream(self)
+
+    def apply_stream(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        stream_id: str | None = None,
+        key: str | None = None,
+        if_active: IfActive = "reject",
+        on_commit: bool | str = False,
+        **options: Any,
+    ) -> StreamHandle:
+        """Enqueue, as `apply_async()` does, and return a handle at once.
+
+        Args:
+            args: positional arguments.
+            kwargs: keyword arguments.
+            stream_id: name of the stream; default: the task's id.
+            key: names a conversation, which has one active stream at most.
+            if_active: what to do when it has one: `reject` (an error), `join` (return that one and
+                enqueue nothing) or `replace` (stop that one).
+            on_commit: enqueue when Django's transaction commits (a string names the database); a
+                rollback ends the stream.
+            **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
+
+        Raises:
+            StreamExistsError: another task's stream has that name.
+            StreamActiveError: the conversation has an active stream.
+            ConfigurationError: the name cannot stand in a URL, or an option is wrong.
+            Exception: as `stream`.
+        """
+        headers = dict(options.pop("headers", None) or {})
+        if stream_id is not None:
+            headers[STREAM_ID_HEADER] = check_stream_id(stream_id)
+        if key is not None or on_commit:
+            options["headers"] = headers
+            return enqueue(self, args, kwargs, options, key, if_active, on_commit)
+        result = self.apply_async(args, kwargs, headers=headers, **options)
+        name = str(headers.get(STREAM_ID_HEADER) or result.id)
+        app = self._get_app()
+        return StreamHandle(app, Runtime.of(app), name, result)
+
+    def stream_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
+        """As `stream`, but enqueue when Django's transaction commits; a rollback ends the stream.
+
+        The stream is announced at once, so the handle can be handed out.
+
+        Raises:
+            Exception: as `stream`; when the broker does not answer, whoever commits gets its error.
+            MissingDependencyError: Django is not installed.
+        """
+        return self.apply_stream(args, kwargs, on_commit=True)
+
+    def conversation(self, key: str, *, if_active: IfActive = "reject") -> InConversation[P]:
+        """What to enqueue in the conversation `key`, one at a time: see `apply_stream`."""
+        return InConversation(self, key, if_active)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        *positional: Any,
+        **options: Any,
+    ) -> AsyncResult:
+        """As Celery's; the stream is announced to the relay first.
+
+        The arguments are not shown in events, logs or Flower unless `stream_show_arguments` is set.
+
+        Raises:
+            ConfigurationError: the stream's name, or the task's id, cannot stand in a URL.
+            Exception: as `stream`.
+        """
+        task_id = task_id or uuid()
+        runtime = Runtime.of(self._get_app())
+        stream_id = (options.get("headers") or {}).get(STREAM_ID_HEADER) or task_id
+        if not runtime.settings.show_arguments:
+            # Not setdefault: a retry brings those of the attempt before along.
+            options["argsrepr"] = "()"
+            options["kwargsrepr"] = repr({"stream_id": stream_id})
+        options["headers"] = headers = dict(options.get("headers") or {})
+        carry(headers)
+        if self.typing:
+            self.__header__(*(args or ()), **(kwargs or {}))
+        # A retry's stream is known already, and a relay that is away must not lose the retry.
+        again = task_id == self.request.id
+        if not again:
+            # The task's own id may be a name that no reader can ask for.
+            check_stream_id(stream_id)
+        wait = awaited(self, options, runtime.settings.ttl)
+        create = Create(stream_id, task_id, self.codec_in(runtime).kind, wait)
+        created = not again and announce(runtime, create)
+        try:
+            return super().apply_async(args, kwargs, task_id, *positional, **options)
+        except BaseException:
+            if created:
+                withdraw(runtime, stream_id)
+            raise
+
+    def retry(self, *args: Any, **kwargs: Any) -> Any:
+        """As Celery's, whose error after the last retry shows the arguments."""
+        try:
+            return super().retry(*args, **kwargs)
+        except self.MaxRetriesExceededError as error:
+            if not Runtime.of(self._get_app()).settings.show_arguments:
+                error.args = (f"Can't retry {self.name}[{self.request.id}]",)
+            raise
+
+    def replace(self, sig: Any) -> Any:
+        """As Celery's; a stream task that takes this one's place goes on with the same stream.
+
+        When it is taken by another task, the stream is complete.
+        """
+        heir = heir_of(sig)
+        # One that only other workers know may be a stream task.
+        if heir is not None and isinstance(self.app.tasks.get(heir["task"], self), StreamTask):
+            self.request.stream_replaced = goes_on(heir, self.stream_id)
+        return super().replace(sig)
+
+    # -- running
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """In a worker: run the task. Called directly: return the generator, for your tests."""
+        request = self.request
+        if request.called_directly or getattr(request, "stream_writer", None) is not None:
+            return self._stream_function(*args, **kwargs)
+        # The app's own task class (`task_cls`) may do something around each task, such as Flask's
+        # application context; Celery's would push another request.
+        around = super().__call__
+        inner = self.run if getattr(around, "__func__", None) is Task.__call__ else around
+        try:
+            return inner(*args, **kwargs)
+        except BaseException as error:
+            settle(self, error)
+            raise
+        finally:
+            lifecycle.end(self)
+
+    @property
+    def stream_id(self) -> str:
+        """The id of the stream that the current request writes."""
+        request = self.request
+        headers = request.headers or {}
+        return str(
+            headers.get(STREAM_ID_HEADER) or getattr(request, STREAM_ID_HEADER, None) or request.id
+        )
+
+    def codec_in(self, runtime: Runtime) -> Codec:
+        """The codec that this task uses."""
+        name = self.codec if self.codec is not None or self.encoder else runtime.settings.codec
+        return get_codec(name, encoder=self.encoder)
+
+
+def _run_like(function: Callable[..., Any], bound: bool) -> Callable[..., Any]:
+    """A `run` that shows the function's signature, by which `retry()` merges changed arguments."""
+
+    def run(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
+        return run_attempt(self, *args, **kwargs)
+
+    signature = inspect.signature(function)
+    if not bound:
+        task = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        signature = inspect.Signature([task, *signature.parameters.values()])
+    # Not functools.wraps: Celery's annotations unwrap what has __wrapped__, and lose the driver.
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    return run
+
+
+@overload
+def stream_task(function: Callable[P, Chunks], /) -> StreamTask[P]: ...
+
+
+@overload
+def stream_task(
+    *, bind: Literal[True], on_redelivery: OnRedelivery = "restart", **options: Any
+) -> Callable[[Callable[Concatenate[Any, P], Chunks]], StreamTask[P]]: ...
+
+
+@overload
+def stream_task(
+    *,
+    bind: Literal[False] = False,
+    on_redelivery: OnRedelivery = "restart",
+    **options: Any,
+) -> Callable[[Callable[P, Chunks]], StreamTask[P]]: ...
+
+
+def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Turn a generator function into a Celery task that streams what it yields.
+
+    Needs no app (as `shared_task`); with one, `@app.task(base=StreamTask)` is the same.
+
+    Args:
+        function: a sync or async generator function, when used without parentheses.
+        **options: `codec` or `encoder`, `on_redelivery`, and everything `@app.task` takes: `bind`,
+            `name`, `acks_late`, `autoretry_for`, `rate_limit`, `soft_time_limit`, `pydantic`, ...
+
+    Raises:
+        TypeError: not a generator function, or `base` is not a `StreamTask`.
+        ConfigurationError: an unknown codec, or a wrong `on_redelivery`.
+    """
+    base = options.setdefault("base", StreamTask)
+    if not (isinstance(base, type) and issubclass(base, StreamTask)):
+        raise TypeError(f"base={base!r} must be a subclass of StreamTask")
+    get_codec(options.get("codec"), encoder=options.get("encoder"))
+    if "on_redelivery" in options:
+        check_on_redelivery(options["on_redelivery"])
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        check_generator_function(function)
+        return shared_task(**options)(function)
+
+    return decorate if function is None else decorate(function)

@@ -1,0 +1,307 @@
+"""One attempt of a stream task: claim the stream, drive the generator, end or hand over."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
+
+from billiard.process import current_process
+from celery._state import _task_stack
+from celery.exceptions import Ignore, Reject, Retry
+
+from ..codecs import Codec, wire_encoder
+from ..errors import (
+    RelayRefusedError,
+    StreamBusyError,
+    StreamClosedError,
+    StreamError,
+    StreamStopped,
+)
+from ..ids import STREAM_NONCE
+from ..producing.driver import Driver
+from ..producing.failures import describe_error, retry_delay
+from ..producing.writer import StreamWriter
+from ..relays.redis.scripts import REAPED
+from ..relays.requests import GOOD_ENDS, EndReason, Expect, Read, Recall
+from ..runtime import Runtime
+from . import telemetry as lifecycle
+
+if TYPE_CHECKING:
+    from ..tasks.task import StreamTask
+
+log = logging.getLogger(__name__)
+
+# What a stopping worker waits for the relay to take note.
+LAST_WORDS_TIMEOUT = 2.0
+# How long one that is not the first waits for the attempt before, which may be about to let go, and
+# how often it asks.
+HAND_OVER_TIMEOUT = 2.0
+HAND_OVER_POLL = 0.01
+
+Chunks = Iterator[Any] | AsyncIterator[Any]
+
+
+class StreamSummary(TypedDict):
+    """A task's result when its generator returns nothing. Times are seconds, sizes bytes."""
+
+    stream_id: str
+    attempt: int
+    chunks: int
+    bytes: int
+    first_chunk_seconds: float | None
+    seconds: float
+    end_reason: str
+
+
+def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
+    """The `run` of every stream task: drive the user's generator into the stream.
+
+    Returns what the generator returns, or the summary when that is None. Called directly, outside
+    of any request: the generator itself, as `task()` does.
+
+    Raises:
+        Exception: whatever the generator, the codec or the writer raised; the stream is still open
+            then, `settle` decides about it.
+    """
+    if self.request.called_directly:
+        return self._stream_function(*args, **kwargs)
+    started = time.monotonic()
+    runtime = Runtime.of(self.app)
+    codec = self.codec_in(runtime)
+    # An eager task stays in its caller's thread, with its database connections.
+    detached = None if self.request.is_eager else functools.partial(_current, self, self.request)
+    driver = Driver(wire_encoder(codec), runtime.sender.poke, detached=detached)
+    try:
+        writer = _open(self, runtime, codec, driver)
+    except StreamBusyError as busy:
+        if self.request.is_eager:
+            raise  # nobody would deliver it again
+        _come_back(self, runtime, args, kwargs, busy.retry_after)
+    except StreamClosedError as closed:
+        if closed.reason not in GOOD_ENDS:
+            raise
+        return _had_ended(self, runtime, closed.reason)
+    lifecycle.begin(self, writer, started)
+    value, reason = _produce(self, driver, writer, args, kwargs)
+    seconds = time.monotonic() - started
+    if value is not None:
+        return value
+    return StreamSummary(
+        stream_id=writer.stream_id, attempt=writer.attempt, chunks=writer.chunks, bytes=writer.size,
+        first_chunk_seconds=writer.first_chunk_at and round(writer.first_chunk_at - started, 6),
+        seconds=round(seconds, 6), end_reason=reason,
+    )  # fmt: skip
+
+
+def _open(task: StreamTask[Any], runtime: Runtime, codec: Codec, driver: Driver) -> StreamWriter:
+    """Claim the stream.
+
+    A retry, a task that takes another's place and a message that was given back can arrive before
+    that has let go, or the parent of a lost process has said so: wait for it.
+    """
+    request = task.request
+    # The parent process knows it too, and can end the stream when this process is killed.
+    nonce = (request.properties or {}).get(STREAM_NONCE, "")
+    before = _times_before(request)
+    deadline = time.monotonic() + (HAND_OVER_TIMEOUT if before else 0)
+    fails = task.on_redelivery == "fail" and _was_lost(runtime, task)
+    while True:
+        try:
+            writer = runtime.sender.open(
+                task.stream_id, owner=request.id or "", kind=codec.kind, nonce=nonce,
+                resume=fails or task.on_redelivery == "resume", again=before,
+                untold=_reads_no_messages(request), on_interrupt=driver.interrupt,
+            )  # fmt: skip
+            break
+        except StreamBusyError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(HAND_OVER_POLL)
+    # From here on `settle` ends the stream, whatever fails.
+    request.stream_writer = writer
+    if fails:
+        # Readers keep what they have, and are told that no more will come.
+        writer.finish("producer-disconnected", REAPED)
+        raise StreamClosedError(task.stream_id, "producer-disconnected")
+    if task.on_redelivery == "resume" and writer.attempt > 1:
+        request.stream_saved = _recall(runtime, task.stream_id)
+    return writer
+
+
+def _was_lost(runtime: Runtime, task: StreamTask[Any]) -> bool:
+    """Whether the stream has seen an attempt that was neither retried nor replaced, but lost.
+
+    Raises:
+        StreamClosedError: it has, and the relay ends such streams without being told.
+    """
+    request = task.request
+    try:
+        page = runtime.sender.patiently(lambda: runtime.relay.read(Read(task.stream_id)))
+    except RelayRefusedError:  # it tells nobody, but the broker does
+        if (request.delivery_info or {}).get("redelivered"):
+            raise StreamClosedError(task.stream_id, "producer-disconnected") from None
+        return False
+    expected = request.retries + (getattr(request, "replaced_task_nesting", 0) or 0)
+    return page is not None and not page.state.end and page.state.attempt > expected
+
+
+def _recall(runtime: Runtime, stream_id: str) -> tuple[int, Any]:
+    """The last checkpoint: how many chunks it covers, and its value."""
+    answer = runtime.sender.patiently(lambda: runtime.relay.call(Recall(stream_id)))
+    return answer.number, json.loads(answer.reason) if answer.reason else None
+
+
+def _times_before(request: Any) -> int:
+    """How often this stream was begun before, as far as Celery knows."""
+    redelivered = bool((request.delivery_info or {}).get("redelivered"))
+    replaced = getattr(request, "replaced_task_nesting", 0) or 0
+    return int(request.retries or 0) + int(replaced) + redelivered
+
+
+def _produce(
+    task: StreamTask[Any], driver: Driver, writer: StreamWriter, args: Any, kwargs: Any
+) -> tuple[Any, EndReason]:
+    """Run the generator and end the stream; returns its value and the end reason."""
+    value: Any = None
+    reason: EndReason = "completed"
+    try:
+        if writer.stop_asked:
+            raise StreamStopped
+        value = driver.run(_chunks(task, args, kwargs), writer)
+    except StreamStopped:
+        if not writer.stop_asked:
+            # Interrupted because writing has become impossible; the writer knows why.
+            writer.check()
+        reason = "stopped"
+    except StreamClosedError as closed:
+        if closed.reason != "stopped":
+            raise
+        reason = "stopped"
+    if not (writer.concluded and reason == "stopped"):
+        writer.finish(reason)
+    return value, reason
+
+
+@contextlib.contextmanager
+def _current(task: StreamTask[Any], request: Any) -> Iterator[None]:
+    """Make a thread one in which this task runs: `self.request`, `current_task`."""
+    _task_stack.push(task)
+    task.request_stack.push(request)
+    try:
+        yield
+    finally:
+        task.request_stack.pop()
+        _task_stack.pop()
+
+
+def _reads_no_messages(request: Any) -> bool:
+    """Whether the process that runs the task is the one that would be told of a stop (solo)."""
+    return (
+        not request.is_eager
+        and current_process()._parent_pid is None
+        and threading.current_thread() is threading.main_thread()
+    )
+
+
+class _OneRequest:
+    """Stands in for a task's request stack, which Celery keeps by thread."""
+
+    def __init__(self, request: Any) -> None:
+        self.top = request
+
+
+def _chunks(task: StreamTask[Any], args: Any, kwargs: Any) -> Chunks:
+    function = inspect.unwrap(task._stream_function, stop=inspect.isasyncgenfunction)
+    if inspect.isasyncgenfunction(function):
+        # It runs on the loop thread, where self.request would be nobody's: bind it to a view.
+        view = object.__new__(type(task))
+        view.__dict__.update(task.__dict__, request_stack=_OneRequest(task.request))
+        task = view
+    chunks = task._stream_function(*args, **kwargs)
+    if isinstance(chunks, (Iterator, AsyncIterator)):
+        return chunks
+    raise TypeError(
+        f"{task.name} returned {type(chunks).__name__}, not a generator: "
+        "a decorator between @stream_task and the function does not pass the generator on"
+    )
+
+
+def _come_back(
+    task: StreamTask[Any], runtime: Runtime, args: Any, kwargs: Any, seconds: float
+) -> NoReturn:
+    """A living producer holds the stream: deliver this message again when its lease is over.
+
+    Not `retry()`: that would use up one of the task's retries.
+    """
+    request = task.request
+    # Whole seconds: on quorum queues Celery cannot delay a message by less than one.
+    countdown = math.ceil(seconds + 0.1)
+    task.signature_from_request(
+        request, args, kwargs, countdown=countdown, retries=request.retries
+    ).apply_async()
+    # Should the holder be lost meanwhile, this delivery takes over.
+    wait = countdown + runtime.settings.lease + runtime.settings.reap_after
+    expect = Expect(task.stream_id, request.id or "", round(wait * 1000))
+    runtime.sender.patiently(lambda: runtime.relay.call(expect))
+    raise Ignore
+
+
+def _had_ended(task: StreamTask[Any], runtime: Runtime, reason: str) -> StreamSummary:
+    """The summary of a stream that had ended before this delivery of its task could claim it."""
+    attempt = chunks = size = 0
+    # A relay that tells nobody how a stream is refuses.
+    with contextlib.suppress(RelayRefusedError):
+        state = runtime.sender.patiently(lambda: runtime.relay.state(task.stream_id))
+        attempt, chunks, size = state.attempt, state.last, state.size
+        if reason == "stopped" and (not attempt or state.released):
+            # While its message was in a queue: no attempt has told of that.
+            lifecycle.conclude(task, reason)
+    return StreamSummary(
+        stream_id=task.stream_id, attempt=attempt, chunks=chunks, bytes=size,
+        first_chunk_seconds=None, seconds=0.0, end_reason=reason,
+    )  # fmt: skip
+
+
+def settle(task: StreamTask[...], error: BaseException) -> None:
+    """End the stream, or leave it to the next attempt, after the attempt has failed."""
+    writer: StreamWriter | None = getattr(task.request, "stream_writer", None)
+    if writer is None or writer.concluded:
+        return
+    ttl = Runtime.of(task.app).settings.ttl
+    if isinstance(error, Retry):
+        # The message waits in a queue like any other: as long as a stream is kept.
+        wait = retry_delay(error, task.app) + ttl
+        _quietly(writer, functools.partial(writer.release, wait))
+    elif (isinstance(error, Reject) and error.requeue) or (
+        isinstance(error, Ignore) and getattr(task.request, "stream_replaced", False)
+    ):
+        _quietly(writer, functools.partial(writer.release, ttl))
+    elif isinstance(error, Ignore):
+        _quietly(writer, functools.partial(writer.finish, "completed"))
+    elif isinstance(error, Exception):
+        reason, message = describe_error(error)
+        _quietly(writer, functools.partial(writer.finish, reason, message))
+    else:
+        # SystemExit and the like: the worker goes down or the task was terminated. Whether the task
+        # comes back is for the parent process to say; should that be gone, the broker may know.
+        wait = ttl if task.acks_late else 0.0
+        _quietly(writer, functools.partial(writer.release, wait, timeout=LAST_WORDS_TIMEOUT))
+
+
+def _quietly(writer: StreamWriter, write: Callable[[], None]) -> None:
+    """Write a stream's last words; the error on its way to Celery matters more than theirs."""
+    try:
+        write()
+    except StreamError as error:
+        about = {"stream_id": writer.stream_id, "attempt": writer.attempt}
+        log.warning(
+            "stream %s: its end could not be written: %s", writer.stream_id, error, extra=about
+        )

@@ -1,0 +1,122 @@
+"""Tells signals, traces and the log of an attempt's beginning, first chunk and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from ..producing.writer import StreamWriter
+from ..signals import stream_concluded, stream_ended, stream_first_chunk, stream_started
+from .tracing import StreamSpan
+
+if TYPE_CHECKING:
+    from ..tasks.task import StreamTask
+
+log = logging.getLogger(__name__)
+
+
+class Lifecycle:
+    """One attempt's life.
+
+    Args:
+        task: whose request it is.
+        writer: the attempt's writer.
+        started: when the task began, in seconds of the monotonic clock.
+    """
+
+    def __init__(self, task: StreamTask[Any], writer: StreamWriter, started: float) -> None:
+        self._task = task
+        self._writer = writer
+        self._started = started
+        self._telling: Future[None] | None = None
+        self._who = {
+            "stream_id": writer.stream_id,
+            "task_name": task.name,
+            "task_id": task.request.id,
+            "attempt": writer.attempt,
+        }
+
+    def begin(self) -> None:
+        """The stream is claimed."""
+        log.debug(
+            "stream %s: attempt %d begins", self._writer.stream_id, self._writer.attempt,
+            extra=self._who,
+        )  # fmt: skip
+        self._writer.on_first_chunk = self._first_chunk
+        self._span = StreamSpan(self._task.name, self._task.request, self._who)
+        stream_started.send(sender=self._task, **self._who)
+
+    def end(self) -> None:
+        """The attempt is over, and its end is written, as far as that was possible."""
+        writer = self._writer
+        if self._telling is not None:
+            self._telling.result()  # first things first
+        what = {
+            "reason": writer.outcome,
+            "chunks": writer.chunks,
+            "bytes": writer.size,
+            "seconds": round(time.monotonic() - self._started, 6),
+            "first_chunk_seconds": self._first_chunk_seconds(),
+            "elsewhere": writer.ended_elsewhere,
+        }
+        log.info(
+            "stream %s: attempt %d ended: %s, %d chunks, %d bytes, %.3f s",
+            writer.stream_id, writer.attempt, *list(what.values())[:4],
+            extra={**self._who, **what},
+        )  # fmt: skip
+        self._span.end(what)
+        stream_ended.send(sender=self._task, **self._who, **what)
+
+    def _first_chunk(self) -> None:
+        self._span.first_chunk()
+        if not stream_first_chunk.receivers:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._tell_of_first_chunk()
+            return
+        # All async generators of the process share this loop: receivers must not hold it up.
+        done: Future[None] = Future()
+        self._telling = done
+
+        def tell() -> None:
+            try:
+                self._tell_of_first_chunk()
+            finally:
+                done.set_result(None)
+
+        loop.run_in_executor(None, tell)
+
+    def _tell_of_first_chunk(self) -> None:
+        seconds = self._first_chunk_seconds()
+        stream_first_chunk.send(sender=self._task, **self._who, seconds=seconds)
+
+    def _first_chunk_seconds(self) -> float | None:
+        at = self._writer.first_chunk_at
+        return None if at is None else round(at - self._started, 6)
+
+
+def begin(task: StreamTask[Any], writer: StreamWriter, started: float) -> None:
+    """An attempt begins; `started` is when its task did, by the monotonic clock."""
+    task.request.stream_lifecycle = life = Lifecycle(task, writer, started)
+    life.begin()
+
+
+def end(task: StreamTask[...]) -> None:
+    """The current request's attempt, if it has begun one, is over."""
+    life: Lifecycle | None = getattr(task.request, "stream_lifecycle", None)
+    if life is not None:
+        task.request.stream_lifecycle = None
+        life.end()
+
+
+def conclude(task: StreamTask[Any], reason: str) -> None:
+    """The stream of the current request has ended before an attempt could begin."""
+    stream_concluded.send(
+        sender=task, stream_id=task.stream_id, task_name=task.name, task_id=task.request.id,
+        reason=reason,
+    )  # fmt: skip
