@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from celery import Celery
@@ -14,6 +15,9 @@ from ..offsets import START
 from ..relays.requests import GOOD_ENDS
 from .group import StreamsCommand, json_option
 from .output import json_text, visible
+
+if TYPE_CHECKING:
+    from ..reader.reader import StreamReader
 
 
 @click.command(cls=StreamsCommand)
@@ -27,7 +31,6 @@ def tail(ctx: click.Context, stream_id: str, offset: str, as_json: bool) -> None
     The exit status is 1 when the stream failed.
     """
     from ..reader import read_stream
-    from .tailing import tail as chunks_of
 
     app: Celery = ctx.obj.app
     # A reader waits for a relay that is away, which is right later on, but not for a typing error.
@@ -43,10 +46,31 @@ def tail(ctx: click.Context, stream_id: str, offset: str, as_json: bool) -> None
     stream = read_stream(
         stream_id, app=app, offset=offset, on_reset=restarted, raise_on_failure=False
     )
-    for each in chunks_of(stream):
+    for each in timed_chunks(stream):
         text = each.chunk if isinstance(each.chunk, str) else json_text(each.chunk)
         record = {"offset": each.offset, "time": each.time, "chunk": each.chunk}
         show(record, f"{each.time - began:8.3f}  {text}")
     why = f": {stream.error.message}" if isinstance(stream.error, StreamFailedError) else ""
     show({"end": stream.end_reason}, f"-- {stream.end_reason}{why} --")
     ctx.exit(0 if stream.end_reason in GOOD_ENDS else 1)
+
+
+class Tailed(NamedTuple):
+    """A chunk, the position after it, and when it was read (seconds since the epoch).
+
+    The log does not keep times, so a chunk that was there before is as old as the look at it.
+    """
+
+    offset: str
+    chunk: Any
+    time: float
+
+
+def timed_chunks(reader: StreamReader[Any]) -> Iterator[Tailed]:
+    """Iterate over a reader's chunks, live, and close it in the end; raises what the reader does.
+
+    `timed_chunks(read_stream(stream_id, app=app, offset="now"))` shows only what comes from now on.
+    """
+    with reader:
+        for chunk in reader:
+            yield Tailed(reader.offset, chunk, time.time())

@@ -13,8 +13,7 @@ from typing import Literal
 from celery import Celery
 
 from ..errors import ConfigurationError, StreamActiveError
-from ..relays.conversation import Hold
-from ..relays.requests import Delete, Read, Reap, Stop
+from ..relays.requests import Delete, Hold, Read, Reap, Stop
 from ..runtime import Runtime
 from ..settings import this_app
 from .handle import StreamHandle, stop_stream

@@ -18,7 +18,7 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..ids import STOP_COMMAND, check_stream_id
-from ..producing.times import seconds_until
+from ..producing.failures import seconds_until
 from ..relays.base import Access, StreamState
 from ..relays.requests import Create, Reap, Stop
 from ..runtime import Runtime

@@ -25,9 +25,7 @@ from typing import Any
 
 from ..errors import StreamError, StreamStopped
 from .generators import aclose_generator, close_generator
-from .greenlets import current_greenlet
-from .loop_thread import loop_thread
-from .threads import start_thread
+from .threads import current_greenlet, loop_thread, start_thread
 from .writer import StreamWriter
 
 Wire = Callable[[Any], str]

@@ -5,11 +5,11 @@ The head of each script in `lua/` is the contract of its request.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..offsets import Segment
-from .conversation import Hold
 
 EndReason = Literal[
     "completed",
@@ -20,6 +20,11 @@ EndReason = Literal[
     "too-large",
     "expired",
 ]
+# What readers are told when nobody is left to say it.
+REAPED = '{"code":"producer-disconnected","message":"The producer of this stream was lost."}'
+EXPIRED = '{"code":"expired","message":"Nobody began to answer in time."}'
+# ms. Longer than any stream lives: the key must not be forgotten before the stream has ended.
+CONVERSATION_TTL = 7 * 24 * 3_600_000
 # What a reader got before these is a complete answer; the others are failures.
 GOOD_ENDS = frozenset({"completed", "stopped"})
 Kind = Literal[
@@ -198,6 +203,20 @@ class Expect:
     stream_id: str
     owner: str
     wait: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Let `key` name the stream `names` if it names `instead_of` now; "" stands for none."""
+
+    key: str
+    names: str = ""
+    instead_of: str = ""
+
+    @property
+    def stream_id(self) -> str:
+        """What decides about the slot in a cluster, as a stream's id does."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:32]
 
 
 Request = (

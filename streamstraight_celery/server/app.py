@@ -27,8 +27,7 @@ from .access import Access
 from .counters import Tally
 from .fast_path import Wire, wire_of
 from .http import complete_headers, request_of, start_message, stream_id_of
-from .live.hub import Hub
-from .live.options import HubOptions
+from .live.hub import Hub, HubOptions
 from .logs import Seldom, redact_tokens
 from .metrics import METRICS, metrics_reply
 from .pages import streams_page as oversight

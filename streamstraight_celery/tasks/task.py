@@ -34,12 +34,10 @@ from ..producing.driver import ignore_interrupts
 from ..producing.generators import check_generator_function, with_signature
 from ..relays.requests import Create
 from ..runtime import Runtime
-from ..worker import metrics
+from ..worker import metrics, telemetry
 from ..worker import remote_control as _control  # registers the remote control command
-from ..worker import telemetry as lifecycle
 from ..worker.attempt import run_attempt, settle
 from ..worker.tracing import carry
-from .replacing import goes_on, heir_of
 from .task_stream import OnRedelivery, TaskStream, check_on_redelivery
 
 if TYPE_CHECKING:
@@ -234,10 +232,10 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
 
         When it is taken by another task, the stream is complete.
         """
-        heir = heir_of(sig)
+        heir = _heir_of(sig)
         # One that only other workers know may be a stream task.
         if heir is not None and isinstance(self.app.tasks.get(heir["task"], self), StreamTask):
-            self.request.stream_replaced = goes_on(heir, self.stream_id)
+            self.request.stream_replaced = _goes_on(heir, self.stream_id)
         return super().replace(sig)
 
     # -- running
@@ -257,7 +255,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             settle(self, error)
             raise
         finally:
-            lifecycle.end(self)
+            telemetry.end(self)
 
     @property
     def stream_id(self) -> str:
@@ -287,6 +285,24 @@ def _run_like(function: Callable[..., Any], bound: bool) -> Callable[..., Any]:
     # Not functools.wraps: Celery's annotations unwrap what has __wrapped__, and lose the driver.
     run.__signature__ = signature  # type: ignore[attr-defined]
     return run
+
+
+def _heir_of(signature: Any) -> Any:
+    """The signature that gets the replaced task's id; None when a task of Celery's own does."""
+    kind = signature.get("subtask_type")
+    if kind == "chord":
+        return _heir_of(signature["kwargs"]["body"])
+    if kind == "chain":
+        tasks = signature["kwargs"]["tasks"]
+        return _heir_of(tasks[-1]) if tasks else None
+    return None if kind == "group" else signature
+
+
+def _goes_on(heir: Any, stream_id: str) -> bool:
+    """Tell the heir, a stream task, which stream is its; False when it has one of its own."""
+    options = heir["options"]
+    options["headers"] = headers = dict(options.get("headers") or {})
+    return bool(headers.setdefault(STREAM_ID_HEADER, stream_id) == stream_id)
 
 
 @overload

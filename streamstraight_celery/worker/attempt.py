@@ -29,8 +29,7 @@ from ..ids import STREAM_NONCE
 from ..producing.driver import Driver
 from ..producing.failures import describe_error, retry_delay
 from ..producing.writer import StreamWriter
-from ..relays.redis.scripts import REAPED
-from ..relays.requests import GOOD_ENDS, EndReason, Expect, Read, Recall
+from ..relays.requests import GOOD_ENDS, REAPED, EndReason, Expect, Read, Recall
 from ..runtime import Runtime
 from . import telemetry as lifecycle
 

@@ -27,8 +27,7 @@ from ..errors import ConfigurationError
 from ..ids import STREAM_ID_HEADER, STREAM_NONCE
 from ..offsets import new_nonce
 from ..producing.failures import describe_error, error_json
-from ..relays.redis.scripts import EXPIRED, REAPED
-from ..relays.requests import Answer, Conclude, EndReason, Stop
+from ..relays.requests import EXPIRED, REAPED, Answer, Conclude, EndReason, Stop
 from ..runtime import Runtime
 from ..signals import stream_concluded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from streamstraight_celery import read_stream
-from streamstraight_celery.cli.tailing import tail
+from streamstraight_celery.cli.tail import timed_chunks
 from tests.clients.ways import Site
 
 
@@ -13,7 +13,7 @@ def test_tail_tells_where_and_when(site: Site) -> None:
     producer = site.producer()
     producer.append("a", "b")
     began = time.time()
-    tailing = tail(read_stream(producer.stream_id, app=site.app))
+    tailing = timed_chunks(read_stream(producer.stream_id, app=site.app))
     first, second = next(tailing), next(tailing)
     between = time.time()
     producer.append("c", end="stopped")
@@ -25,5 +25,5 @@ def test_tail_tells_where_and_when(site: Site) -> None:
     ]
     assert began <= first.time <= second.time <= between <= third.time
     # Each position is one to go on from.
-    rest = tail(read_stream(producer.stream_id, app=site.app, offset=second.offset))
+    rest = timed_chunks(read_stream(producer.stream_id, app=site.app, offset=second.offset))
     assert [item.chunk for item in rest] == ["c"]

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 
 from streamstraight_celery.server import create_app
-from streamstraight_celery.server.live.options import HubOptions
+from streamstraight_celery.server.live.hub import HubOptions
 from streamstraight_celery.server.run import KEEP_ALIVE_SECONDS
 from streamstraight_celery.settings import StreamSettings
 

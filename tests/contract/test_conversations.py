@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from streamstraight_celery.relays.base import Relay, RelayOptions
-from streamstraight_celery.relays.conversation import CONVERSATION_TTL, Hold
 from streamstraight_celery.relays.memory.relay import MemoryRelay
 from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.redis.relay import RedisRelay
+from streamstraight_celery.relays.requests import CONVERSATION_TTL, Hold
 
 
 def test_a_free_key_takes_a_stream(relay: Relay) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.conversation import CONVERSATION_TTL, Hold
 from streamstraight_celery.relays.memory.relay import AsyncMemoryRelay, MemoryRelay
 from streamstraight_celery.relays.memory.store import MemoryStore
-from streamstraight_celery.relays.requests import Append, Claim, Create
+from streamstraight_celery.relays.requests import CONVERSATION_TTL, Append, Claim, Create, Hold
 
 
 def test_what_nobody_asks_for_is_forgotten() -> None:
@@ -20,7 +19,7 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
     clock[0] += CONVERSATION_TTL / 1000 + 1
     store.execute(Create("new", "me"))
     assert list(store._streams) == ["new"]
-    assert store._conversations._named == {}
+    assert store._conversations == {}
 
 
 def test_a_watcher_whose_loop_was_closed_fails_no_writer() -> None:

@@ -15,7 +15,7 @@ from streamstraight_celery.relays.base import Relay, RelayOptions
 from streamstraight_celery.relays.memory.relay import MemoryRelay
 from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.server import RelayApp, create_app
-from streamstraight_celery.server.live.options import HubOptions
+from streamstraight_celery.server.live.hub import HubOptions
 from streamstraight_celery.server.socketio import uvicorn_options
 from streamstraight_celery.settings import StreamSettings
 from streamstraight_celery.tokens import Tokens

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.server import RelayApp, create_app
-from streamstraight_celery.server.live.options import HubOptions
+from streamstraight_celery.server.live.hub import HubOptions
 from streamstraight_celery.settings import StreamSettings
 from streamstraight_celery.tokens import Tokens
 

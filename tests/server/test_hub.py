@@ -16,8 +16,7 @@ from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import Delete, Open, Read, Release
 from streamstraight_celery.server.content import JSON
 from streamstraight_celery.server.live.feed import Feed
-from streamstraight_celery.server.live.hub import Hub
-from streamstraight_celery.server.live.options import HubOptions
+from streamstraight_celery.server.live.hub import Hub, HubOptions
 from streamstraight_celery.server.live.position import Position
 from streamstraight_celery.server.live.reader import Reader
 from streamstraight_celery.server.reads.durable_frames import DurableFrames

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.server import create_app
-from streamstraight_celery.server.live.options import HubOptions
+from streamstraight_celery.server.live.hub import HubOptions
 from streamstraight_celery.settings import StreamSettings
 
 KEY = "the key of the model's tests"

@@ -11,8 +11,7 @@ from streamstraight_celery.errors import RelayUnavailableError
 from streamstraight_celery.relays.memory.relay import AsyncMemoryRelay, MemoryRelay
 from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import Answer, Request
-from streamstraight_celery.server.live.hub import Hub
-from streamstraight_celery.server.live.options import HubOptions
+from streamstraight_celery.server.live.hub import Hub, HubOptions
 
 from .conftest import Clock, MakeSite
 from .producer import Producer

@@ -11,8 +11,7 @@ import pytest
 from celery import Celery
 from celery.exceptions import Retry
 
-from streamstraight_celery.producing.failures import retry_delay
-from streamstraight_celery.producing.times import seconds_until
+from streamstraight_celery.producing.failures import retry_delay, seconds_until
 
 ZONE = ZoneInfo("America/New_York")
 HOUR = 3600.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from ..base import AsyncRelay, OnGap, OnNotice, Page, Relay, RelayOptions, Watcher
+from ..base import AsyncRelay, Notice, OnGap, OnNotice, Page, Relay, RelayOptions, Watcher
 from ..requests import Answer, Read, Request
 from .store import MemoryStore
-from .watcher import MemoryWatcher
 
 
 class MemoryRelay(Relay):
@@ -48,6 +48,33 @@ class AsyncMemoryRelay(AsyncRelay):
 
     async def ping(self) -> None:
         return None
+
+
+class MemoryWatcher(Watcher):
+    def __init__(self, store: MemoryStore, on_notice: OnNotice) -> None:
+        self._on_notice = on_notice
+        self._names: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+        self._unlisten = store.listen(self._hear)
+
+    def _hear(self, stream_id: str, notice: Notice) -> None:
+        # Called on whichever thread wrote.
+        if stream_id not in self._names:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._on_notice, stream_id, notice)
+        except RuntimeError:
+            # Its loop was closed, without it: that is not the writer's fault.
+            self._unlisten()
+
+    async def subscribe(self, stream_id: str) -> None:
+        self._names.add(stream_id)
+
+    def unsubscribe(self, stream_id: str) -> None:
+        self._names.discard(stream_id)
+
+    async def close(self) -> None:
+        self._unlisten()
 
 
 # memory:// names a store of this process, so a URL finds the same one from the task and the relay.

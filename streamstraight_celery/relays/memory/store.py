@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions
-from ..conversation import Hold
-from ..redis.scripts import EXPIRED, REAPED
 from ..requests import (
+    CONVERSATION_TTL,
+    EXPIRED,
+    REAPED,
     Answer,
     Append,
     Checkpoint,
@@ -21,6 +22,7 @@ from ..requests import (
     Entry,
     Expect,
     Fork,
+    Hold,
     Open,
     Read,
     Reap,
@@ -31,11 +33,10 @@ from ..requests import (
     Stop,
     Write,
 )
-from .attempts import conclude, expect, keep_checkpoint, recall
-from .conversations import Conversations
-from .shared_streams import count_fork, delete_stream, open_stream, write_stream
+from .http_written import count_fork, delete_stream, open_stream, write_stream
 from .stream import Stream
-from .watcher import Listener
+
+Listener = Callable[[str, Notice], None]
 
 
 class MemoryStore:
@@ -46,7 +47,7 @@ class MemoryStore:
         self._clock = now
         self._streams: dict[str, Stream] = {}
         self._listeners: list[Listener] = []
-        self._conversations = Conversations(self.now)
+        self._conversations: dict[str, tuple[str, int]] = {}  # the stream named, and until when
         self._lock = threading.RLock()
         self._swept_at = self.now()
 
@@ -68,13 +69,13 @@ class MemoryStore:
                 case Reap():
                     return self._reap(request)
                 case Conclude():
-                    return conclude(self, request)
+                    return self._conclude(request)
                 case Checkpoint():
-                    return keep_checkpoint(self, request)
+                    return self._checkpoint(request)
                 case Recall():
-                    return recall(self, request)
+                    return self._recall(request)
                 case Expect():
-                    return expect(self, request)
+                    return self._expect(request)
                 case Open():
                     return open_stream(self, request)
                 case Write():
@@ -84,7 +85,7 @@ class MemoryStore:
                 case Fork():
                     return count_fork(self, request)
                 case Hold():
-                    return self._conversations.hold(request, self.options.ttl)
+                    return self._hold(request)
 
     def read(self, read: Read) -> Page | None:
         """Return the state and a page of the log."""
@@ -133,7 +134,9 @@ class MemoryStore:
             self._swept_at = self.now()
             for name in list(self._streams):
                 self.get(name)
-            self._conversations.sweep()
+            now = self.now()
+            kept = {key: each for key, each in self._conversations.items() if each[1] > now}
+            self._conversations = kept
 
     def keep(self, stream: Stream, extra: int = 0) -> None:
         """Let it live on: as it says itself, else for the store's time to live."""
@@ -301,6 +304,76 @@ class MemoryStore:
         if not stream.attempt:
             return self.end(request.stream_id, stream, "expired", EXPIRED, False)
         return self.end(request.stream_id, stream, "producer-disconnected", REAPED, False)
+
+    def _conclude(self, request: Conclude) -> Answer:
+        stream = self.get(request.stream_id)
+        if stream is None:
+            return Answer("unknown")
+        if stream.end:
+            return Answer("closed", stream.last, stream.stop, stream.end)
+        if not stream.attempt or stream.nonce != request.nonce:
+            if stream.owner != request.owner:
+                return Answer("fenced", stream.attempt, stream.stop)
+            left = stream.lease - self.now()
+            if stream.attempt and (request.begun or (not stream.released and left > 0)):
+                return Answer("busy", left, stream.stop)
+        end, error, wait = request.end, request.error, request.wait
+        if stream.stop:
+            end, error = "stopped", ""
+        elif end == "producer-disconnected" and stream.expected > self.now():
+            end, wait = "", stream.expected - self.now()
+        if not end:
+            stream.released, stream.lease = True, self.now() + wait
+            self.keep(stream, wait)
+            return Answer("ok", stream.attempt, stream.stop)
+        return self.end(request.stream_id, stream, end, error, stream.stop)
+
+    def _checkpoint(self, request: Checkpoint) -> Answer:
+        stream = self.held(request)
+        if isinstance(stream, Answer):
+            return stream
+        if stream.end:
+            return Answer("closed", stream.last, stream.stop, stream.end)
+        if request.seq > stream.last:
+            return Answer("gap", stream.last + 1, stream.stop)
+        stream.checkpoint = stream.attempt, request.seq, request.value
+        stream.lease = self.now() + self.options.lease
+        return Answer("ok", stream.last, stream.stop)
+
+    def _recall(self, request: Recall) -> Answer:
+        stream = self.get(request.stream_id)
+        if stream is None:
+            return Answer("unknown")
+        attempt, seq, value = stream.checkpoint
+        known = attempt in (stream.attempt, *(segment.attempt for segment in stream.lineage))
+        return Answer("ok", seq, False, value) if known and seq <= stream.last else Answer("ok")
+
+    def _expect(self, request: Expect) -> Answer:
+        stream = self.get(request.stream_id)
+        if stream is None:
+            return Answer("unknown")
+        if stream.end:
+            return Answer("closed", reason=stream.end)
+        if stream.owner != request.owner:
+            return Answer("fenced")
+        stream.expected = self.now() + request.wait
+        return Answer("ok")
+
+    def _hold(self, request: Hold) -> Answer:
+        key, stream = request.key, request.names
+        current, expires = self._conversations.get(key, ("", 0))
+        if expires <= self.now():
+            current = ""
+        if stream and current in (request.instead_of, stream):
+            self._conversations[key] = (
+                stream,
+                self.now() + max(self.options.ttl, CONVERSATION_TTL),
+            )
+            return Answer("ok")
+        if not stream and current and current == request.instead_of:
+            del self._conversations[key]
+            return Answer("ok")
+        return Answer("held", reason=current) if current else Answer("unknown")
 
     def end(self, name: str, stream: Stream, end: str, error: str, stop: bool) -> Answer:
         """End it behind its last chunk, and tell readers."""

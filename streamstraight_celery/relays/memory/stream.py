@@ -1,16 +1,12 @@
-"""One stream of the relay in memory: the fields of the hash in `lua/README.md`, and the log.
-
-And what requests that are carried out beside the store itself need of that.
-"""
+"""One stream in memory: the fields of the hash in `redis/lua/README.md`, and its log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ...offsets import Segment, offset_at
-from ..base import RelayOptions, StreamState
-from ..requests import Answer, Checkpoint, Entry
+from ..base import StreamState
+from ..requests import Entry
 
 NEVER = 99_999_999_999_999  # ms: the end of a lease that no producer has
 
@@ -70,20 +66,3 @@ class Stream:
             content_type=self.content_type, shared=self.shared, ttl=self.ttl,
             expires_at=self.expires_at, deleted=self.deleted,
         )  # fmt: skip
-
-
-class Store(Protocol):
-    """The store, which holds its lock meanwhile; `MemoryStore` describes it."""
-
-    options: RelayOptions
-
-    def now(self) -> int: ...
-    def get(self, stream_id: str) -> Stream | None: ...
-    def held(self, request: Checkpoint) -> Stream | Answer: ...
-    def put(self, stream_id: str, stream: Stream | None) -> None: ...
-    def keep(self, stream: Stream, extra: int = 0) -> None: ...
-    def add(self, stream_id: str, stream: Stream, entry: Entry | None, end: str) -> None: ...
-    def end(self, name: str, stream: Stream, end: str, error: str, stop: bool) -> Answer: ...
-    def publish(
-        self, name: str, stream: Stream, first: int, end: str, data: bytes = b""
-    ) -> None: ...

@@ -11,8 +11,10 @@ from typing import Any, cast
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions, StreamState
-from ..conversation import CONVERSATION_TTL, Hold
 from ..requests import (
+    CONVERSATION_TTL,
+    EXPIRED,
+    REAPED,
     Answer,
     Append,
     Checkpoint,
@@ -23,6 +25,7 @@ from ..requests import (
     Entry,
     Expect,
     Fork,
+    Hold,
     Kind,
     Open,
     Read,
@@ -35,8 +38,6 @@ from ..requests import (
     Write,
 )
 
-REAPED = '{"code":"producer-disconnected","message":"The producer of this stream was lost."}'
-EXPIRED = '{"code":"expired","message":"Nobody began to answer in time."}'
 PUBLISH = b"PUBLISH"
 
 Argument = str | bytes | int

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..requests import Answer, Delete, Entry, Fork, Open, Write
-from .stream import NEVER, Store, Stream
+from .stream import NEVER, Stream
+
+if TYPE_CHECKING:
+    from .store import MemoryStore
 
 
-def open_stream(store: Store, request: Open) -> Answer:
+def open_stream(store: MemoryStore, request: Open) -> Answer:
     """Create a stream."""
     stream = store.get(request.stream_id)
     if stream is not None:
@@ -35,7 +40,7 @@ def open_stream(store: Store, request: Open) -> Answer:
     return Answer("ok", reason=stream.place)
 
 
-def write_stream(store: Store, request: Write) -> Answer:
+def write_stream(store: MemoryStore, request: Write) -> Answer:
     """Add to a stream, and perhaps end it."""
     stream = store.get(request.stream_id)
     if stream is None:
@@ -68,7 +73,7 @@ def write_stream(store: Store, request: Write) -> Answer:
     return Answer("ok", request.number, reason=stream.place)
 
 
-def delete_stream(store: Store, request: Delete) -> Answer:
+def delete_stream(store: MemoryStore, request: Delete) -> Answer:
     """Delete a stream that no worker writes."""
     stream = store.get(request.stream_id)
     if stream is None:
@@ -87,7 +92,7 @@ def delete_stream(store: Store, request: Delete) -> Answer:
     return Answer("ok", reason=source)
 
 
-def count_fork(store: Store, request: Fork) -> Answer:
+def count_fork(store: MemoryStore, request: Fork) -> Answer:
     """Count a fork in or out."""
     stream = store.get(request.stream_id)
     if stream is None:
