@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streamstraight_celery.testing.embedded import EmbeddedRedis
-from tests.clusters import Cluster
-from tests.clusters import free_port as free_port
+from tests.support.clusters import Cluster
+from tests.support.clusters import free_port as free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -17,9 +17,9 @@ import pytest
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.redis.relay import RedisRelay
 from tests.cli.terminal import on_a_terminal
-from tests.clusters import Cluster
 from tests.conftest import ROOT, eventually, free_port
 from tests.server.producer import Producer
+from tests.support.clusters import Cluster
 
 COMMAND = [sys.executable, "-m", "celery", "-A", "tests.cli.app", "streams"]
 WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from celery.__main__ import main; main()"

@@ -17,8 +17,8 @@ from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.requests import Answer, Append, Claim, Create, Read
 from streamstraight_celery.relays.urls import HostsUrl, parse_hosts_url
 from streamstraight_celery.settings import StreamSettings
-from tests.clusters import Cluster, Server
 from tests.conftest import RedisServer, free_port
+from tests.support.clusters import Cluster, Server
 
 NAMES = [f"stream-{number}" for number in range(12)]
 

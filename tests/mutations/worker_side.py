@@ -10,7 +10,7 @@ BOUNDS = "tests/tasks/ends/test_bounds.py -m faults"
 WAYS = "tests/tasks/ends/test_stop_ways.py"
 REDELIVERY = "tests/tasks/test_task_redelivery.py"
 STOP = "tests/tasks/test_task_stop.py"
-AFTERMATH = "tests/unit/test_aftermath.py"
+AFTERMATH = "tests/unit/test_request_queue.py"
 
 # One broker is enough: Redis.
 KILLED = f"{ENDS} -k killed_process_ends_its_stream[redis-killable-9]"

@@ -16,8 +16,8 @@ from tests.conftest import RedisServer, eventually, free_port, missing
 from tests.peers.app import app
 from tests.peers.processes import Dictation, Proxy, start_peers
 from tests.peers.web import Web
-from tests.processes import answers, stop
-from tests.providers import ReplayProvider
+from tests.support.processes import answers, stop
+from tests.support.providers import ReplayProvider
 
 FOLDER = Path(__file__).parent
 BUNDLES = ("chat7", "chat6", "chat5", "durable")

@@ -15,7 +15,7 @@ import redis
 
 from streamstraight_celery import StreamHandle
 from tests.peers.app import CONF_VARIABLE, dictated, dictated_run
-from tests.processes import start_celery
+from tests.support.processes import start_celery
 
 
 def start_peers(conf: dict[str, Any], log: Path, *words: str) -> subprocess.Popen[bytes]:

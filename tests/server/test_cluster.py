@@ -13,7 +13,7 @@ from streamstraight_celery.relays.cluster.async_relay import AsyncClusterRelay, 
 from streamstraight_celery.relays.cluster.relay import ClusterRelay
 from streamstraight_celery.relays.cluster.slots import SlotMap
 from streamstraight_celery.relays.requests import Create, Read, Renew
-from tests.clusters import Cluster, SentinelGroup
+from tests.support.clusters import Cluster, SentinelGroup
 
 from .conftest import MakeSite, eventually
 from .producer import Producer

@@ -14,8 +14,8 @@ from streamstraight_server import streamstraight_server
 from streamstraight_celery.codecs import get_codec, wire_encoder
 from streamstraight_celery.relays.requests import EndReason
 from tests.conftest import eventually
-from tests.providers import RECORDINGS, recorded_events
 from tests.streamstraight.servers import KEY, Server
+from tests.support.providers import RECORDINGS, recorded_events
 
 MakeClient = Callable[..., Any]
 REASONS: list[EndReason] = [

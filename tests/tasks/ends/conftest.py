@@ -17,7 +17,7 @@ from celery import Celery
 
 from streamstraight_celery import StreamHandle
 from tests.conftest import free_port, missing
-from tests.processes import answers
+from tests.support.processes import answers
 from tests.tasks.apps.project import CONF_VARIABLE
 from tests.tasks.conftest import close_app
 from tests.tasks.ends.rabbitmq import RabbitMQ, program

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.reader import frames
+from tests.recordings.reader import frames
 from tests.tasks.processes import PATIENCE
 
 

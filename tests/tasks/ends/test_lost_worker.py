@@ -11,7 +11,7 @@ from celery import Celery
 
 from streamstraight_celery import get_stream
 from tests.conftest import eventually
-from tests.providers import RECORDINGS, ReplayProvider, recorded_events
+from tests.support.providers import RECORDINGS, ReplayProvider, recorded_events
 from tests.tasks.apps import ending, resuming
 from tests.tasks.ends.conftest import SHORT, Site
 from tests.tasks.ends.reading import Reader

@@ -17,7 +17,7 @@ from tests.server.conftest import (  # noqa: F401 - fixtures
 )
 from tests.server.plain import read_plain
 from tests.server.producer import Producer
-from tests.server.streamstraight import Peer, consume, silence
+from tests.server.socketio import Peer, consume, silence
 from tests.server.test_multiplex import Shared, ask, entry, post
 
 from .scraping import Scrape

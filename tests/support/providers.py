@@ -7,7 +7,7 @@
 The model's name is the recording's; a query after it says how this one is replayed:
 `model="openai-chat-text?delay=0.01&hold=3"`, with the fields of `Replay`. The anthropic client
 takes the same `base_url`. `client.responses.retrieve(id, stream=True, starting_after=N)` replays
-the rest of a recorded response. `python -m tests.providers` is a process of its own; its
+the rest of a recorded response. `python -m tests.support.providers` is a process of its own; its
 `GET /exchanges` and `POST /release` stand for the attributes of these names.
 """
 
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
+RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "recordings"
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 # openai adds /responses to the base URL, anthropic /v1/messages: one base URL for both.

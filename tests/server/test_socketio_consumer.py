@@ -15,7 +15,7 @@ from streamstraight_celery.relays.requests import Claim
 from .client import Client
 from .conftest import MakeSite, Site, eventually
 from .producer import Producer
-from .streamstraight import KEY, Peer, base_url, consume, consumed, sdk
+from .socketio import KEY, Peer, base_url, consume, consumed, sdk
 
 
 @pytest.fixture

@@ -17,7 +17,13 @@ import openai
 import pytest
 
 from tests.conftest import ROOT, eventually
-from tests.providers import RECORDINGS, Replay, ReplayProvider, recorded_events, split_events
+from tests.support.providers import (
+    RECORDINGS,
+    Replay,
+    ReplayProvider,
+    recorded_events,
+    split_events,
+)
 
 # As counted where the recordings come from; `[DONE]` is no event.
 EVENTS = {
@@ -247,7 +253,10 @@ def test_a_wrong_request_is_refused(
 
 def test_as_a_process_of_its_own() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.providers"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.support.providers"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None

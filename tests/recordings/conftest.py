@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import RedisServer, eventually, free_port
-from tests.processes import answers, start_celery, stop
-from tests.providers import ReplayProvider
+from tests.support.processes import answers, start_celery, stop
+from tests.support.providers import ReplayProvider
 
-APP = "tests.integration.app"
+APP = "tests.recordings.app"
 
 
 @pytest.fixture(scope="session")

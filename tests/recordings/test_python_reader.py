@@ -11,8 +11,8 @@ import pytest
 
 from streamstraight_celery import StreamFailedError, aread_stream, read_stream
 from streamstraight_celery.codecs import encode_json
-from tests.integration.test_recordings import FILES, endpoint
-from tests.providers import ReplayProvider
+from tests.recordings.test_recordings import FILES, endpoint
+from tests.support.providers import ReplayProvider
 
 pytestmark = pytest.mark.skipif(not FILES, reason="the recordings are not here")
 LONG = "openai-responses-reasoning-long"

@@ -8,7 +8,7 @@ import pytest
 import websockets
 
 from .conftest import MakeSite, Site, eventually
-from .streamstraight import KEY, VERSION
+from .socketio import KEY, VERSION
 
 NO_PACKETS: dict[str, list[str | bytes]] = {
     "a binary message": [b"\x00\x01"],

@@ -26,7 +26,7 @@ from tests.conftest import RedisServer
 
 from .client import Client
 from .conftest import MakeSite, Site, eventually
-from .streamstraight import KEY, Peer, base_url, consumed, sdk, silence
+from .socketio import KEY, Peer, base_url, consumed, sdk, silence
 
 REASONS = [
     "completed", "producer-error", "producer-disconnected", "inactivity-timeout", "not-found",

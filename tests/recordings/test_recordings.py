@@ -12,8 +12,8 @@ import pytest
 
 from streamstraight_celery.codecs import encode_json
 from tests.conftest import eventually
-from tests.integration.reader import read_dropping
-from tests.providers import RECORDINGS, ReplayProvider, recorded_events
+from tests.recordings.reader import read_dropping
+from tests.support.providers import RECORDINGS, ReplayProvider, recorded_events
 
 FILES = sorted(RECORDINGS.glob("*.sse"))
 pytestmark = pytest.mark.skipif(not FILES, reason="the recordings are not here")
