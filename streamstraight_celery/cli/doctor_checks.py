@@ -13,7 +13,8 @@ from celery import Celery
 
 from ..errors import StreamError
 from ..relays.cluster.relay import ClusterRelay
-from ..relays.redis.relay import RedisRelay, without_password
+from ..relays.redis.relay import RedisRelay
+from ..relays.urls import without_secrets
 from ..runtime import Runtime
 from ..settings import StreamSettings, read_celery_times
 from ..tasks.task import StreamTask
@@ -43,7 +44,7 @@ def findings(app: Celery) -> Iterator[Finding]:
     except StreamError as error:
         yield Finding("settings", "error", str(error), "correct the setting")
         return
-    yield Finding("settings", "ok", f"streams in {without_password(runtime.settings.relay_url)}")
+    yield Finding("settings", "ok", f"streams in {without_secrets(runtime.settings.relay_url)}")
     checks: list[Callable[[Celery, Runtime], Iterator[Finding]]] = [
         check_secret, check_redis, check_times, check_server, check_origins, check_workers,
     ]  # fmt: skip

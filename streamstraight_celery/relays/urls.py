@@ -1,7 +1,8 @@
-"""Relay URLs that name several hosts: `redis+cluster://` and `redis+sentinel://`. No I/O."""
+"""Relay URLs: those that name several hosts, and how any may be shown. No I/O."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -16,6 +17,21 @@ SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 PORTS = {"cluster": 6379, "sentinel": 26379}
 # Of redis+sentinel:// URLs: about the sentinels themselves. The rest is redis-py's.
 SENTINEL_FIELDS = ("service", "sentinel_username", "sentinel_password")
+# Query options whose values may be shown. Values of all others may be secrets.
+PUBLIC_FIELDS = frozenset(
+    (
+        "client_name", "credential_provider", "db", "health_check_interval", "max_connections",
+        "protocol", "retry_on_timeout", "sentinel_username", "service", "socket_connect_timeout",
+        "socket_keepalive", "socket_timeout", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs",
+        "ssl_certfile", "ssl_check_hostname", "ssl_keyfile", "ssl_min_version", "timeout",
+        "username", "virtual_host",
+    )
+)  # fmt: skip
+HIDDEN = "***"
+_PUBLIC_USER = re.compile(r"[\w.@+-]*")
+_PUBLIC_HOSTS = re.compile(
+    r"(?:\[[\w:.%]*\]|[\w.%-]*)(?::\d*)?(?:,(?:\[[\w:.%]*\]|[\w.%-]*)(?::\d*)?)*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,7 @@ class HostsUrl:
         try:
             given: dict[str, Any] = dict(_parse(self.node_url("localhost", 1)))
         except ValueError as error:
-            raise ConfigurationError(f"stream_relay_url: {error}") from error
+            raise unreadable(error) from None
         for name in ("host", "port", "connection_class"):
             given.pop(name, None)
         return given
@@ -72,7 +88,7 @@ def parse_hosts_url(url: str) -> HostsUrl:
     credentials, _, names = authority.rpartition("@")
     kind = scheme.partition("+")[2]
     fields = dict(parse_qsl(parts.query))
-    hosts = tuple(_host(name, PORTS[kind], url) for name in names.split(",") if name)
+    hosts = tuple(_host(name, PORTS[kind]) for name in names.split(",") if name)
     if not hosts:
         raise ConfigurationError(
             f"stream_relay_url names no host: write {scheme}://one:{PORTS[kind]},two:{PORTS[kind]}/"
@@ -93,12 +109,52 @@ def parse_hosts_url(url: str) -> HostsUrl:
     )
 
 
-def _host(text: str, port: int, url: str) -> tuple[str, int]:
+def unreadable(error: Exception) -> ConfigurationError:
+    """The error for a URL that cannot be read; it shows nothing that may be part of a password."""
+    if (text := str(error)).startswith("Invalid value for"):
+        return ConfigurationError(f"stream_relay_url: {text}")
+    return ConfigurationError(
+        "stream_relay_url cannot be read: it is scheme://user:password@host:port/database. Special "
+        "characters in a password must be percent-encoded (urllib.parse.quote(password, safe=''))"
+    )
+
+
+def without_secrets(url: str) -> str:
+    """The URL as messages and logs may show it.
+
+    Hides the password, and each query value that is not known to be harmless. When the URL is
+    malformed it hides too much rather than too little.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url if _PUBLIC_HOSTS.fullmatch(url.partition("/")[0]) else HIDDEN
+    rest, question, query = rest.partition("?")
+    if "@" in query:  # an unencoded password, of the login or in the query
+        return f"{scheme}://{HIDDEN}"
+    credentials, at, place = rest.rpartition("@")
+    hosts, slash, path = place.partition("/")
+    if not _PUBLIC_HOSTS.fullmatch(hosts):
+        hosts = HIDDEN
+    if not re.fullmatch(r"[\w./%-]*", path):
+        path = HIDDEN
+    if at:
+        user, colon, _ = credentials.partition(":")
+        shown = user if colon and _PUBLIC_USER.fullmatch(user) else ""
+        hosts = f"{shown}{':' if colon else ''}{HIDDEN}@{hosts}"
+    fields = "&".join(_shown_field(field) for field in query.split("&")) if query else ""
+    return f"{scheme}://{hosts}{slash}{path}{question}{fields}"
+
+
+def _shown_field(field: str) -> str:
+    name, equals, _ = field.partition("=")
+    if unquote(name).lower() in PUBLIC_FIELDS and ";" not in field:
+        return field
+    return f"{name}{equals}{HIDDEN}" if equals else HIDDEN
+
+
+def _host(text: str, port: int) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text}")
         return unquote(parts.hostname or ""), parts.port or port
     except ValueError as error:
-        scheme = url.partition(":")[0]
-        raise ConfigurationError(
-            f"stream_relay_url: {text!r} of the {scheme}:// URL is no host and port: {error}"
-        ) from error
+        raise unreadable(error) from None

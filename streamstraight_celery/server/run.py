@@ -18,7 +18,7 @@ from celery import Celery
 from ..errors import ConfigurationError, MissingDependencyError
 from ..relays import open_async_relay
 from ..relays.redis.pubsub import hiredis_reader
-from ..relays.redis.relay import without_password
+from ..relays.urls import without_secrets
 from ..settings import StreamSettings, read_settings
 from .app import RelayApp, relay_app
 from .fast_path import wired_protocol
@@ -131,7 +131,7 @@ def announce(settings: StreamSettings, listening: socket.socket) -> None:
     """One line: where the relay listens, and where it keeps streams."""
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Relay on http://{shown}:{port}, streams in {without_password(settings.relay_url)}")
+    click.echo(f"Relay on http://{shown}:{port}, streams in {without_secrets(settings.relay_url)}")
     sys.stdout.flush()
 
 

@@ -12,7 +12,7 @@ from streamstraight_celery.errors import ConfigurationError, RelayUnavailableErr
 from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.redis.async_relay import AsyncRedisRelay
-from streamstraight_celery.relays.redis.relay import RedisRelay, without_password
+from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.redis.scripts import parse_notice
 from streamstraight_celery.relays.requests import (
     Append,
@@ -283,15 +283,3 @@ class TestUnreachable:
 def test_a_wrong_url_is_a_clear_error(url: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         open_relay(StreamSettings(relay_url=url))
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
-        ("redis://:pass@host/0", "redis://:***@host/0"),
-        ("rediss://user:p@ss@host/0", "rediss://user:***@host/0"),
-    ],
-)
-def test_a_password_is_not_shown(url: str, shown: str) -> None:
-    assert without_password(url) == shown

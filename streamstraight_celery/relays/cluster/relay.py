@@ -21,9 +21,9 @@ from redis import exceptions
 
 from ...errors import ConfigurationError, RelayUnavailableError
 from ..base import Page, Relay, RelayOptions
-from ..redis.relay import RedisRelay, as_answer, as_page, without_password
+from ..redis.relay import RedisRelay, as_answer, as_page
 from ..requests import Answer, Read, Request
-from ..urls import parse_hosts_url
+from ..urls import parse_hosts_url, without_secrets
 from .slots import Node, SlotMap, parse_slots
 
 # What says that the slots are to be read anew.
@@ -55,7 +55,7 @@ def explained(url: str, failures: Iterable[tuple[Node, Exception]]) -> Exception
     if len(wrong) == len(shown):
         return wrong[0]
     return RelayUnavailableError(
-        f"no node of the relay at {without_password(url)} answers ({'; '.join(shown)}). "
+        f"no node of the relay at {without_secrets(url)} answers ({'; '.join(shown)}). "
         "Is the cluster running? Set stream_relay_url to some of its nodes"
     )
 

@@ -12,10 +12,9 @@ from redis.asyncio import ConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ...errors import ConfigurationError
 from ..base import AsyncRelay, OnGap, OnNotice, Page, RelayOptions
 from ..requests import Answer, Read, Request
-from ..urls import SENTINEL_SCHEMES
+from ..urls import SENTINEL_SCHEMES, unreadable
 from .pubsub import Address, RedisWatcher
 from .relay import as_answer, as_page, connection_options, unavailable
 from .scripts import PUBLISH, SCRIPTS, Calls
@@ -51,7 +50,7 @@ class AsyncRedisRelay(AsyncRelay):
             try:
                 self._redis = Redis(connection_pool=ConnectionPool.from_url(url, **given))
             except ValueError as error:
-                raise ConfigurationError(f"stream_relay_url: {error}") from error
+                raise unreadable(error) from None
         self._pool: Any = self._redis.connection_pool
         # Entries as Redis sends them, not as dicts.
         self._redis.set_response_callback("XRANGE", _as_it_is)

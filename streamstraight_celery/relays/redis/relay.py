@@ -14,10 +14,10 @@ import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ...errors import ConfigurationError, RelayUnavailableError
+from ...errors import RelayUnavailableError
 from ..base import Page, Relay, RelayOptions
 from ..requests import Answer, Read, Request, repeatable
-from ..urls import SENTINEL_SCHEMES
+from ..urls import SENTINEL_SCHEMES, unreadable, without_secrets
 from .scripts import PUBLISH, SCRIPTS, Calls, parse_answer, parse_page
 from .sentinel import sentinel_client
 
@@ -46,19 +46,9 @@ def connection_options() -> dict[str, Any]:
 def unavailable(url: str, error: Exception) -> RelayUnavailableError:
     """The error for a Redis that does not answer; the password is not shown."""
     return RelayUnavailableError(
-        f"the relay at {without_password(url)} does not answer ({error}). Is Redis running there? "
+        f"the relay at {without_secrets(url)} does not answer ({error}). Is Redis running there? "
         "Set stream_relay_url to where it is, or start one: redis-server"
     )
-
-
-def without_password(url: str) -> str:
-    """The URL as it may stand in a message or a log."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:***@{host}"
 
 
 class RedisRelay(Relay):
@@ -81,7 +71,7 @@ class RedisRelay(Relay):
             else:
                 self._redis = redis.Redis.from_url(url, **given)
         except ValueError as error:
-            raise ConfigurationError(f"stream_relay_url: {error}") from error
+            raise unreadable(error) from None
         database = self._redis.connection_pool.connection_kwargs.get("db") or 0
         self._calls = Calls(options, database=int(database), publish=publish)
         self._pid = os.getpid()
