@@ -1,8 +1,9 @@
 # Everything here needs only Python 3.10 or later: the first call makes a virtual environment.
 #   make demo     the main job on an embedded Redis (ONCE=1: end after the proof)
-#   make test     set up and run the tests
+#   make test     set up and run the tests: each promise once
+#   make test-all     the same, then the slow tests and the whole fault matrix (make test-rest)
 #   make check    lint and types
-#   make faults   every fault at every moment (a part of it is in make test)
+#   make faults   every fault at every moment (part of make test-all)
 #   make soak     MINUTES=5 SEED=1: load and faults; one line of figures
 #   make mutations   take away what keeps each promise, and see tests go red
 #   make versions     WITH='django==4.2.*' PYTHON=python3.12: the frameworks' tests with other versions
@@ -15,14 +16,22 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: demo test check faults soak mutations versions conformance bench client screenshots docs clean
+.PHONY: demo test test-all test-rest check faults soak mutations versions conformance bench client screenshots docs clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python -m example_project.demo $(if $(ONCE),--once) $(ARGS)
 
 # Two files at a time: most tests wait for other processes. Browser tests stay the last of each.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-all: test test-rest
+
+# What make test leaves out, with what only that needs.
+test-rest: $(VENV)/installed-test-all
+	$(PYTEST) -m "slow or faults" $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -31,7 +40,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 faults: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/faults tests/contract tests/server/test_cluster.py tests/tasks/ends -m "faults or not faults" $(ARGS)
+	$(PYTEST) tests/faults tests/contract tests/server/test_cluster.py tests/tasks/ends -m "" $(ARGS)
 
 soak: $(VENV)/installed-test
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),0) $(ARGS)
