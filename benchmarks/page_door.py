@@ -16,7 +16,7 @@ import uvicorn
 from benchmarks.ours import app
 from streamstraight_celery.server.app import RelayApp, relay_app
 from streamstraight_celery.server.fast_path import wired_protocol
-from streamstraight_celery.server.reads.sse_response import Message, Receive, Send
+from streamstraight_celery.server.http import Message, Receive, Send
 from streamstraight_celery.server.run import BACKLOG
 
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from ..errors import TokenError
 from ..settings import StreamSettings
 from ..tokens import SCOPES, Grant, Tokens
+from .http import Headers, Refused, Reply, Request, not_found, nothing_here, query_fields
 from .logs import Seldom
-from .reads.durable import Headers, Refused, Reply, Request, not_found, nothing_here, query_fields
 
 logger = logging.getLogger(__name__)
 

@@ -22,32 +22,47 @@ from ..relays import open_async_relay
 from ..relays.base import AsyncRelay
 from ..relays.requests import Stop
 from ..settings import StreamSettings, read_settings
-from . import socketio as streamstraight
+from . import socketio
 from .access import Access
 from .counters import Tally
 from .fast_path import Wire, wire_of
-from .http import complete_headers, request_of, start_message, stream_id_of
+from .http import (
+    READ_METHODS,
+    Message,
+    Receive,
+    Refused,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    complete_headers,
+    json_reply,
+    method_not_allowed,
+    not_found,
+    nothing_here,
+    request_of,
+    start_message,
+    stream_id_of,
+)
 from .live.hub import Hub, HubOptions
 from .logs import Seldom, redact_tokens
 from .metrics import METRICS, metrics_reply
-from .pages import streams_page as oversight
+from .pages import streams_page
 from .pages.client_files import static_file
-from .reads import durable, multiplex
-from .reads import plain_sse as sse
-from .reads.durable import STREAM_PATH, Refused, Reply, Request
+from .pages.streams_page import StreamsPage
+from .reads import durable, multiplex, plain_sse
+from .reads.durable import STREAM_PATH
 from .reads.handlers import Reading
-from .reads.sse_response import Message, Receive, Send, SseConnection
+from .reads.sse_response import SseConnection
 from .socketio.tokens import token_reply
 from .stop_broadcast import OnStop, StopTeller
-from .writes import durable_writes as producing
+from .writes import durable_writes
 from .writes.handlers import Writing
 
 if TYPE_CHECKING:
-    from .socketio.endpoint import Door
+    from .socketio.endpoint import SocketIOEndpoint
 
 logger = logging.getLogger(__name__)
-
-Scope = Any
 
 DRAIN_SECONDS = 3.0
 QUIET_SECONDS = 10.0  # between two lines of the log about the same outage
@@ -63,7 +78,7 @@ class Running:
     hub: Hub
     reading: Reading
     writing: Writing
-    door: Door | None
+    socketio: SocketIOEndpoint | None
 
 
 class RelayApp:
@@ -93,7 +108,7 @@ class RelayApp:
     ) -> None:
         self.settings = settings
         self._access = Access(settings)
-        self._oversight = oversight.Oversight(self._access, settings)
+        self._streams_page = StreamsPage(self._access, settings)
         self._stops = None if on_stop is None else StopTeller(on_stop)
         self._open_relay = open_relay
         self._hub_options = hub_options or HubOptions.of(settings)
@@ -108,11 +123,13 @@ class RelayApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if scope["method"] == "POST" and (request := request_of(scope)).path == multiplex.PATH:
-                await self._shared.serve(request, receive, send, wire_of(scope))
+            request, wire = request_of(scope), wire_of(scope)
+            if request.method == "POST" and request.path == multiplex.PATH:
+                await self._shared.serve(request, receive, send, wire)
                 return
+            head, answer = await self._answer(request, receive, wire)
             # A streaming response keeps this frame for long, so it holds little.
-            head, answer = await self._answer(scope, receive)
+            del request, wire
             if isinstance(answer, SseConnection):
                 await answer.serve(head.pop(), receive, send)
             else:
@@ -121,8 +138,8 @@ class RelayApp:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            if streamstraight.leads_there(scope):
-                await streamstraight.serve(self.settings, self.start().door, scope, receive, send)
+            if socketio.leads_there(scope):
+                await socketio.serve(self.settings, self.start().socketio, scope, receive, send)
                 return
             await receive()
             await send({"type": "websocket.close", "code": 1000})
@@ -143,8 +160,8 @@ class RelayApp:
             hub.start()
             reading = Reading(hub, self.settings)
             writing = Writing(relay, self.settings, self._tally)
-            door = streamstraight.open_door(self.settings, hub, self._access)
-            running = self._running[loop] = Running(relay, hub, reading, writing, door)
+            endpoint = socketio.open_endpoint(self.settings, hub, self._access)
+            running = self._running[loop] = Running(relay, hub, reading, writing, endpoint)
         return running
 
     async def drain(self) -> None:
@@ -152,8 +169,8 @@ class RelayApp:
         running = self._running.get(asyncio.get_running_loop())
         if running is not None:
             await running.reading.drain(DRAIN_SECONDS)
-            if running.door is not None:
-                await running.door.close()
+            if running.socketio is not None:
+                await running.socketio.close()
 
     async def close(self) -> None:
         """Drain, and give up all connections of this event loop."""
@@ -179,17 +196,16 @@ class RelayApp:
                 return
 
     async def _answer(
-        self, scope: Scope, receive: Receive
+        self, request: Request, receive: Receive, wire: Wire | None
     ) -> tuple[list[Message], SseConnection | bytes]:
         """The head of the response, to be popped, and what follows it."""
-        request = request_of(scope)
         reply: Reply | SseConnection
         try:
-            reply = await self._route(request, receive, wire_of(scope))
+            reply = await self._route(request, receive, wire)
         except Refused as refused:
             reply = refused.reply()
         except StreamNotFoundError:
-            reply = durable.not_found().reply()
+            reply = not_found().reply()
         except RelayUnavailableError as error:
             reply = self._unavailable(error)
         except Exception:
@@ -197,8 +213,8 @@ class RelayApp:
             reply = Refused(500, "internal", "the relay failed; its log says why").reply()
         common = self._access.headers(request)
         if isinstance(reply, SseConnection):
-            door = reply.door
-            headers = (*durable.sse_headers(door.content), *door.headers, *common)
+            frames = reply.frames
+            headers = (*durable.sse_headers(frames.content), *frames.headers, *common)
             return [start_message(200, headers)], reply
         self._tally.answered(request, reply)
         head = start_message(reply.status, complete_headers(reply, common, request.method))
@@ -210,7 +226,7 @@ class RelayApp:
         if request.method == "OPTIONS":
             return self._access.preflight(request)
         if request.path.startswith(STREAM_PATH):
-            if request.method in durable.READ_METHODS:
+            if request.method in READ_METHODS:
                 return await self._read(request, receive, wire)
             return await self._write(request, receive)
         if request.path.startswith(SSE):
@@ -218,26 +234,26 @@ class RelayApp:
         if request.path.startswith(STOP):
             return await self._stop(request)
         if request.path == multiplex.PATH:
-            raise durable.method_not_allowed(["POST"])
-        if request.path.startswith(streamstraight.SOCKET_IO):
-            raise streamstraight.not_by_http(self.settings)
-        if request.path == streamstraight.TOKEN:
+            raise method_not_allowed(["POST"])
+        if request.path.startswith(socketio.SOCKET_IO):
+            raise socketio.not_by_http(self.settings)
+        if request.path == socketio.TOKEN:
             relay = self.start().relay
             return await token_reply(request, self.settings, self._access, relay)
-        if request.method not in durable.READ_METHODS:
-            raise durable.method_not_allowed(durable.READ_METHODS)
-        if oversight.leads_there(request.path):
-            return await self._oversight.answer(request, lambda: self.start().relay)
+        if request.method not in READ_METHODS:
+            raise method_not_allowed(READ_METHODS)
+        if streams_page.leads_there(request.path):
+            return await self._streams_page.answer(request, lambda: self.start().relay)
         if request.path in ("/healthz", "/readyz"):
             if request.path == "/readyz":
                 await self.start().relay.ping()
-            return durable.json_reply(200, {"status": "ok"})
+            return json_reply(200, {"status": "ok"})
         if request.path == METRICS and self._access.shows_metrics(request):
             feeds = [each for run in self._running.values() for each in run.hub.every_feed()]
             return metrics_reply(self._tally, feeds)
         found = static_file(request)
         if found is None:
-            raise durable.nothing_here()
+            raise nothing_here()
         return found
 
     async def _read(
@@ -257,9 +273,9 @@ class RelayApp:
         return await reading.stream(stream_id, call, lifetime, wire)
 
     async def _write(self, request: Request, receive: Receive) -> Reply:
-        allowed = producing.METHODS if self.settings.writing else durable.READ_METHODS
+        allowed = durable_writes.METHODS if self.settings.writing else READ_METHODS
         if request.method not in allowed:
-            raise durable.method_not_allowed(allowed)
+            raise method_not_allowed(allowed)
         stream_id = stream_id_of(request, STREAM_PATH)
         self._access.grant(request, stream_id, "write")
 
@@ -269,22 +285,22 @@ class RelayApp:
         return await self.start().writing.answer(stream_id, request, receive, check_readable)
 
     async def _sse(self, request: Request, wire: Wire | None) -> Reply | SseConnection:
-        if request.method not in sse.METHODS:
-            raise durable.method_not_allowed(sse.METHODS)
-        stream_id = stream_id_of(replace(request, path=sse.target_of(request.path)), SSE)
+        if request.method not in plain_sse.METHODS:
+            raise method_not_allowed(plain_sse.METHODS)
+        stream_id = stream_id_of(replace(request, path=plain_sse.target_of(request.path)), SSE)
         grant = self._access.grant(request, stream_id, "read")
-        call = sse.parse_plain(request)
+        call = plain_sse.parse_plain(request)
         reading, lifetime = self.start().reading, grant.expires_at - time.time()
         return await reading.plain(stream_id, call, lifetime, wire, request.method == "POST")
 
     async def _stop(self, request: Request) -> Reply:
         if request.method != "POST":
-            raise durable.method_not_allowed(["POST"])
+            raise method_not_allowed(["POST"])
         stream_id = stream_id_of(request, STOP)
         self._access.grant(request, stream_id, "stop")
         answer = (await self.start().relay.execute([Stop(stream_id)]))[0]
         if answer.kind == "unknown":
-            raise durable.not_found()
+            raise not_found()
         if answer.kind == "error":
             raise RelayUnavailableError(f"the relay refused to stop: {answer.reason}")
         if answer.kind == "ended" and answer.number:
@@ -292,8 +308,8 @@ class RelayApp:
         if answer.kind == "asked":
             if self._stops is not None:
                 self._stops.soon(stream_id)
-            return durable.json_reply(202, {"status": "asked"})
-        return durable.json_reply(200, {"status": "ended", "endReason": answer.reason})
+            return json_reply(202, {"status": "asked"})
+        return json_reply(200, {"status": "ended", "endReason": answer.reason})
 
     def _unavailable(self, error: RelayUnavailableError) -> Reply:
         """503. The message names hosts, so it is for the log only, and not for each request."""

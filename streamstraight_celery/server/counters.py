@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from ..offsets import Offset, Verdict
+from .http import Reply, Request
 from .live.position import Asked
-from .reads.durable import STREAM_PATH, Reply, Request
+from .reads.durable import STREAM_PATH
 
 CATCH_UP = "catch-up"
 LONG_POLL = "long-poll"

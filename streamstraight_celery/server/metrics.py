@@ -9,9 +9,9 @@ from typing import Any
 
 from ..errors import MissingDependencyError
 from .counters import ALL_DOORS, LIVE_DOORS, RESUMED_DOORS, Tally, door_name
+from .http import Refused, Reply
 from .live.feed import Feed
 from .live.reader import Reader
-from .reads.durable import Refused, Reply
 from .writes.durable_writes import END_REASONS
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from celery import Celery
 
 from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.server.access import COOKIE, Access, cookie_value, origin_of
-from streamstraight_celery.server.reads.durable import Refused, Request
+from streamstraight_celery.server.http import Refused, Request
 from streamstraight_celery.settings import StreamSettings, read_settings
 from streamstraight_celery.tokens import Tokens
 

@@ -6,8 +6,8 @@ from importlib import resources
 
 import pytest
 
+from streamstraight_celery.server.http import Request
 from streamstraight_celery.server.pages.client_files import static_file
-from streamstraight_celery.server.reads.durable import Request
 
 FILES = resources.files("streamstraight_celery") / "static" / "streamstraight_celery"
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from streamstraight_celery.offsets import Offset, Verdict
 from streamstraight_celery.relays.requests import Entry
+from streamstraight_celery.server.http import Refused, Request, matches
 from streamstraight_celery.server.live.position import Position
 from streamstraight_celery.server.reads import durable
-from streamstraight_celery.server.reads.durable import Refused, Request, parse_read
+from streamstraight_celery.server.reads.durable import parse_read
 
 from .test_feed import STATE
 
@@ -177,7 +178,7 @@ def test_etags_tell_parts_and_ends_apart() -> None:
     ],
 )
 def test_if_none_match(header: str, expected: bool) -> None:
-    assert durable.matches(header, '"a"') is expected
+    assert matches(header, '"a"') is expected
 
 
 def test_long_poll_without_news() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamstraight_celery.relays.requests import Answer, Open, Write
 from streamstraight_celery.server.content import BYTES, JSON
-from streamstraight_celery.server.reads.durable import Refused, Reply, Request
+from streamstraight_celery.server.http import Refused, Reply, Request
 from streamstraight_celery.server.writes.durable_writes import (
     MAX_NAME,
     MAX_TTL,

@@ -12,7 +12,7 @@ from streamstraight_celery.offsets import Segment
 from streamstraight_celery.relays.base import StreamState
 from streamstraight_celery.relays.requests import Entry, Open
 from streamstraight_celery.server.content import BYTES, JSON, pieces_of
-from streamstraight_celery.server.reads.durable import Refused, Request
+from streamstraight_celery.server.http import Refused, Request
 from streamstraight_celery.server.writes.forks import ForkCall, fork_of, parse_fork, place_of
 
 from .test_feed import STATE

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from streamstraight_celery.server.access import COOKIE, cookie_value
-from streamstraight_celery.server.http import request_of
-from streamstraight_celery.server.reads.durable import Request, matches
+from streamstraight_celery.server.http import Request, matches, request_of
 
 
 def request(*headers: tuple[str, str]) -> Request:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamstraight_celery.offsets import Offset, Segment, Verdict
 from streamstraight_celery.relays.requests import Entry
 from streamstraight_celery.server.content import Content
-from streamstraight_celery.server.reads.durable import Refused, Request
+from streamstraight_celery.server.http import Refused, Request
 from streamstraight_celery.server.reads.plain_sse import (
     PlainCall,
     PlainFrames,

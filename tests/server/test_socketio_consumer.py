@@ -203,9 +203,9 @@ async def test_a_consumer_that_takes_nothing_is_closed(
     peer = await consume(site, producer.stream_id)
     transport = peer.client.eio.ws._response.connection.transport
     transport.pause_reading()
-    door = site.app.start().door
-    assert door is not None
-    await eventually(lambda: not door._consumers, timeout=40)
+    endpoint = site.app.start().socketio
+    assert endpoint is not None
+    await eventually(lambda: not endpoint._consumers, timeout=40)
     assert "a consumer takes nothing; closed" in caplog.messages
     transport.abort()
     await eventually(lambda: not peer.client.connected)

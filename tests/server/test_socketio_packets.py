@@ -1,4 +1,4 @@
-"""Peers at the Socket.IO door that send what is no packet of the protocol."""
+"""Peers at the Socket.IO endpoint that send what is no packet of the protocol."""
 
 from __future__ import annotations
 
@@ -45,38 +45,38 @@ def connected(site: Site) -> websockets.connect:
 async def test_whoever_sends_no_packets_is_no_consumer_any_more(
     site: Site, which: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    door = site.app.start().door
-    assert door is not None
+    endpoint = site.app.start().socketio
+    assert endpoint is not None
     token = site.tokens.issue("x")[0]
     auth = {"role": "consumer", "streamId": "x", "version": VERSION, "token": token}
     async with connected(site) as peer:
         await peer.recv()
         await peer.send("40" + json.dumps(auth))
         assert str(await peer.recv()).startswith("40")
-        assert door._consumers
+        assert endpoint._consumers
         for message in NO_PACKETS[which]:
             await peer.send(message)
-        await eventually(lambda: not door._consumers)
-    await eventually(lambda: not door._server.eio.sockets)
+        await eventually(lambda: not endpoint._consumers)
+    await eventually(lambda: not endpoint._server.eio.sockets)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("which", ["no packet of Engine.IO", "nesting in Engine.IO"])
 async def test_nothing_is_left_of_strangers(site: Site, which: str) -> None:
-    door = site.app.start().door
-    assert door is not None
+    endpoint = site.app.start().socketio
+    assert endpoint is not None
     async with connected(site) as peer:
         await peer.recv()
         for message in NO_PACKETS[which]:
             await peer.send(message)
         await peer.wait_closed()
-    await eventually(lambda: not door._server.eio.sockets)
+    await eventually(lambda: not endpoint._server.eio.sockets)
 
 
 @pytest.mark.parametrize("introduced", [False, True])
 async def test_only_producers_may_send_large_packets(site: Site, introduced: bool) -> None:
-    door = site.app.start().door
-    assert door is not None
+    endpoint = site.app.start().socketio
+    assert endpoint is not None
     token = site.tokens.issue("x")[0]
     auth = {"role": "consumer", "streamId": "x", "version": VERSION, "token": token}
     async with connected(site) as peer:
@@ -88,8 +88,8 @@ async def test_only_producers_may_send_large_packets(site: Site, introduced: boo
         else:
             await peer.send("40" + json.dumps({**auth, "more": "x" * 100_000}))
         await peer.wait_closed()
-    await eventually(lambda: not door._server.eio.sockets)
-    assert not door._consumers
+    await eventually(lambda: not endpoint._server.eio.sockets)
+    assert not endpoint._consumers
 
 
 async def test_a_token_that_is_no_text_is_refused(site: Site) -> None:

@@ -107,9 +107,9 @@ async def test_a_producer_is_held_while_the_log_cannot_be_written(
 ) -> None:
     site = await make_site(own_redis.url(), api_keys=(KEY,), buffer_bytes=100_000)
     peer = await Peer().connect(site, "producer", "held", key=KEY)
-    door = site.app.start().door
-    assert door is not None
-    (producer,) = door._producers.values()
+    endpoint = site.app.start().socketio
+    assert endpoint is not None
+    (producer,) = endpoint._producers.values()
     os.kill(own_redis.pid, signal.SIGSTOP)
     try:
         for seq in range(200):
@@ -438,9 +438,9 @@ async def test_a_missing_extra_is_named(
 
 async def test_nothing_is_ever_unpickled(site: Site) -> None:
     # CVE-2025-61765: python-socketio's managers on Redis and other brokers unpickle messages.
-    door = site.app.start().door
-    assert door is not None
-    assert type(door._server.manager) is socketio.AsyncManager
+    endpoint = site.app.start().socketio
+    assert endpoint is not None
+    assert type(endpoint._server.manager) is socketio.AsyncManager
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     floors = re.findall(r'"python-socketio>=(\d+)\.(\d+)', project)
     assert floors

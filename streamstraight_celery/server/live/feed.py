@@ -18,7 +18,7 @@ from ..content import JSON_CONTENT, content_of
 from ..counters import Tally
 from ..fast_path import http_chunk
 from .position import Asked, Position, locate
-from .reader import Door, Reader
+from .reader import FrameWriter, Reader
 from .window import Window
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Feed:
         They contain the end when the stream has ended and nothing is left. `chunked` wraps them as
         `http_chunk`. Readers at the same place get the same object.
         """
-        key = (reader.seq, reader.door, reader.cursor, self.end, chunked)
+        key = (reader.seq, reader.frames, reader.cursor, self.end, chunked)
         found = window.encoded.get(key)
         if found is None:
             found = window.encode(reader.seq, self._encoder(reader))
@@ -143,20 +143,20 @@ class Feed:
         """The stream has ended, and there is nothing behind chunk `seq`."""
         return bool(self.end) and seq >= self.last
 
-    def end_frame(self, door: Door) -> bytes:
+    def end_frame(self, frames: FrameWriter) -> bytes:
         """The end, for a reader that has everything else."""
-        return door.end(str(self.offset(self.last)), self.end, self.error)
+        return frames.end(str(self.offset(self.last)), self.end, self.error)
 
     def _encoder(self, reader: Reader) -> Callable[[Entry], bytes]:
-        door, cursor = reader.door, reader.cursor
-        assert door is not None
+        frames, cursor = reader.frames, reader.cursor
+        assert frames is not None
 
         def encode(entry: Entry) -> bytes:
             offset = str(self.offset(entry.last))
-            data = door.data(entry, offset, self)
+            data = frames.data(entry, offset, self)
             if self.ended_at(entry.last):
-                return data + door.end(offset, self.end, self.error)
-            return data + door.control(offset, entry.last >= self.tail, cursor)
+                return data + frames.end(offset, self.end, self.error)
+            return data + frames.control(offset, entry.last >= self.tail, cursor)
 
         return encode
 

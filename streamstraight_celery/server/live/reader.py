@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Log(Protocol):
-    """What a door may ask about the chunks that it writes."""
+    """What a frame writer may ask about the chunks that it writes."""
 
     @property
     def kind(self) -> str:
@@ -33,7 +33,7 @@ class Log(Protocol):
         ...
 
 
-class Door(Protocol):
+class FrameWriter(Protocol):
     """How one kind of HTTP response writes chunks. Frames are shared by all its readers.
 
     Attributes:
@@ -81,18 +81,18 @@ class Reader:
     Args:
         feed: what it reads.
         position: where it begins.
-        door: what writes its frames; None for one that takes the entries as they are.
+        frames: None for a reader that takes the entries as they are.
         cursor: its own, or `""` for the one that all readers share.
-        counts_as: the name under which a `Tally` counts it; `""`: by its door.
+        counts_as: the name under which a `Tally` counts it; `""`: by its frame writer's.
     """
 
-    __slots__ = ("ahead", "counts_as", "cursor", "door", "feed", "future", "seq", "verdict")
+    __slots__ = ("ahead", "counts_as", "cursor", "feed", "frames", "future", "seq", "verdict")
 
     def __init__(
         self,
         feed: Feed,
         position: Position,
-        door: Door | None,
+        frames: FrameWriter | None,
         cursor: str = "",
         *,
         counts_as: str = "",
@@ -100,10 +100,10 @@ class Reader:
         self.feed = feed
         self.seq = position.seq
         self.ahead = position.ahead
-        self.door = door
+        self.frames = frames
         self.cursor = cursor
-        # The class, because there may be many doors of it, and this one need not be kept for it.
-        self.counts_as: Any = counts_as or (LONG_POLL if door is None else type(door))
+        # The class, because many frame writers may have it, and none has to be kept for it.
+        self.counts_as: Any = counts_as or (LONG_POLL if frames is None else type(frames))
         self.verdict = Verdict.VALID
         self.future: asyncio.Future[None] | None = None
 

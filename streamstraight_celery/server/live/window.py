@@ -20,7 +20,7 @@ _last = attrgetter("last")
 
 
 class Encode(Protocol):
-    """Turns one entry (perhaps several merged) into the bytes of one door."""
+    """Turns one entry (perhaps several merged) into the frames of one frame writer."""
 
     def __call__(self, entry: Entry, /) -> bytes: ...
 
@@ -39,7 +39,7 @@ class Window:
         self.base = self.last = base
         self.entries: list[Entry] = []
         self.size = 0
-        # Frames by reader's place and door, until the next entry: readers share one object.
+        # By reader's position and frame writer, until the next entry: readers share one object.
         self.encoded: dict[object, tuple[bytes, int]] = {}
         self._encoded_size = 0
         self.extend(entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 
-from ..reads.durable import Reply, Request, matches
+from ..http import Reply, Request, matches
 
 _FILES = {
     f"/{name}{suffix}": (content_type, f"{name}{suffix}")

@@ -16,7 +16,7 @@ from ...relays.overview import Overview, newest_first, overview
 from ...relays.requests import Read
 from ...settings import StreamSettings
 from ..access import Access
-from ..reads.durable import (
+from ..http import (
     Refused,
     Reply,
     Request,
@@ -49,11 +49,11 @@ _POLICY = (
 
 
 def leads_there(path: str) -> bool:
-    """Whether `Oversight` answers this path."""
+    """Whether `StreamsPage` answers this path."""
     return path in _FILES or path == LIST or path.startswith(LIST + "/")
 
 
-class Oversight:
+class StreamsPage:
     """Answers GET and HEAD of the page and its data.
 
     Args:

@@ -7,73 +7,26 @@ Ours beyond the standard: `Last-Event-ID`, the header `Stream-End-Reason`, and 4
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from urllib.parse import parse_qsl
 
 from ...errors import MalformedOffsetError
 from ...offsets import NO_NONCE, NOW, Offset, Verdict, offset_at
 from ...relays.base import StreamState
 from ...relays.requests import Entry
-from ..content import JSON, JSON_CONTENT, Content, content_of
+from ..content import JSON_CONTENT, Content, content_of
+from ..http import Headers, Refused, Reply, Request, matches, query_fields
 from ..live.position import Asked, Position, locate, parse_asked
-
-Headers = tuple[tuple[str, str], ...]
 
 STREAM_PATH = "/v1/stream/"
 EVENT_STREAM = "text/event-stream"
-READ_METHODS = ("GET", "HEAD")
 # Section 10.1: intervals of 20 s since 9 October 2024.
 CURSOR_EPOCH = 1728432000
 CURSOR_INTERVAL = 20
-MAX_QUERY_FIELDS = 32
-MAX_NUMBER = 2**53 - 1  # what JavaScript counts exactly (section 5.2.1)
 
 # Writers name the content type: a document of theirs gets no script run under the relay's origin.
 _SANDBOX = ("content-security-policy", "sandbox")
-
-_NUMBER = re.compile(r"(0|[1-9]\d{0,15})\Z", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the protocol looks at; header names in lower case."""
-
-    method: str
-    path: str
-    query: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    scheme: str = "http"
-    client: str = ""  # its address, where the server tells
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole response."""
-
-    status: int
-    headers: Headers = ()
-    body: bytes = b""
-
-
-class Refused(Exception):
-    """A request that is answered by an error: `{"error": {"code", "message"}}`."""
-
-    def __init__(
-        self, status: int, code: str, message: str, headers: Headers = (), **extra: object
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.headers = headers
-        self.extra = extra
-
-    def reply(self) -> Reply:
-        error = {"error": {"code": self.code, "message": str(self)}, **self.extra}
-        return json_reply(self.status, error, self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,48 +38,6 @@ class ReadCall:
     cursor: str = ""
     if_none_match: str = ""
     reconnects: bool = False  # an EventSource that comes back
-
-
-def json_reply(status: int, value: object, headers: Headers = ()) -> Reply:
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    return Reply(status, (("content-type", JSON), ("cache-control", "no-store"), *headers), body)
-
-
-def not_found() -> Refused:
-    """The one answer for a stream that is not there and for one that is not the reader's."""
-    return Refused(404, "not-found", "no such stream, or the token is not for it")
-
-
-def nothing_here() -> Refused:
-    """The answer to a path that leads nowhere."""
-    return Refused(404, "not-found", "there is nothing here")
-
-
-def deleted() -> Refused:
-    """The answer for a stream that was deleted while there are forks of it."""
-    return Refused(410, "deleted", "the stream was deleted")
-
-
-def method_not_allowed(allowed: Sequence[str]) -> Refused:
-    return Refused(
-        405, "method-not-allowed", "this method is not allowed here",
-        (("allow", ", ".join((*allowed, "OPTIONS"))),),
-    )  # fmt: skip
-
-
-def bad_request(message: str) -> Refused:
-    return Refused(400, "bad-request", message)
-
-
-def number_of(name: str, text: str) -> int:
-    """A header's whole number.
-
-    Raises:
-        Refused: 400, it is none.
-    """
-    if not _NUMBER.match(text) or int(text) > MAX_NUMBER:
-        raise bad_request(f"{name} is a whole number, at most {MAX_NUMBER}")
-    return int(text)
 
 
 def refused_position(verdict: Verdict, attempt: int) -> Refused:
@@ -141,24 +52,6 @@ def refused_position(verdict: Verdict, attempt: int) -> Refused:
     else:
         message = "the chunks behind this offset are lost"
     return Refused(410, verdict.value, message, attempt=attempt, startOffset=start)
-
-
-def query_fields(query: str) -> dict[str, str]:
-    """The query's fields.
-
-    Raises:
-        Refused: a field stands in it twice, or there are too many.
-    """
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
-    except ValueError:
-        raise Refused(400, "bad-request", "the query has too many fields") from None
-    fields: dict[str, str] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise Refused(400, "bad-request", f"{name[:64]!r} stands twice in the query")
-        fields[name] = value
-    return fields
 
 
 def parse_read(request: Request) -> ReadCall:
@@ -314,12 +207,6 @@ def closed_reply(offset: str, end: str) -> Reply:
     """What ends an EventSource, which would come back for ever (protocol.md, 6.1): 204."""
     headers = [("cache-control", "no-store"), ("stream-next-offset", offset)]
     return Reply(204, (*headers, ("stream-up-to-date", "true"), *closing(end)))
-
-
-def matches(if_none_match: str, etag: str) -> bool:
-    """Tell whether the client has this version (RFC 9110, 13.1.2)."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in tags or "*" in tags
 
 
 def closing(end: str) -> Headers:

@@ -16,17 +16,18 @@ from ...settings import StreamSettings
 from ..content import Content
 from ..counters import CATCH_UP, LONG_POLL
 from ..fast_path import Wire
+from ..http import Receive, Reply, deleted, disconnected
 from ..live.feed import FIRST_LIMIT, Feed, page_limit
 from ..live.hub import Hub
 from ..live.position import Asked, Position
-from ..live.reader import Door, Reader
+from ..live.reader import FrameWriter, Reader
 from ..live.window import Window
 from . import durable
 from . import plain_sse as sse
-from .durable import Batch, ReadCall, Reply
+from .durable import Batch, ReadCall
 from .durable_frames import DurableFrames
 from .plain_sse import PlainCall
-from .sse_response import Receive, SseConnection, disconnected
+from .sse_response import SseConnection
 
 # The largest body of one catch-up or long-poll response, about; the rest is for the next request.
 BODY_BYTES = 4 * 1024 * 1024
@@ -47,8 +48,8 @@ class Reading:
     def __init__(self, hub: Hub, settings: StreamSettings) -> None:
         self._hub = hub
         self._settings = settings
-        self._doors: dict[Content, DurableFrames] = {}
-        self._plain_door = sse.PlainFrames()
+        self._frames_by_content: dict[Content, DurableFrames] = {}
+        self._plain_frames = sse.PlainFrames()
         self._draining = False
         # One for the process, so that readers that need an own cursor share frames all the same.
         self._jitter = random.uniform(20, 3600)
@@ -139,16 +140,16 @@ class Reading:
         """Answer by server-sent events, for at most `lifetime` seconds.
 
         The caller is to `serve` the connection without awaiting anything before. It is counted
-        under the door's own name unless it `counts_as` another.
+        under the frame writer's name unless it `counts_as` another.
         """
         feed = await self._open(stream_id, call)
         place = self._place(feed, call)
         if call.reconnects and feed.end and place.seq >= feed.last:
             return durable.closed_reply(str(feed.offset(place.seq)), feed.end)
         age = min(lifetime, self._settings.max_age * random.uniform(0.9, 1.1))
-        door, cursor = self._door(feed.content), self._own_cursor(call)
-        self._hub.tally.began(counts_as or door.name, call.asked)
-        return self._connect(feed, place, door, age, wire, cursor=cursor, counts_as=counts_as)
+        frames, cursor = self._frames_of(feed.content), self._own_cursor(call)
+        self._hub.tally.began(counts_as or frames.name, call.asked)
+        return self._connect(feed, place, frames, age, wire, cursor=cursor, counts_as=counts_as)
 
     async def plain(
         self, stream_id: str, call: PlainCall, lifetime: float, wire: Wire | None, has_body: bool
@@ -166,14 +167,14 @@ class Reading:
             return sse.reset_reply(call)
         if isinstance(place, Verdict):
             raise durable.refused_position(place, feed.attempt)
-        self._hub.tally.began(self._plain_door.name, call.asked)
-        return self._connect(feed, place, self._plain_door, lifetime, wire, has_body=has_body)
+        self._hub.tally.began(self._plain_frames.name, call.asked)
+        return self._connect(feed, place, self._plain_frames, lifetime, wire, has_body=has_body)
 
     def _connect(
         self,
         feed: Feed,
         place: Position,
-        door: Door,
+        frames: FrameWriter,
         age: float,
         wire: Wire | None,
         *,
@@ -184,7 +185,7 @@ class Reading:
         connection = SseConnection(
             feed,
             place,
-            door,
+            frames,
             cursor,
             hub=self._hub,
             deadline=self._hub.now() + age,
@@ -240,7 +241,7 @@ class Reading:
         if page is None:
             raise StreamNotFoundError(f"no stream {read.stream_id!r}")
         if page.state.deleted:
-            raise durable.deleted()
+            raise deleted()
         return page
 
     async def _open(self, stream_id: str, call: ReadCall) -> Feed:
@@ -299,14 +300,14 @@ class Reading:
             )
         return reply
 
-    def _door(self, content: Content) -> DurableFrames:
-        """The one door of all readers of such streams."""
-        door = self._doors.get(content)
-        if door is None:
-            if len(self._doors) >= MAX_DOORS:
-                self._doors.clear()  # readers under way keep theirs
-            door = self._doors[content] = DurableFrames(_shared_cursor, content)
-        return door
+    def _frames_of(self, content: Content) -> DurableFrames:
+        """The one frame writer of all readers of such streams."""
+        frames = self._frames_by_content.get(content)
+        if frames is None:
+            if len(self._frames_by_content) >= MAX_DOORS:
+                self._frames_by_content.clear()  # readers under way keep theirs
+            frames = self._frames_by_content[content] = DurableFrames(_shared_cursor, content)
+        return frames
 
     def _cursor(self, call: ReadCall) -> str:
         return durable.cursor_for(call.cursor, time.time(), self._jitter)

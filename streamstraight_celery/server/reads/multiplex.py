@@ -25,13 +25,23 @@ from urllib.parse import urlencode
 from ...cancellation import cancelled
 from ...errors import ConfigurationError, RelayUnavailableError, StreamNotFoundError
 from ...ids import check_stream_id
-from ..body import read_body
 from ..counters import SHARED, Tally
 from ..fast_path import Wire
-from ..http import start_message
+from ..http import (
+    Headers,
+    Message,
+    Receive,
+    Refused,
+    Reply,
+    Request,
+    Send,
+    disconnected,
+    not_found,
+    read_body,
+    start_message,
+)
 from . import durable
-from .durable import Headers, Refused, Reply, Request
-from .sse_response import Message, Receive, Send, SseConnection, disconnected
+from .sse_response import SseConnection
 
 if TYPE_CHECKING:
     from ..access import Access
@@ -166,7 +176,7 @@ class Multiplexer:
         except Refused as refused:
             return refused.reply()
         except (StreamNotFoundError, ConfigurationError):
-            return durable.not_found().reply()
+            return not_found().reply()
         except RelayUnavailableError as error:
             return self._unavailable(error)
 

@@ -23,9 +23,10 @@ from ...errors import MalformedOffsetError
 from ...offsets import Offset, Verdict
 from ...relays.requests import GOOD_ENDS, Entry
 from ..content import JSON_CONTENT
+from ..http import Headers, Refused, Reply, Request, query_fields
 from ..live.position import Asked, parse_asked
 from ..live.reader import Log
-from .durable import EVENT_STREAM, Headers, Refused, Reply, Request, query_fields
+from .durable import EVENT_STREAM
 from .durable_frames import error_of
 
 METHODS = ("GET", "POST")

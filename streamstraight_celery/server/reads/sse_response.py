@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from ...offsets import Verdict
 from ..fast_path import Wire
+from ..http import Message, Receive, Send, disconnected
 from ..live.feed import Feed
 from ..live.hub import Hub
 from ..live.position import Position
-from ..live.reader import Door, Reader
+from ..live.reader import FrameWriter, Reader
 from ..live.window import Window
 
 logger = logging.getLogger(__name__)
@@ -23,22 +23,12 @@ logger = logging.getLogger(__name__)
 # How long a reader who was told of a failure may take to leave by itself; seconds.
 LINGER = 1.0
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-
-async def disconnected(receive: Receive) -> None:
-    """Return when the client is gone; what it sends is ignored."""
-    while (await receive())["type"] != "http.disconnect":
-        continue
-
 
 class SseConnection(Reader):
     """A reader behind an SSE response. It is joined to the hub by whoever makes it.
 
     Args:
-        feed, position, door, cursor: as `Reader`.
+        feed, position, frames, cursor: as `Reader`.
         hub: where to page from, and to leave at the end.
         deadline: when to close the response (the reader comes back), in the hub's time.
         ping_interval: seconds of quiet after which a comment is sent.
@@ -65,13 +55,13 @@ class SseConnection(Reader):
         "task",
     )
 
-    door: Door
+    frames: FrameWriter
 
     def __init__(
         self,
         feed: Feed,
         position: Position,
-        door: Door,
+        frames: FrameWriter,
         cursor: str,
         *,
         hub: Hub,
@@ -82,7 +72,7 @@ class SseConnection(Reader):
         has_body: bool = False,
         counts_as: str = "",
     ) -> None:
-        super().__init__(feed, position, door, cursor, counts_as=counts_as)
+        super().__init__(feed, position, frames, cursor, counts_as=counts_as)
         self._hub = hub
         self._wire = wire
         self._has_body = has_body
@@ -144,13 +134,13 @@ class SseConnection(Reader):
                 if ended:
                     break
             elif feed.end:
-                await self._write(feed.end_frame(self.door))
+                await self._write(feed.end_frame(self.frames))
                 ended = True
                 break
             elif not greeted:
                 greeted = True
                 offset = str(self.ahead or feed.offset(self.seq))
-                await self._write(self.door.hello(offset, self.cursor))
+                await self._write(self.frames.hello(offset, self.cursor))
             elif self._note:
                 note, self._note = self._note, b""
                 await self._write(note)
@@ -163,13 +153,13 @@ class SseConnection(Reader):
         """End the response, or break it off: to the reader that is an error."""
         if self.left:
             return
-        if self.door.completes(reason):
+        if self.frames.completes(reason):
             await self._sending({"type": "http.response.body", "body": b"", "more_body": False})
             return
         told = bool(reason)
         if not told:
             offset = str(self.ahead or self.feed.offset(self.seq))
-            if words := self.door.farewell(offset, self.verdict):
+            if words := self.frames.farewell(offset, self.verdict):
                 await self._write(words)
                 told = True
         if told:
@@ -228,11 +218,11 @@ class SseConnection(Reader):
             self._sent = False
             self._quiet_since = now
         elif now - self._quiet_since >= self._ping_interval:
-            self._note = self._note or self.door.ping
+            self._note = self._note or self.frames.ping
             self.wake()
 
     def stalled(self) -> None:
-        self._note = self.door.stalled
+        self._note = self.frames.stalled
         self.wake()
 
     async def _write(self, data: bytes) -> None:

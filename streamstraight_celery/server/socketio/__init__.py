@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import MissingDependencyError
 from ...settings import StreamSettings
-from ..reads.durable import Refused
+from ..http import Refused
 
 if TYPE_CHECKING:
     from ..access import Access
     from ..live.hub import Hub
-    from .endpoint import Door
+    from .endpoint import SocketIOEndpoint
 
 SOCKET_IO = "/socket.io/"
 TOKEN = "/v1/token"
@@ -23,7 +23,7 @@ PACKET = 64 * 1024
 
 
 def closed_because(settings: StreamSettings) -> str:
-    """Why the door is closed; `""` when it is open: there are keys, and the extra is installed."""
+    """Why Socket.IO is off; `""` when it is on: there are keys, and the extra is installed."""
     if not settings.api_keys:
         return NO_KEYS
     if find_spec("socketio") is None or find_spec("websockets") is None:
@@ -31,17 +31,17 @@ def closed_because(settings: StreamSettings) -> str:
     return ""
 
 
-def open_door(settings: StreamSettings, hub: Hub, access: Access) -> Door | None:
-    """The door for this event loop, None when it is closed."""
+def open_endpoint(settings: StreamSettings, hub: Hub, access: Access) -> SocketIOEndpoint | None:
+    """The endpoint for this event loop; None when it is off."""
     if closed_because(settings):
         return None
-    from .endpoint import Door
+    from .endpoint import SocketIOEndpoint
 
-    return Door(settings, hub, access)
+    return SocketIOEndpoint(settings, hub, access)
 
 
 def closed(because: str) -> Refused:
-    """The answer at a door that is not open."""
+    """The answer to a client when it is off."""
     return Refused(403, "closed", f"this relay does not take the Streamstraight SDK: {because}")
 
 
@@ -59,18 +59,18 @@ def uvicorn_options(settings: StreamSettings) -> dict[str, Any]:
 
 
 def leads_there(scope: Any) -> bool:
-    """Whether a WebSocket is for the Socket.IO door."""
+    """Whether a WebSocket is for the Socket.IO endpoint."""
     root = scope.get("root_path", "").rstrip("/")
     path: str = scope["path"]
     return path.startswith(SOCKET_IO) or bool(root and path.startswith(root + SOCKET_IO))
 
 
 async def serve(
-    settings: StreamSettings, door: Door | None, scope: Any, receive: Any, send: Any
+    settings: StreamSettings, endpoint: SocketIOEndpoint | None, scope: Any, receive: Any, send: Any
 ) -> None:
-    """Serve a WebSocket, or say that the door is closed."""
-    if door is not None:
-        await door(scope, receive, send)
+    """Serve a WebSocket, or say that Socket.IO is off."""
+    if endpoint is not None:
+        await endpoint(scope, receive, send)
         return
     because = closed_because(settings)
     await receive()
@@ -86,7 +86,7 @@ def not_by_http(settings: StreamSettings) -> Refused:
         return closed(because)
     return Refused(
         426, "websocket-only",
-        "this door takes WebSockets only. If this was one, a proxy has dropped its Upgrade header, "
-        "or the server has no library for them",
+        "this endpoint takes WebSockets only. If this was one, a proxy has dropped its Upgrade "
+        "header, or the server has no library for them",
         (("upgrade", "websocket"),),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The Socket.IO door: connections, and which of them are still alive."""
+"""The Socket.IO endpoint: connections, and which of them are still alive."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HANDSHAKE_SECONDS = 10.0
 _NONCE = re.compile(r"[0-9a-f]{8}\Z", re.ASCII)
 
 
-class Door:
+class SocketIOEndpoint:
     """`/socket.io/` on one event loop.
 
     Args:
@@ -271,7 +271,7 @@ class Door:
             except RelayUnavailableError:
                 continue  # writing says so
             except Exception:
-                logger.exception("the Socket.IO door failed; it goes on")
+                logger.exception("the Socket.IO endpoint failed; it goes on")
 
     async def _tick(self) -> None:
         now, clock = self._hub.now(), time.time()
@@ -313,4 +313,4 @@ class Door:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("a task of the Socket.IO door failed", exc_info=error)
+        logger.error("a task of the Socket.IO endpoint failed", exc_info=error)

@@ -1,4 +1,4 @@
-"""What anybody may send to the Socket.IO door: only packets that its libraries can bear. No I/O.
+"""Checks what clients send over Socket.IO: only packets that its libraries can parse. No I/O.
 
 They raise at what is no packet, which fills the log and leaves the connection's remains behind, and
 they gather as many binary attachments as a peer announces. Nothing in `stream-v1` is binary.

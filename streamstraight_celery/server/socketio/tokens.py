@@ -1,8 +1,8 @@
 """`POST /v1/token`: an API key's holder asks for a token for a consumer.
 
 The service's own token opens every stream of its account, and so does this one, but at the
-Socket.IO door only. Our workers' web routes name the stream in a header and get a token for that
-stream alone, as `handle.ref()` makes it, which all doors take. They announce the stream with it.
+Socket.IO endpoint only. Our workers' web routes name the stream in a header and get a token for
+that stream alone, as `handle.ref()` makes it, which all endpoints take. They also announce it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...relays.requests import Create
 from ...settings import StreamSettings
 from ...tokens import SCOPES
 from ..access import Access, bearer_in, bearer_of
-from ..reads.durable import Refused, Reply, Request, json_reply, method_not_allowed
+from ..http import Refused, Reply, Request, json_reply, method_not_allowed
 from . import NO_KEYS, closed
 from .protocol import Denied, Handshake
 

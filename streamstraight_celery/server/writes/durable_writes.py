@@ -21,17 +21,8 @@ from ..content import (
     messages_of,
     pieces_of,
 )
-from ..reads.durable import (  # fmt: skip
-    Headers,
-    Refused,
-    Reply,
-    Request,
-    bad_request,
-    closing,
-    deleted,
-    not_found,
-    number_of,
-)
+from ..http import Headers, Refused, Reply, Request, bad_request, deleted, not_found, number_of
+from ..reads.durable import closing
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 END_REASONS = ("completed", "producer-error", "stopped")

@@ -16,8 +16,9 @@ from ...offsets import START, Offset, Segment, Verdict, judge
 from ...relays.base import StreamState
 from ...relays.requests import Entry, Open
 from ..content import content_of, pieces_of
+from ..http import Refused, Request, bad_request, not_found, number_of
 from ..live.window import FRAME_BYTES, merge
-from ..reads.durable import STREAM_PATH, Refused, Request, bad_request, not_found, number_of
+from ..reads.durable import STREAM_PATH
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,11 @@ from ...offsets import segment_of
 from ...relays.base import AsyncRelay, Page
 from ...relays.requests import Answer, Delete, Fork, Open, Read, Write
 from ...settings import StreamSettings
-from ..body import read_body
 from ..content import content_of
 from ..counters import Tally
+from ..http import Receive, Refused, Reply, Request, not_found, read_body
 from ..live.feed import MAX_LIMIT
 from ..live.window import Window
-from ..reads.durable import Refused, Reply, Request, not_found
-from ..reads.sse_response import Receive
 from .durable_writes import Limits, delete_reply, open_reply, parse_open, parse_write, write_reply
 from .forks import ForkCall, fork_of, parse_fork
 
