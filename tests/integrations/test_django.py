@@ -84,7 +84,7 @@ class TestChecks:
                 {"CELERY_STREAM_PERMISSION": "nowhere.at.all"},
                 "(streams.E004) CELERY_STREAM_PERMISSION: No module named 'nowhere'",
             ),
-            ({"CELERY_STREAM_PERMISSION": "sys.path"}, "sys.path is no function"),
+            ({"CELERY_STREAM_PERMISSION": "sys.path"}, "sys.path is not a function"),
             (
                 {"CELERY_STREAM_ALLOWED_ORIGINS": ["https://app.example/"]},
                 "(streams.E001) no browser has the origin 'https://app.example/' of "

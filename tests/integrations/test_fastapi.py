@@ -21,7 +21,7 @@ from tests.tasks.log import ended_log, state_of
 @pytest.mark.parametrize("made", [Streams, relay_app])
 @pytest.mark.parametrize("given", [FastAPI(), "proj"])
 def test_what_is_no_celery_app(made: Any, given: Any) -> None:
-    with pytest.raises(TypeError, match="is no Celery app: give the one that has the tasks"):
+    with pytest.raises(TypeError, match="is not a Celery app: pass the one that has the tasks"):
         made(given)
 
 
