@@ -29,7 +29,7 @@ class RelayOptions:
 
     @property
     def reap_notice(self) -> int:
-        """How long a producer has to renew its lease once somebody noticed that it is over."""
+        """How long a producer has to renew its lease after its expiry was first noticed."""
         return min(self.lease, self.reap_after)
 
 
@@ -54,7 +54,7 @@ class StreamState:
     first_chunk: int
     ended: int
     content_type: str = ""
-    shared: bool = False  # written over HTTP, by whoever may
+    shared: bool = False  # written over HTTP, by any client with the right
     ttl: int | None = None
     expires_at: int | None = None
     deleted: bool = False  # but there are forks of it
@@ -103,12 +103,12 @@ class Relay(ABC):
 
         Raises:
             RelayUnavailableError: the relay was not reached or did not answer. Any of the requests
-                may have been carried out; those that are `repeatable` may be repeated.
+                may have been carried out; `repeatable` ones may be repeated.
         """
 
     @abstractmethod
     def read(self, read: Read) -> Page | None:
-        """Return the state and a page of the log, None when there is no such stream.
+        """Return the state and a page of the log, None if the stream does not exist.
 
         Raises:
             RelayUnavailableError: the relay was not reached or did not answer.
@@ -119,7 +119,7 @@ class Relay(ABC):
         return [self.read(read) for read in reads]
 
     def stream_ids(self) -> Iterator[str]:
-        """The ids of all streams, in no order; those that come or go meanwhile may be missing.
+        """The ids of all streams, unordered; streams created or deleted meanwhile may be missing.
 
         Raises:
             ConfigurationError: this relay cannot list its streams.
@@ -136,7 +136,7 @@ class Relay(ABC):
         return None
 
     def forget(self, stream_id: str, nonce: str) -> None:
-        """Give up what is kept for an attempt: nothing more will be asked for it, ended or not."""
+        """Drop all data kept for an attempt: no more requests will be made for it."""
         return
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class Relay(ABC):
         """Return the stream's state.
 
         Raises:
-            StreamNotFoundError: there is no such stream, or it has expired.
+            StreamNotFoundError: the stream does not exist or has expired.
         """
         page = self.read(Read(stream_id))
         if page is None:

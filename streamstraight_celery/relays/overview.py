@@ -1,4 +1,4 @@
-"""What there is to say of a stream in a line: for the CLI and the page for developers."""
+"""One-line summary of a stream, for the CLI and the streams page."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def overview(stream_id: str, state: StreamState) -> Overview:
 
 
 def newest_first(found: Iterable[tuple[str, StreamState]]) -> list[Overview]:
-    """Describe streams, the newest first."""
-    # Not by age: states are read one after the other, and ages grow meanwhile.
+    """Summarise streams, newest first."""
+    # Not by age: states are read one after another, and ages grow while that happens.
     ordered = sorted(found, key=lambda each: (-each[1].created, each[0]))
     return [overview(stream_id, state) for stream_id, state in ordered]
 

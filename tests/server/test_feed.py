@@ -313,4 +313,4 @@ def test_what_is_gone_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     for second in range(100, 110):
         feed.tick(second)
     assert feed.gone
-    assert caplog.text.count("nobody sent it again") == 1
+    assert caplog.text.count("was lost and not re-sent") == 1

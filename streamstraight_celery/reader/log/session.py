@@ -200,9 +200,7 @@ class LogSession:
     def _wait_for_lost(self) -> None:
         if self._lost.over(self._timing.now()):
             about = {"stream_id": self._stream_id}
-            logger.warning(
-                "stream %s was lost, and nobody sent it again", self._stream_id, extra=about
-            )
+            logger.warning("stream %s was lost and not re-sent", self._stream_id, extra=about)
             self._inbox.end(End(failure=GONE))
 
 

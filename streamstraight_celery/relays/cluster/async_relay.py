@@ -71,7 +71,7 @@ class AsyncClusterRelay(AsyncRelay):
         return ClusterWatcher(self, on_notice, on_gap)
 
     async def ping(self) -> None:
-        # Not every node: a relay server serves the streams of the others while one is away.
+        # Not every node: while one is away, a relay server still serves the streams of the others.
         await self.slots(anew=True)
 
     async def close(self) -> None:
@@ -247,7 +247,7 @@ class ClusterWatcher(Watcher):
                 logger.debug("%s", error)
                 self._trouble.set()
             except Exception:
-                logger.exception("following a Redis Cluster failed; it goes on")
+                logger.exception("unexpected error while following a Redis Cluster; continuing")
             await asyncio.sleep(REFRESH_INTERVAL * random.uniform(1.0, 2.0))
 
     async def _move(self, slots: SlotMap) -> None:

@@ -2,8 +2,8 @@
 
     redis+cluster://host:port,host:port/
 
-A node is a `RedisRelay` of its own. The slots are read from any node, and again whenever a node
-does not answer or says that a stream is not (or no more) its (MOVED). While a slot is being moved,
+Each node is a `RedisRelay`. The slots are read from any node, and again whenever a node doesn't
+answer or says that a stream is elsewhere (MOVED). While a slot is being moved,
 its first node says which streams have gone ahead (ASK): those requests follow them. A node that is
 away fails the requests for its own streams only.
 """
@@ -26,7 +26,7 @@ from ..requests import Answer, Read, Request
 from ..urls import parse_hosts_url, without_secrets
 from .slots import Node, SlotMap, parse_slots
 
-# What says that the slots are to be read anew.
+# Errors after which the slots are read again.
 STALE = (exceptions.MovedError, exceptions.ClusterDownError, ConnectionError)
 MOVED = exceptions.MovedError  # an AskError, to redis-py
 NOT_A_CLUSTER = "cluster support disabled"

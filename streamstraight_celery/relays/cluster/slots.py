@@ -48,7 +48,7 @@ def parse_slots(raw: Sequence[Any], asked: Node, spublish: Sequence[Any]) -> Slo
     """Read the answers to CLUSTER SLOTS and COMMAND INFO SPUBLISH.
 
     Args:
-        asked: the node that answered; a node without an address of its own is that one.
+        asked: the node that answered; a node listed without an address is that one.
 
     Raises:
         ConfigurationError: the node belongs to no cluster that serves anything.

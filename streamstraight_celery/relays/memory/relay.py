@@ -82,7 +82,7 @@ _STORES: weakref.WeakValueDictionary[str, MemoryStore] = weakref.WeakValueDictio
 
 
 def name_store(url: str, store: MemoryStore) -> None:
-    """Make this the process's store of that name, for as long as somebody keeps it."""
+    """Register the process's store of that name, for as long as it is referenced."""
     _STORES[url] = store
 
 

@@ -129,7 +129,7 @@ class MemoryStore:
         return stream
 
     def _sweep(self) -> None:
-        """Forget what nobody asks for any more; now and then."""
+        """Drop expired streams, from time to time."""
         if self.now() - self._swept_at > self.options.ttl:
             self._swept_at = self.now()
             for name in list(self._streams):
@@ -156,7 +156,7 @@ class MemoryStore:
     def add(
         self, stream_id: str, stream: Stream, entry: Entry | None, end: str, error: str = ""
     ) -> None:
-        """Add an entry behind the last, end the stream if `end` says so, and tell readers."""
+        """Append an entry, end the stream if `end` says so, and tell readers."""
         now, before = self.now(), stream.last
         if entry is not None:
             stream.entries.append(entry)

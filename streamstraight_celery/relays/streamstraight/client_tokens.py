@@ -78,7 +78,7 @@ class ClientTokens:
             "Authorization": f"Bearer {self._service.key}",
             "Stream-Id": stream_id,
             "Stream-Scopes": " ".join(scopes),
-            # For our own relay: a reader who is there before the task finds a stream to wait for.
+            # For our relay server: readers may connect before the task starts.
             "Stream-Announce": "1",
             "User-Agent": "streamstraight-celery",
         }

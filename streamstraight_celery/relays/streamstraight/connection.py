@@ -1,4 +1,4 @@
-"""One stream's producer at the service: a connection, made anew by its thread when it is lost."""
+"""One stream's producer at the service: a connection that its thread re-establishes when lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .socketio import IO_TIMEOUT, ConnectionLost, ConnectionRefused, EngineSocke
 logger = logging.getLogger(__name__)
 
 VERSION = "stream-v1"
-# The SDK whose protocol this is. Behind the plus, for our own relay: the kind of the chunks.
+# The SDK whose protocol this is. After the plus, for our relay server: the kind of the chunks.
 SDK_VERSION = "0.2.10+celery"
 
 CONNECT_TIMEOUT = 5.0
@@ -38,7 +38,7 @@ class Connection:
         stream_id: the stream.
         nonce: of the claim that it is made for.
         kind: of the codec: `json` or `text`.
-        overwrite: begin the stream anew if it exists.
+        overwrite: start the stream over if it exists.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Connection:
             return Answer("error", reason=str(lost))
         with self._changed:
             if self._socket is not engine:
-                # Lost since, and perhaps made anew already: where it goes on is not where we are.
+                # Lost since then, and possibly re-established at another position.
                 return Answer("error", reason=self._trouble)
             self._sent_at = time.monotonic()
         return None
@@ -228,7 +228,7 @@ class Connection:
         except ConnectionLost as lost:
             return str(lost)
         except Exception as error:
-            # Whatever it is: without its thread the connection would be waited for for ever.
+            # Any error: without its thread, callers would wait for the connection forever.
             about = {"stream_id": self.stream_id}
             logger.exception("stream %s: its connection failed", self.stream_id, extra=about)
             return f"{self._service.url}: {error!r}"
@@ -248,7 +248,7 @@ class Connection:
         }
 
     def _enter(self, engine: EngineSocket) -> None:
-        """Be taken by the server, and learn what it has of the stream."""
+        """Connect to the server, and learn its position in the stream."""
         with self._changed:
             self._socket = engine
         deadline = time.monotonic() + CONNECT_TIMEOUT

@@ -1,6 +1,6 @@
 """What a server says about one stream, and what that means for its producer. No I/O, no threads.
 
-After a connection is made anew the server says in `stream:info` what it has; one that acknowledges
+After a reconnect the server reports its position in `stream:info`; a server that acknowledges
 chunks by number has at least those. `position` then steps back, and the outbox, which keeps all
 chunks, sends the rest again. A server that says neither cannot be gone on with: the stream fails,
 it is never silently short.
@@ -47,7 +47,7 @@ class Progress:
     Args:
         service: where it goes.
         stream_id: the stream.
-        overwrite: the stream is begun anew if it exists.
+        overwrite: start the stream over if it exists.
 
     Attributes:
         position: chunks that are sent, or known to have arrived.
@@ -81,7 +81,7 @@ class Progress:
 
     @property
     def auth(self) -> dict[str, object]:
-        """What a new connection says beside the stream's name."""
+        """The fields that a new connection sends besides the stream's id."""
         if self.relay_nonce:
             return {"nonce": self.relay_nonce, "attempt": self.attempt}
         if self._overwrite and not self.begun:
@@ -170,7 +170,7 @@ class Progress:
     def _resume(self, count: int, ended: bool) -> None:
         """The server has taken us, and has `count` chunks."""
         if self._overwrite and not self.begun:
-            pass  # what was there is no longer
+            pass  # the server's copy is gone
         elif ended and self.end_lost and count == self.position:
             self.conclude(Answer("ok", count))
         elif ended:

@@ -7,7 +7,7 @@ What the contract asks for and the service has:
 - `Claim`: a producer's connection, with `overwriteExistingStream` when the task ran before.
 - `Append`: `producer:chunk` for each chunk, then `producer:end`.
 - `Renew`: `producer:heartbeat` while the generator waits, and what has arrived so far.
-- `Checkpoint`, `Recall`: forgotten, and so nothing: an attempt that would resume begins anew.
+- `Checkpoint`, `Recall`: not supported: an attempt that would resume starts over.
 - `Release`: the connection ends without `producer:end`.
 - `Stop`: workers are told by Celery; the service itself has no stop.
 - `Reap`, reading: the service's own business, refused clearly.

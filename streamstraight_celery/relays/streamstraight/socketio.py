@@ -172,7 +172,7 @@ class EngineSocket:
         return Packet("other")
 
     def close(self) -> None:
-        """Say goodbye if that takes no time, and close; whoever receives is told."""
+        """Send a close packet if that doesn't block, and close; a waiting `receive` is told."""
         if self._pid != os.getpid():
             # Inherited by a fork: the connection is the parent's, only the descriptor is ours.
             if self._socket.sock is not None:

@@ -1,4 +1,4 @@
-"""Which streams somebody asked to stop, for a service that has no word for it.
+"""Requested stops, for a service whose protocol has no stop.
 
 A stop is a Celery control message to the workers' parent processes, while the generator runs in a
 pool process: a note in a directory of this user on this machine tells all of its workers.
@@ -32,7 +32,7 @@ class StopNotes:
         """Note that this stream is to stop.
 
         Raises:
-            ConfigurationError: there is no directory for it.
+            ConfigurationError: the directory cannot be used.
         """
         self._directory = None  # it may have been tidied away since
         for note in self._open().iterdir():
@@ -68,6 +68,6 @@ class StopNotes:
             except OSError as error:
                 raise ConfigurationError(f"stops cannot be noted in {path}: {error}") from error
             if path.is_symlink() or (hasattr(os, "getuid") and owner.st_uid != os.getuid()):
-                raise ConfigurationError(f"{path} belongs to somebody else: set TMPDIR")
+                raise ConfigurationError(f"{path} belongs to another user: set TMPDIR")
             self._directory = path
         return self._directory

@@ -2,7 +2,7 @@
 
 Notices are hints that carry data. Whatever they leave open (a gap, an end, a new attempt) is read
 from the log, which alone decides. What readers were given is never taken back: when Redis loses
-its newest writes, the feed waits for the producer to send them again and goes on behind them.
+its newest writes, the feed waits for the producer to re-send them and continues after them.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Feed:
         for reader in list(self.waiting):
             try:
                 pushed = reader.push()
-            except Exception:  # its own task will fail in the same way; the others go on
+            except Exception:  # its own task will fail the same way; the others continue
                 logger.exception("stream %s: a reader failed", self.stream_id, extra=self._about())
                 pushed = False
             if not pushed:
@@ -183,7 +183,7 @@ class Feed:
             self._end_deleted()
             return False
         if self.over:
-            # Overwritten: whoever comes from now on is to find the new one.
+            # Overwritten: new readers must get the new stream.
             self.deleted = self.deleted or notice.attempt > self.attempt
             return False
         if notice.attempt != self.attempt or notice.nonce != self.nonce:
@@ -205,7 +205,7 @@ class Feed:
         if self.over:
             state = None if page is None else page.state
             if not self.gone and (state is None or state.deleted or state.nonce != self.nonce):
-                self.deleted = True  # or expired: who comes from now on is to find what there is
+                self.deleted = True  # or expired: new readers must get a fresh feed
             return False
         if page is None:
             self._lose(now)
@@ -243,7 +243,7 @@ class Feed:
         """A second has passed."""
         if self.lost_since is not None and now > self.lost_since + self._patience:
             logger.warning(
-                "stream %s was lost, and nobody sent it again", self.stream_id, extra=self._about()
+                "stream %s was lost and not re-sent", self.stream_id, extra=self._about()
             )
             self._end_gone()
         if self.starving:
@@ -286,7 +286,7 @@ class Feed:
 
     def _lose(self, now: float) -> None:
         if self.shared:
-            self._end_deleted()  # or expired, or lost: nobody sends it again
+            self._end_deleted()  # or expired, or lost for good
         elif self.lost_since is None:
             self.lost_since = now
             logger.info(

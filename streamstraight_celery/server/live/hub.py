@@ -78,7 +78,7 @@ class Hub:
         self.now = now
         self.tally = tally or Tally()
         self.feeds: dict[str, Feed] = {}
-        self._replaced: set[Feed] = set()  # nobody joins them any more, but readers are still there
+        self._replaced: set[Feed] = set()  # no new readers, but some are left
         self._watcher: Watcher | None = None
         self._wanted: deque[Feed] = deque()
         self._backlog = Backlog(relay)
@@ -103,7 +103,7 @@ class Hub:
         self.feeds.clear()
 
     def every_feed(self) -> list[Feed]:
-        """The feeds of all readers, also of streams that were deleted or begun anew meanwhile."""
+        """The feeds of all readers, including streams deleted or restarted since."""
         return [*self.feeds.values(), *self._replaced]
 
     async def open(self, stream_id: str) -> Feed:
@@ -112,7 +112,7 @@ class Hub:
         Join it by `join` without awaiting anything in between.
 
         Raises:
-            StreamNotFoundError: there is no such stream.
+            StreamNotFoundError: the stream does not exist.
             RelayUnavailableError: the relay does not answer.
         """
         feed = self.feeds.get(stream_id)
@@ -152,7 +152,7 @@ class Hub:
     async def backlog(self, feed: Feed, seq: int) -> Window | None:
         """A page of the log behind chunk `seq`, for readers that are before the feed's window.
 
-        None: the log does not have it now; whoever waits on the feed is woken to try again.
+        None: the log does not have it now; readers waiting on the feed are woken to retry.
 
         Raises:
             RelayUnavailableError: the relay does not answer.
@@ -184,7 +184,7 @@ class Hub:
         return page
 
     def tick(self) -> None:
-        """Look after readers and forget streams that nobody reads; about each second."""
+        """Check readers and forget streams without readers; about once a second."""
         now = self.now()
         for feed in self.every_feed():
             feed.tick(now)
@@ -200,7 +200,7 @@ class Hub:
         quiet = [feed for feed in self.feeds.values() if not feed.over and self._is_due(feed)]
         for feed in quiet:
             self._want(feed)
-        # While Redis was away nobody could renew a lease: who lives has one lease to do so now.
+        # After an outage, give live producers one lease period to renew before reaping.
         settled = now > self._away_at + self.options.lease
         lost = [feed for feed in quiet if now > feed.lease_until]
         if lost and settled:
@@ -226,7 +226,7 @@ class Hub:
     def _on_notice(self, stream_id: str, notice: Notice) -> None:
         feed = self.feeds.get(stream_id)
         if feed is not None and feed.end and notice.attempt > feed.attempt:
-            self._forget(feed)  # begun anew: whoever opens it from now on reads that
+            self._forget(feed)  # restarted: new readers get the new stream
         elif feed is not None and feed.hear(notice, self.now()):
             self._want(feed)
 
@@ -248,7 +248,7 @@ class Hub:
         )
 
     async def _load(self, feed: Feed, opening: asyncio.Future[None]) -> None:
-        """Subscribe, then read: whatever is written after the read is in a notice."""
+        """Subscribe, then read: later writes arrive as notices."""
         assert self._watcher is not None
         asked = feed.read_after(0)
         try:
@@ -262,12 +262,12 @@ class Hub:
                 opening.cancel()
                 raise
             opening.set_exception(error)
-            opening.exception()  # seen, even if nobody waits any more
+            opening.exception()  # retrieved, even if no one is waiting
             return
         feed.reading = False
         more = feed.absorb(asked, page, self.now())
         feed.opening = None
-        feed.idle_since = self.now()  # whoever waits comes only after the next tick, perhaps
+        feed.idle_since = self.now()  # waiters may join only after the next tick
         opening.set_result(None)
         if more or feed.stale:
             self._want(feed)
@@ -282,7 +282,7 @@ class Hub:
         try:
             feed.absorb(asked, (await self.relay.read([asked]))[0], self.now())
         except RelayUnavailableError as error:
-            self._is_unavailable(error)  # what was there a moment ago is good enough
+            self._is_unavailable(error)  # the state of a moment ago is good enough
         finally:
             feed.opening = None
             looked.set_result(None)
@@ -296,7 +296,7 @@ class Hub:
                 self._watcher.unsubscribe(feed.stream_id)
 
     def _want(self, feed: Feed) -> None:
-        """Have the log read behind what the feed has; at most one read of a feed at a time."""
+        """Read the log after the feed's last chunk; at most one read per feed at a time."""
         if feed.reading:
             feed.stale = True
             return
@@ -353,7 +353,7 @@ class Hub:
             try:
                 await work()
             except Exception:
-                logger.exception("the relay's hub failed; it goes on")
+                logger.exception("unexpected error in the hub; continuing")
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -47,7 +47,7 @@ def locate(
     if asked == "-1":
         return Position(0)
     if asked.seq == 0:
-        # From the start of an attempt that is not known here yet: what is here is an older one's.
+        # The start of an attempt not known here yet: the chunks here are an older attempt's.
         early = asked.attempt > segments[-1].attempt and not ended
         return Position(0, asked if early else None)
     verdict = judge(asked, segments, ended)

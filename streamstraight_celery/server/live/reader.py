@@ -38,8 +38,8 @@ class FrameWriter(Protocol):
 
     Attributes:
         content: what the whole response carries.
-        headers: beside those of every SSE response.
-        ping, stalled: what a reader gets when all is quiet, and when the producer is.
+        headers: added to those of every SSE response.
+        ping, stalled: bytes for a quiet connection, and for a silent producer.
     """
 
     content: Content
@@ -64,7 +64,7 @@ class FrameWriter(Protocol):
         ...
 
     def farewell(self, offset: str, verdict: Verdict) -> bytes:
-        """What a reader gets whose response stops before the stream's end; `""` for nothing."""
+        """The last bytes of a response that closes before the stream's end; `""` for none."""
         ...
 
     def completes(self, reason: str) -> bool:
@@ -79,8 +79,8 @@ class Reader:
     """One reader's place in a feed, and the future it waits on.
 
     Args:
-        feed: what it reads.
-        position: where it begins.
+        feed: the stream to read.
+        position: where to start.
         frames: None for a reader that takes the entries as they are.
         cursor: its own, or `""` for the one that all readers share.
         counts_as: the name under which a `Tally` counts it; `""`: by its frame writer's.

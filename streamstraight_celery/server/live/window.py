@@ -9,10 +9,10 @@ from typing import Protocol
 
 from ...relays.requests import Entry
 
-# One frame is what a reader gets whole or not at all, one send what it gets in one system call.
+# A reader gets a frame whole or not at all; a send is one system call.
 FRAME_BYTES = 32 * 1024
 SEND_BYTES = 64 * 1024
-# One request over HTTP may write millions of chunks, and each may get an event of its own.
+# One HTTP request may write millions of chunks, and each may become a separate event.
 PIECE_CHUNKS = 4096
 ENCODED_BYTES = 512 * 1024  # of frames kept for other readers, about
 
@@ -20,7 +20,7 @@ _last = attrgetter("last")
 
 
 class Encode(Protocol):
-    """Turns one entry (perhaps several merged) into the frames of one frame writer."""
+    """Turns one entry (or several merged ones) into the frames of one frame writer."""
 
     def __call__(self, entry: Entry, /) -> bytes: ...
 
@@ -58,7 +58,7 @@ class Window:
         return True
 
     def append(self, entry: Entry) -> bool:
-        """Add what is new of `entry`; False when chunks are missing in between."""
+        """Add the new chunks of `entry`; False if chunks are missing in between."""
         if entry.last <= self.last:
             return True
         if entry.first > self.last + 1:

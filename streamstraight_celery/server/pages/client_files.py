@@ -1,4 +1,4 @@
-"""The browser's client, served beside the streams."""
+"""The browser client, served next to the streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HOME = (
 
 
 def static_file(request: Request) -> Reply | None:
-    """The answer to a GET of a file, None when there is no such file."""
+    """The answer to a GET of a file, None if there is no such file."""
     if request.path == "/":
         return Reply(200, (("content-type", "text/plain; charset=utf-8"),), _HOME)
     if request.path not in _FILES:
@@ -38,7 +38,7 @@ def static_file(request: Request) -> Reply | None:
         ("content-type", content_type),
         ("cache-control", "public, max-age=300"),
         ("etag", etag),
-        # A module script of another origin is fetched with CORS, and there is no secret in it.
+        # A module script of another origin is fetched with CORS, and it contains no secret.
         ("access-control-allow-origin", "*"),
         ("cross-origin-resource-policy", "cross-origin"),
     )

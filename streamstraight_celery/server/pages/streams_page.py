@@ -1,7 +1,7 @@
-"""The page for developers on which all streams are seen, and the data behind it.
+"""The streams page for developers, and its data.
 
-`/streams` is the page, `/v1/overview` the list, `/v1/overview/<id>` one stream with a token of its
-own, by which the page reads and stops it as any reader does. Who may: `Access.check_oversight`.
+`/streams` is the page, `/v1/overview` the list, `/v1/overview/<id>` one stream with a token, with
+which the page reads and stops it like any reader. Access is checked by `Access.check_oversight`.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class StreamsPage:
     """Answers GET and HEAD of the page and its data.
 
     Args:
-        access: who may see all streams.
-        settings: where readers find the relay.
+        access: decides who may see all streams.
+        settings: have the relay server's public URL.
     """
 
     def __init__(self, access: Access, settings: StreamSettings) -> None:
@@ -69,7 +69,7 @@ class StreamsPage:
         """Answer a path that leads here.
 
         Raises:
-            Refused: whoever asks may not see it, it is malformed, or there is no such stream.
+            Refused: not allowed, malformed, or no such stream.
             RelayUnavailableError: the relay does not answer.
         """
         if request.path in _FILES:

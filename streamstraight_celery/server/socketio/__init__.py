@@ -52,7 +52,7 @@ def uvicorn_options(settings: StreamSettings) -> dict[str, Any]:
     return {
         "ws": "auto",
         "ws_max_size": settings.max_chunk_bytes * ESCAPED + PACKET,
-        # Engine.IO has pings of its own, and small packets are not worth compressing.
+        # Engine.IO has its own pings, and small packets are not worth compressing.
         "ws_ping_interval": None,
         "ws_per_message_deflate": False,
     }
@@ -78,7 +78,7 @@ async def serve(
 
 
 def not_by_http(settings: StreamSettings) -> Refused:
-    """The answer to a request that is no WebSocket's.
+    """The answer to a request that isn't a WebSocket handshake.
 
     Not left to Engine.IO, which reads all of a body before it refuses it.
     """

@@ -51,7 +51,7 @@ class Flow:
     async def send(self, message: Any) -> None:
         """The `send` that Engine.IO gets."""
         await self._send(message)
-        # An event of Socket.IO: what `emitting` was told of.
+        # A Socket.IO event, announced to `emitting`.
         if self._sizes and (message.get("text") or "").startswith("42"):
             self._size -= self._sizes.popleft()
             if self._size <= ROOM // 2:
@@ -72,7 +72,7 @@ class Flow:
         return self._size <= ROOM
 
     def abort(self) -> None:
-        """End the connection, whatever is unsent."""
+        """End the connection and drop unsent messages."""
         self.aborted = True
         if self._task is not None:
             self._task.cancel()

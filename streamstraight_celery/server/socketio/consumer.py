@@ -1,4 +1,4 @@
-"""One connected consumer: the stream from its start, then whatever comes, one event a chunk."""
+"""One connected consumer: the stream from its start, then live, one event per chunk."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Consumer:
                 await reader.wait()
         if reader.verdict is Verdict.SUPERSEDED:
             feed.tally.resets += 1
-            # What was sent is replaced: who connects again gets the new attempt from its start.
+            # The chunks sent were replaced: a new connection gets the new attempt from its start.
             await self._error("a new attempt began: connect again", "superseded", 0)
         else:
             feed.tally.gone += 1

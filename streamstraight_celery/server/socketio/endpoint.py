@@ -92,7 +92,7 @@ class SocketIOEndpoint:
                 raise
 
     async def close(self) -> None:
-        """End all connections; workers of ours come back, here or elsewhere."""
+        """End all connections; our workers reconnect, here or elsewhere."""
         await asyncio.gather(
             *(self._drop(sid) for sid in [*self._producers, *self._consumers]),
             return_exceptions=True,
@@ -132,7 +132,7 @@ class SocketIOEndpoint:
         claim = Claim(
             handshake.stream_id, nonce, "", handshake.kind,
             attempt=handshake.attempt if goes_on else 0,
-            # The SDK numbers anew in each connection: what it sends goes behind what is there.
+            # The SDK restarts numbering on each connection, so its chunks are appended.
             resume=not (handshake.ours or handshake.overwrite),
             overwrite=handshake.overwrite and not goes_on,
         )  # fmt: skip
@@ -201,7 +201,7 @@ class SocketIOEndpoint:
                 self._hub.tally.reaped += answer.kind == "ended"
                 left = answer.number / 1000
                 if answer.kind != "alive" or left > self._settings.reap_after:
-                    return  # ended, or somebody has taken over: that is longer than the grace time
+                    return  # ended, or taken over: its lease is longer than the grace time
             await asyncio.sleep(left)
 
     # -- events
@@ -271,7 +271,7 @@ class SocketIOEndpoint:
             except RelayUnavailableError:
                 continue  # writing says so
             except Exception:
-                logger.exception("the Socket.IO endpoint failed; it goes on")
+                logger.exception("unexpected error in the Socket.IO endpoint; continuing")
 
     async def _tick(self) -> None:
         now, clock = self._hub.now(), time.time()

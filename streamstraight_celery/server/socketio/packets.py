@@ -1,7 +1,7 @@
 """Checks what clients send over Socket.IO: only packets that its libraries can parse. No I/O.
 
-They raise at what is no packet, which fills the log and leaves the connection's remains behind, and
-they gather as many binary attachments as a peer announces. Nothing in `stream-v1` is binary.
+They raise on malformed packets, which fills the log and leaks the connection's state, and they
+collect as many binary attachments as a peer announces. Nothing in `stream-v1` is binary.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def is_packet(text: str | None) -> bool:
 
 
 class Packet(packet.Packet):  # type: ignore[misc]
-    """A packet of Socket.IO; a malformed one is taken for a farewell."""
+    """A Socket.IO packet; malformed input counts as a disconnect."""
 
     def decode(self, encoded_packet: str) -> int:
-        """Read it; there are no attachments."""
+        """Decode a packet; there are never attachments."""
         try:
             if not super().decode(encoded_packet) and self._is_well_formed():
                 return 0

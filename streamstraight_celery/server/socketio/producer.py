@@ -1,4 +1,4 @@
-"""One connected producer: what it sends becomes appends to its attempt, and acknowledgements."""
+"""One connected producer: its messages become appends to its attempt, and are acknowledged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 FLUSH_CHUNKS = 512
 FLUSH_BYTES = 256 * 1024
-# An acknowledgement costs as much as a chunk; those who wait for one wait for thousands of chunks.
+# An acknowledgement costs as much as a chunk; clients that wait for one allow thousands of chunks.
 ACKNOWLEDGE_AFTER = 0.1
 FIRST_BACKOFF = 0.02
 MAX_BACKOFF = 1.0
@@ -32,7 +32,7 @@ class Producer:
     """An attempt on a stream, held by one connection.
 
     Its chunks are numbered from 0 in each connection (the SDK), or through all connections of the
-    attempt (our workers), which may so repeat what was not acknowledged.
+    attempt (our workers), which can then repeat unacknowledged chunks.
 
     Args:
         relay: where the log is.
@@ -159,7 +159,7 @@ class Producer:
         return answer.kind == "ok"
 
     async def vanished(self) -> bool:
-        """The connection is lost: give the stream up. True: nobody has taken it over or ended it.
+        """Release the stream of a lost connection. True: it was neither taken over nor ended.
 
         Also after a refusal, which leaves the stream open: a gap, say.
 
@@ -213,7 +213,7 @@ class Producer:
             self._flush()
 
     async def _write(self) -> None:
-        """Append what has gathered, again and again until nothing has."""
+        """Append pending chunks until none are left."""
         while self._pending and not self.over:
             lines: list[bytes] = []
             size = 0
@@ -228,7 +228,7 @@ class Producer:
             await self._heed(answer)
 
     async def _append(self, data: bytes, count: int, end: str = "", error: str = "") -> Answer:
-        """Append behind what is in the log already; repeated while the relay does not answer."""
+        """Append to the log; repeated while the store does not answer."""
         request = Append(
             self.stream_id, self.attempt, self.nonce, self._flushed + 1, count, data, end, error
         )
@@ -268,7 +268,7 @@ class Producer:
     async def _refused(self, answer: Answer) -> None:
         match answer.kind:
             case "gap" | "unknown" if self._handshake.ours:
-                # The log has lost chunks. A worker of ours comes back and sends them again.
+                # The log has lost chunks. Our worker reconnects and re-sends them.
                 self.over = True
                 await self._drop()
             case "gap" | "unknown":
@@ -317,7 +317,7 @@ _MESSAGES = {
 
 
 def _error(reason: str) -> str:
-    """What readers are told of an end that only the SDK knows; the others speak for themselves."""
+    """The readers' error for end reasons that only the SDK has."""
     if reason not in _MESSAGES:
         return ""
     return json.dumps({"code": reason, "message": _MESSAGES[reason]}, separators=(",", ":"))

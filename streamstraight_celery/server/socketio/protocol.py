@@ -1,7 +1,7 @@
 """The `stream-v1` protocol as the relay speaks it. No I/O.
 
-A chunk's `data` is any string. In the log it stands as JSON text: as it is when it is JSON text on
-one line; any other string as a JSON string behind a space, which is how the two are told apart, so
+A chunk's `data` is any string. In the log it is JSON text: unchanged if it already is JSON on one
+line; any other string as a JSON string after a space, which is how the two are told apart, so
 that a consumer gets exactly what the producer sent. Streams of our own workers' text codecs (kind
 `text`) have JSON strings only, without the space.
 """
@@ -49,10 +49,10 @@ class Handshake:
 
     Attributes:
         role: `producer` or `consumer`.
-        overwrite: begin the stream anew whatever its state.
+        overwrite: start the stream over, whatever its state.
         ours: a worker of this package, which numbers chunks through all of its connections.
         kind: of the chunks: `text` when they are an encoder's strings and not JSON text.
-        nonce, attempt: the attempt that a worker of ours goes on with after a lost connection.
+        nonce, attempt: the attempt that our worker continues after a lost connection.
         token: what a consumer may read.
     """
 
@@ -167,4 +167,4 @@ def _is_json(text: str) -> bool:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

@@ -31,7 +31,7 @@ async def token_reply(
 
     Raises:
         RelayUnavailableError: the stream was to be announced, and the relay does not answer.
-        Refused: 401, the key is wrong; 403, there are no keys; 400, the stream id or scope is.
+        Refused: 401, wrong key; 403, no keys are set; 400, wrong stream id or scope.
     """
     if request.method != "POST":
         raise method_not_allowed(["POST"])

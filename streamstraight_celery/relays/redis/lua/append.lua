@@ -1,4 +1,4 @@
--- Add one entry of chunks, and perhaps end the stream in the same step.
+-- Append one entry of chunks; optionally end the stream in the same step.
 -- KEYS 1 state  2 log
 -- ARGV 1 attempt  2 nonce  3 seq of the first chunk  4 number of chunks  5 chunks, one a line
 --      6 lease ms  7 ttl ms  8 largest sum of bytes  9 end reason ('': stays open)

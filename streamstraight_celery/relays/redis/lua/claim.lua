@@ -1,8 +1,8 @@
 -- Become the stream's one producer: begin the next attempt.
 -- KEYS 1 state  2 log
 -- ARGV 1 nonce  2 lease ms  3 ttl ms  4 attempt to re-create (0: the next one)  5 owner  6 kind
---      7 publish command  8 '1' to continue the log of the attempt before ('': begin anew)
---      9 '1' to overwrite: take over from a living producer, or begin an ended stream anew
+--      7 publish command  8 '1' to continue the log of the attempt before ('': start over)
+--      9 '1' to overwrite: take over from a living producer, or restart an ended stream
 --      10 channel
 -- Answers: ok (number: the attempt; reason: seq of the last chunk)  busy (number: ms until the
 --   lease ends)  closed (reason)  fenced (a newer attempt exists, or others write it over HTTP)

@@ -1,4 +1,4 @@
--- No script of its own: it stands in front of those that look at the time.
+-- Not a script by itself: prepended to the scripts that need the time.
 
 -- Redis' time in ms.
 local function clock()

@@ -6,8 +6,8 @@
 --      9 channel
 -- Answers: ended (reason)  ok (released)  busy (number: ms; another producer holds it)
 --   closed (reason)  fenced (another task's)  unknown
--- Only what that delivery held; a queued stream of the same task; and, for a delivery that never
--- began, whatever of the task's nobody holds. (One that began may have been superseded, and another
+-- Only a stream that this delivery held; a queued stream of the same task; and, for a delivery that
+-- never started, any stream of the task that has no holder. (One that began may have been superseded, and another
 -- delivery may be waiting for its retry.) A stream that was asked to stop ends as stopped;
 -- one whose producer is lost while another delivery waits for it (`expect`) is left to that.
 local state = KEYS[1]

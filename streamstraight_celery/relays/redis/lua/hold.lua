@@ -4,7 +4,7 @@
 -- ARGV 1 stream to name ('': none)  2 stream that it has to name now ('': none)  3 ttl ms
 -- Answers: ok (it names the stream asked for)  held (reason: the stream that it names)
 --   unknown (it names none)
--- Idempotent: what is set already stays. With both arguments empty nothing changes; asking for the
+-- Idempotent: setting the same value again changes nothing. With both arguments empty nothing changes; asking for the
 -- stream that it names lets the key live on.
 local current = redis.call('GET', KEYS[1]) or ''
 local stream, before, ttl = ARGV[1], ARGV[2], ARGV[3]

@@ -1,5 +1,5 @@
--- No script of its own: it stands in front of the scripts that write, and holds the one way in
--- which chunks and ends get into a log, and readers are told.
+-- Not a script by itself: prepended to the scripts that write. The only code that appends chunks and
+-- ends to a log and notifies readers.
 
 -- Let the keys live on: as the stream itself says (fields l, y), else for `ttl` ms.
 local function keep(state, log, ttl)

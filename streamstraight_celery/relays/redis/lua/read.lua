@@ -1,7 +1,7 @@
 -- The state and a page of the log, as of one moment.
 -- KEYS 1 state  2 log
 -- ARGV 1 attempt  2 seq to read after  3 most entries (0: the state alone)
---      4 '1': a reader asks, so a stream with a time to live of its own lives on
+--      4 '1': a reader asks, which extends a stream's own time to live
 -- Answers: {} (no such stream) or {now ms, {state fields...}, {entries, as XRANGE gives them}}
 local state = redis.call('HMGET', KEYS[1],
   'a', 'n', 'q', 'x', 'r', 'e', 'er', 's', 'o', 'k', 'b', 'c', 'f', 'z', 'h', 't', 'w', 'l', 'y', 'D')

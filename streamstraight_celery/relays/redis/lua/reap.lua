@@ -4,9 +4,9 @@
 -- ARGV 1 grace ms  2 ttl ms  3 error for readers (JSON)  4 publish command
 --      5 error for readers when no producer came (JSON)  6 channel  7 notice ms
 -- Answers: ended (reason)  alive (number: ms until it may be reaped)  closed (reason)  unknown
--- The first to ask after the end of the lease only notes that: while Redis was away, nobody could
--- renew, and whoever lives has the time of notice from then on to do so. A note from before the end
--- of the lease is of an earlier one.
+-- The first call after the lease has expired only records that: while Redis was away no lease could
+-- be renewed, so a live producer has the notice period from then on to renew it. A record from before
+-- the expiry belongs to an earlier lease.
 local state = KEYS[1]
 local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'u')
 local attempt = tonumber(m[1])

@@ -4,7 +4,7 @@
 --   unknown
 local m = redis.call('HMGET', KEYS[1], 'a', 'q', 'h', 'cv', 'cq', 'ca')
 if not m[1] then return {'unknown', 0, 0, ''} end
--- Of this attempt or of those that it continues: a log that began anew knows nothing of it.
+-- Only of this attempt or of those that it continues, not of a log that was started over.
 local known = m[6] == m[1] or string.find(';' .. (m[3] or ''), ';' .. (m[6] or '') .. ':', 1, true)
 if not m[4] or not known or tonumber(m[5]) > tonumber(m[2]) then return {'ok', 0, 0, ''} end
 return {'ok', tonumber(m[5]), 0, m[4]}

@@ -1,8 +1,8 @@
 -- Ask the producer to stop. A stream without a living producer ends at once.
 -- KEYS 1 state  2 log
 -- ARGV 1 ttl ms  2 publish command  3 channel
--- Answers: asked (the producer will end it)  ended (it is ended now; number: 1 when others write it
---   over HTTP, so that no task will tell of it)  closed (reason)  unknown (or deleted)
+-- Answers: asked (the producer will end it)  ended (it is ended now; number: 1 for an
+--   HTTP-written stream, whose end no task will report)  closed (reason)  unknown (or deleted)
 local state = KEYS[1]
 local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 'w', 'D')
 local attempt = tonumber(m[1])

@@ -1,4 +1,4 @@
--- Add chunks to a stream made by open.lua, and perhaps end it in the same step.
+-- Append chunks to a stream made by open.lua; optionally end it in the same step.
 -- KEYS 1 state  2 log
 -- ARGV 1 content type ('': any)  2 number of chunks  3 chunks, one a line  4 ttl ms
 --      5 largest sum of bytes  6 end reason ('': stays open)  7 publish command
@@ -67,14 +67,14 @@ local at = {
   lease = '99999999999999', kept = 0, ttl = tonumber(ARGV[4]),
   publish = ARGV[7], channel = ARGV[12],
 }
--- Before the keys' time to live is set anew: nothing may follow that would make them without one.
+-- Before the keys' time to live is renewed: nothing after that may create a key without one.
 if producer ~= '' then
   redis.call('HSET', state, 'd:' .. producer, ARGV[10] .. ' ' .. ARGV[11])
   if finish ~= '' then redis.call('HSET', state, 'pe', identity) end
 end
 if ARGV[8] ~= '' then redis.call('HSET', state, 'v', ARGV[8]) end
 if not add(at, last, chunks, finish, '') then
-  -- The log was lost without the state, and nobody has a copy.
+  -- The log was lost without the state, and there is no copy.
   redis.call('DEL', state)
   return {'unknown', 0, 0, ''}
 end
