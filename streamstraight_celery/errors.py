@@ -1,6 +1,6 @@
 """Every error of the package. Each class has a stable `code` that readers and logs may show.
 
-An error's `args` are what it was made with: pickle, and a Celery result, make it anew from those.
+An error's `args` are its constructor's arguments: pickle and Celery results rebuild it from them.
 """
 
 from __future__ import annotations
@@ -54,25 +54,25 @@ class StreamTooLargeError(StreamError):
 
 
 class RelayUnavailableError(StreamError, ConnectionError):
-    """The relay did not answer for longer than allowed. Nothing that it acknowledged is lost."""
+    """The stream store did not answer in time. Chunks it has acknowledged are not lost."""
 
     code = "relay-unavailable"
 
 
 class RelayRefusedError(StreamError):
-    """The relay does not take this stream: a wrong key, a limit; its reason is in the message."""
+    """The relay refused this stream (wrong key, a limit); the message has its reason."""
 
     code = "relay-refused"
 
 
 class StreamExistsError(StreamError):
-    """A stream of that name exists already and belongs to another task."""
+    """A stream with this id already exists and belongs to another task."""
 
     code = "stream-exists"
 
 
 class StreamActiveError(StreamError):
-    """The conversation `key` has an active stream already, `stream_id`."""
+    """The conversation `key` already has an active stream, `stream_id`."""
 
     code = "stream-active"
 
@@ -132,7 +132,7 @@ class StreamNotFoundError(StreamError, LookupError):
 
 
 class StreamReadError(StreamError):
-    """A stream could not be read on; `code` says why, `status` is the HTTP status, if any, or 0."""
+    """Reading failed; `code` says why, `status` is the HTTP status, or 0."""
 
     def __init__(self, code: str, message: str, status: int = 0) -> None:
         super().__init__(code, message, status)
@@ -144,11 +144,11 @@ class StreamReadError(StreamError):
 
 
 class StreamGoneError(StreamReadError, LookupError):
-    """Chunks behind the reader's offset were lost for good, or have expired."""
+    """Chunks after the reader's offset are lost for good, or have expired."""
 
 
 class StreamFailedError(StreamReadError):
-    """The stream itself ended badly; `end_reason` says how, `message` what readers may know."""
+    """The stream failed; `end_reason` says how, `message` is the text for readers."""
 
     def __init__(self, stream_id: str, end_reason: str, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -162,7 +162,7 @@ class StreamFailedError(StreamReadError):
 
 
 class StreamResetError(StreamReadError):
-    """A new attempt replaced the chunks that were read, and nobody (`on_reset`) drops them.
+    """A new attempt replaced the chunks read so far, and there is no `on_reset` to drop them.
 
     `attempt` is the new one, or 0 when it is not known.
     """
@@ -176,8 +176,8 @@ class StreamResetError(StreamReadError):
     def __str__(self) -> str:
         newer = f"attempt {self.attempt}" if self.attempt else "a new attempt"
         return (
-            f"stream {self.stream_id!r} began again with {newer}: read it from the start, or give "
-            "on_reset= to drop what the attempt before had sent"
+            f"stream {self.stream_id!r} was restarted by {newer}: read it from the start, or pass "
+            "on_reset= to drop the chunks of the attempt before"
         )
 
 
@@ -194,11 +194,11 @@ class DecodeError(StreamError, ValueError):
     def __str__(self) -> str:
         place = "a chunk" if self.seq is None else f"chunk {self.seq}"
         *_, wanted, why = self.args
-        return f"{place} of stream {self.stream_id!r} is no {wanted}: {why}"
+        return f"{place} of stream {self.stream_id!r} is not a {wanted}: {why}"
 
 
 class MalformedOffsetError(StreamError, ValueError):
-    """An offset that this relay did not hand out."""
+    """An offset that was not issued for this stream."""
 
     code = "malformed-offset"
 
@@ -219,8 +219,8 @@ class TokenError(StreamError):
 class StreamStopped(BaseException):
     """Raised inside a generator that waits for its next token when the stream is stopped.
 
-    Like `GeneratorExit` it is no `Exception`, so that `except Exception` around an LLM call
-    does not swallow it; `finally` and `with` blocks run.
+    Like `GeneratorExit` it does not derive from `Exception`, so `except Exception` around an LLM
+    call does not swallow it; `finally` and `with` blocks run.
     """
 
 
@@ -249,7 +249,7 @@ class PublicError(StreamError):
 
 
 class AgentFailedError(PublicError):
-    """The agent behind a chat's stream failed; `__cause__` holds what its adapter said.
+    """The agent that produces a chat's stream failed; `__cause__` has the adapter's error.
 
     Raised by the codecs `ui-messages` and `ag-ui`: `autoretry_for=(AgentFailedError,)` retries.
     """

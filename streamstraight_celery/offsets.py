@@ -21,7 +21,7 @@ from .errors import MalformedOffsetError
 
 START = "-1"
 NOW = "now"
-# Of a stream that nobody has claimed yet.
+# Of a stream that has not been claimed yet.
 NO_NONCE = "00000000"
 _PATTERN = re.compile(r"(\d{6})_(\d{10})_([0-9a-f]{8})\Z", re.ASCII)
 
@@ -67,7 +67,7 @@ class Segment:
 
 
 def segment_of(segments: Sequence[Segment], seq: int) -> Segment:
-    """The attempt that wrote chunk `seq`, of those that a log is made of."""
+    """The attempt that wrote chunk `seq` of a log."""
     for segment in segments:
         if seq <= segment.last:
             return segment
@@ -89,7 +89,7 @@ class Verdict(Enum):
 
 
 def judge(offset: Offset, segments: tuple[Segment, ...], ended: bool) -> Verdict:
-    """Tell whether a reader may go on from `offset`.
+    """Say whether a reader may continue from `offset`.
 
     `segments` are the attempts whose chunks make up the log, oldest first; the last one is the
     current attempt. A position beyond the current end is valid while the stream is open: Redis

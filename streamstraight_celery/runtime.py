@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 
 class Runtime:
-    """Made when first used, kept on the Celery app; what does not survive a fork is made anew."""
+    """Created on first use and kept on the Celery app; re-created after a fork."""
 
     def __init__(self, settings: StreamSettings, relay: Relay | None = None) -> None:
         self.settings = settings
@@ -37,7 +37,7 @@ class Runtime:
 
         Raises:
             ConfigurationError: a `stream_*` setting is wrong.
-            TypeError: `app` is no Celery app.
+            TypeError: `app` is not a Celery app.
         """
         check_app(app)
         runtime: Runtime | None = app.__dict__.get(_ATTRIBUTE)
@@ -106,7 +106,7 @@ class Runtime:
                 if self._aftermath is None:
                     settings = self.settings
                     # Imports what it needs, here and not on the aftermath's thread: a pool process
-                    # that is forked in the middle of an import waits for its end for ever.
+                    # that is forked in the middle of an import would wait for it forever.
                     with contextlib.suppress(ConfigurationError):
                         open_relay(settings)
                     self._aftermath = Aftermath(

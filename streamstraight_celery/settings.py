@@ -21,7 +21,7 @@ PREFIX = "stream_"
 MIN_SECRET_LENGTH = 16  # characters, of secrets and API keys
 HOSTED = "https://api.streamstraight.com"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-# Known to everybody: only good on loopback, where nobody else can connect.
+# Public, so only for loopback, where no one else can connect.
 _DEVELOPMENT_SECRET = "streamstraight-celery-development-only"
 
 
@@ -35,10 +35,10 @@ class StreamSettings:
             Default: the broker's or the result backend's URL when that is Redis.
         public_url: the relay server as browsers see it, without `/v1/...`.
         secret: signs tokens; a list of two rotates (the first signs, both verify).
-        development: allow a missing secret; only for a machine of your own.
+        development: allow a missing secret; never in production.
         token_ttl: how long a token is valid.
         allowed_origins: browser origins that may read, exact (`https://example.com`).
-        writing: let others write streams over HTTP, with a token or an API key that allows it.
+        writing: allow writing streams over HTTP, with a token or an API key.
         api_keys: keys of back ends that may read and write every stream.
         codec: name of the codec for tasks that name none.
         key_prefix: first part of every Redis key.
@@ -54,7 +54,7 @@ class StreamSettings:
         show_arguments: show task arguments in events, logs and Flower.
         ping_interval: seconds between comments on a quiet SSE connection.
         long_poll_timeout: seconds a long-poll request waits.
-        max_age: seconds after which a live SSE response is closed, so that its reader comes back.
+        max_age: seconds after which a live SSE response is closed; its reader reconnects.
         send_timeout: seconds a reader may take to accept bytes before it is closed (resumable).
         permission: dotted path of Django's authorization hook.
         api_key: of the Streamstraight service, for workers. Default: `STREAMSTRAIGHT_API_KEY`.
@@ -128,7 +128,7 @@ def check_app(app: Celery) -> None:
         TypeError: it is not.
     """
     if not isinstance(app, Celery):
-        raise TypeError(f"{app!r} is no Celery app: give the one that has the tasks")
+        raise TypeError(f"{app!r} is not a Celery app: pass the one that has the tasks")
 
 
 def this_app(app: Celery | None = None) -> Celery:
@@ -154,7 +154,7 @@ def read_settings(app: Celery) -> StreamSettings:
 
     Raises:
         ConfigurationError: a setting is unknown, of the wrong type or out of range.
-        TypeError: it is no Celery app.
+        TypeError: not a Celery app.
     """
     check_app(app)
     if (installed := app.__dict__.get(_INSTALLED)) is not None:
@@ -207,7 +207,7 @@ def read_celery_times(app: Celery, stream_tasks: Mapping[str, Any]) -> CeleryTim
 
 
 def given_settings(app: Celery) -> dict[str, Any]:
-    """All settings whose name starts with `stream_`, by their name without it."""
+    """All settings whose name starts with `stream_`, by the rest of the name."""
     namespace = _namespace(app)
     found: dict[str, Any] = {}
     for key in app.conf.keys():  # noqa: SIM118 - iterating it is not typed
@@ -311,7 +311,7 @@ def _check_ranges(settings: StreamSettings) -> None:
         if not isinstance(getattr(settings, name), bool)
     }
     for name, value in positive.items():
-        if not 0 < value < math.inf:  # also of what is no number at all
+        if not 0 < value < math.inf:  # NaN too
             raise ConfigurationError(
                 f"{PREFIX}{name} must be greater than 0, and finite, not {value!r}"
             )

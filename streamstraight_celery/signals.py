@@ -31,7 +31,7 @@ stream_ended: Any = Signal(
     | {"reason", "chunks", "bytes", "seconds", "first_chunk_seconds", "elsewhere"},
 )
 
-# In the worker's parent process, on a thread of its own: it has ended a stream whose pool process
+# In the worker's parent process, on a separate thread: it has ended a stream whose pool process
 # could not (it was killed, ran into the hard time limit, never got the task). And in a pool process
 # that gets a task whose stream was stopped while its message was in a queue. `reason` is the end
 # reason. No attempt: `stream_ended` of one that was begun may have been sent, as `released`.

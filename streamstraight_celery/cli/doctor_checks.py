@@ -1,4 +1,4 @@
-"""What `streams doctor` looks at. Each check says what it found, and what to change."""
+"""The checks of `streams doctor`. Each says what it found and how to fix it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The group that all commands are in, and what they have in common."""
+"""The `streams` command group and the base class of its commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..runtime import Runtime
 
 @click.group(name="streams")
 def streams() -> None:
-    """Streams of LLM output: what there is to see, and the relay server."""
+    """Inspect and stop streams, and run the relay server."""
 
 
 class StreamsCommand(CeleryCommand):  # type: ignore[misc]
@@ -28,7 +28,7 @@ class StreamsCommand(CeleryCommand):  # type: ignore[misc]
 
 
 def _check_app(ctx: click.Context) -> None:
-    """Without -A Celery takes its default app, which nobody may have configured.
+    """Without -A Celery uses its default app, which may not be configured.
 
     Raises:
         ClickException: then it has no relay.

@@ -33,7 +33,7 @@ COLUMNS = ("stream", "status", "chunks", "size", "age", "first chunk", "task")
 
 
 @click.command(cls=StreamsCommand)
-@click.option("--active", is_flag=True, help="Only those that have not ended.")
+@click.option("--active", is_flag=True, help="Only streams that have not ended.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Newest N.")
 @json_option
 @click.pass_context
@@ -180,7 +180,7 @@ def relay_of(ctx: click.Context) -> Relay:
 
 
 def newest(relay: Relay, *, active: bool) -> list[Overview]:
-    """All streams (or those that have not ended), the newest first."""
+    """All streams, or only those that have not ended, newest first."""
     ids = list(set(relay.stream_ids()))
     pages = relay.read_all([Read(stream_id) for stream_id in ids])
     return newest_first(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=StreamsCommand)
 @click.argument("stream_id")
-@click.option("--offset", default=START, help="Begin behind this offset; `now`: only what is new.")
+@click.option("--offset", default=START, help="Start after this offset; `now`: only new chunks.")
 @json_option
 @click.pass_context
 def tail(ctx: click.Context, stream_id: str, offset: str, as_json: bool) -> None:

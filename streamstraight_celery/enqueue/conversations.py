@@ -37,7 +37,7 @@ def active_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None
 
 
 def resume_url(key: str, *, app: Celery | None = None) -> str | None:
-    """Return where a chat goes on reading its active stream, token included; None without one.
+    """Return the URL, token included, that resumes a chat's active stream, or None.
 
     The URL is the relay's plain SSE, as `useChat` reads it: answer `GET /<chat>/stream` with a
     redirect (307) to it, or 204. Arguments and errors as `active_stream`.
@@ -111,7 +111,7 @@ class Conversation:
             return self._handle(before, owner)
 
     def withdraw(self, stream_id: str) -> None:
-        """Remove an announced stream that nobody has heard of."""
+        """Remove an announced stream that was never handed out."""
         self._runtime.relay.execute([Stop(stream_id), Delete(stream_id)])
 
     def _named(self) -> str:

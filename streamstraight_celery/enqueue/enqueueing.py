@@ -1,7 +1,7 @@
 """Enqueueing in steps: announce the stream, make it its conversation's, then send the message.
 
-Ordinary tasks are announced and sent in one go (`StreamTask.apply_async`); this is for those that
-belong to a conversation, or wait for a transaction.
+`StreamTask.apply_async` announces and sends in one step; this module is for tasks that belong to a
+conversation or wait for a transaction.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-USE_REF = "which has URLs and tokens of its own; handle.ref() gives a stream's"
+USE_REF = "which has its own URLs and tokens; use handle.ref()"
 
 
 class StreamRef(TypedDict):
@@ -49,7 +49,7 @@ class StreamRef(TypedDict):
 
 
 class StreamLink:
-    """A stream that somebody else may produce, as web routes hand it out.
+    """A stream as web routes hand it out; any process may produce it.
 
     Attributes:
         id: the stream's id.
@@ -118,7 +118,7 @@ class StreamLink:
         """`sse_base_url` with a token that only reads.
 
         For an `EventSource`, and to redirect to (status 303) from a chat's endpoint: the AI SDK's
-        `useChat`, or whatever reads an answer as server-sent events, follows it unchanged.
+        `useChat`, and any other client of server-sent events, follows it unchanged.
 
         Args:
             ttl: seconds the token is valid; default `stream_token_ttl`.
@@ -179,14 +179,14 @@ class StreamHandle(StreamLink):
 def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
     """Return the handle of a stream that was asked for earlier: for a fresh token, or to stop it.
 
-    Whether the one who asks may have it is for the caller to decide first.
+    Check first that the visitor may have it.
 
     Args:
         stream_id: the stream.
         app: the Celery app; default: the current one.
 
     Raises:
-        StreamNotFoundError: there is no such stream, or it has expired.
+        StreamNotFoundError: the stream does not exist or has expired.
         RelayUnavailableError: the relay does not answer.
     """
     found = this_app(app)
@@ -209,8 +209,8 @@ def stream_ref(
     """What a client needs for a stream that may not be there yet, as `StreamHandle.ref`.
 
     For streams that others write (`stream_writing`): `scopes=["write"]` for the job that is to
-    create and write it, the default for the browser that reads it. The relay is not asked; whether
-    the one who asks may have it is for the caller to decide first.
+    create and write it, the default for the browser that reads it. This makes no
+    request; check first that the visitor may have it.
 
     Args:
         stream_id: the stream.

@@ -1,4 +1,4 @@
-"""What is to be sent when Django's transaction commits, and undone when it is rolled back."""
+"""Send when Django's transaction commits, and clean up when it is rolled back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def at_commit(send: Act, drop: Act, database: bool | str) -> None:
     """Call `send` when the transaction commits (now, if there is none), `drop` at a rollback.
 
     Args:
-        send: its errors reach whoever commits.
+        send: its errors are raised by the commit.
         drop: must not raise.
         database: alias of the database; True: the default one.
 

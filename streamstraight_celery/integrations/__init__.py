@@ -1,1 +1,1 @@
-"""At home in web frameworks: one module each, loaded by those who use it."""
+"""Web frameworks: one module each, imported only by its users."""

@@ -40,7 +40,7 @@ def own_stream(stream_id: str, allowed: object, app: Celery | None = None) -> St
     """The stream, if the authorization hook has said `True`; nothing else counts.
 
     Raises:
-        StreamNotFoundError: not allowed, or not there: nobody can tell which.
+        StreamNotFoundError: not allowed or not there; the caller cannot tell which.
         RelayUnavailableError: the relay does not answer.
     """
     if allowed is not True:

@@ -80,7 +80,7 @@ class Streams:
         """The relay server: `api.mount("/relay", streams.relay)`, made when it is asked for.
 
         Raises:
-            ConfigurationError: there is no secret.
+            ConfigurationError: `stream_secret` is not set.
         """
         if self._relay is None:
             from ..server import relay_app

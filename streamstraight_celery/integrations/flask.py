@@ -70,7 +70,7 @@ class Streams:
 
     Args:
         app: the Flask app; or call `init_app` later.
-        permission: whether who asks may have that stream; only `True` allows it.
+        permission: whether the visitor may have that stream; only `True` allows it.
         url_prefix: of the routes.
     """
 
@@ -108,7 +108,7 @@ class Streams:
         app.jinja_env.globals["stream_client"] = stream_client
 
     def get_own(self, stream_id: str) -> StreamHandle:
-        """The stream's handle, if the permission allows it to who asks.
+        """The stream's handle, if the permission allows it to the visitor.
 
         Raises:
             StreamNotFoundError: not allowed, or not there.

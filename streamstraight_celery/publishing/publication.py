@@ -62,7 +62,7 @@ class Publication(StreamLink):
     ) -> None:
         if not isinstance(chunks, (Iterator, AsyncIterator)):
             raise TypeError(
-                f"{chunks!r} is no generator: call the generator function and give what it returns"
+                f"{chunks!r} is not a generator: call the generator function and pass its result"
             )
         super().__init__(app, runtime, stream_id)
         self._chunks = chunks
@@ -78,7 +78,7 @@ class Publication(StreamLink):
         announce(runtime, Create(stream_id, self._owner, codec.kind))
         about = stream_id, self._owner, self._pid
         self._end_unbegun = functools.partial(_end_unbegun, runtime.aftermath.ask, *about)
-        # A response that fails runs no background tasks, and tells nobody.
+        # A failed response silently skips its background tasks.
         self._forgotten = weakref.finalize(self, self._end_unbegun)
         self._forgotten.atexit = False  # no thread can be started then: `end_publications`
         _unbegun[self._owner] = functools.partial(_end_unbegun, runtime.relay.call, *about)
@@ -112,7 +112,7 @@ class Publication(StreamLink):
     # -- producing
 
     def start(self) -> None:
-        """Produce in a thread of its own. Errors are logged, and raised by `wait`."""
+        """Produce in a separate thread. Errors are logged, and raised by `wait`."""
         start_thread(f"stream-{self.id}", self._logged)
 
     def run(self) -> None:
@@ -161,7 +161,7 @@ class Publication(StreamLink):
                 await asyncio.to_thread(self._held().finish, "completed")
 
     async def _run_beside(self) -> None:
-        """`run` in a thread of its own: those that the event loop has are few, and for all."""
+        """`run` in a separate thread: the event loop's executor has few, shared by all."""
         outcome: Future[None] = Future()
         outcome.set_running_or_notify_cancel()
 
@@ -185,7 +185,7 @@ class Publication(StreamLink):
         self._end("producer-error", SERVER_STOPPED, timeout)
 
     def _give_up(self) -> None:
-        """Nobody waits for it any more: the generator ends, at its next chunk at the latest."""
+        """Stop waiting: the generator ends at its next chunk at the latest."""
         self._given_up = True
         if self._driver is not None:
             self._driver.interrupt()
@@ -211,7 +211,7 @@ class Publication(StreamLink):
 
     @contextlib.contextmanager
     def _producing(self) -> Iterator[None]:
-        """Around everything: whatever happens, the stream ends."""
+        """Wrap production so that the stream ends in any case."""
         if not self._begun.acquire(blocking=False):
             raise RuntimeError(f"stream {self.id} was produced before: a generator runs once")
         self._forgotten.detach()
@@ -305,7 +305,7 @@ def _end_unbegun(ask: Callable[[Conclude], object], stream_id: str, owner: str, 
 
 
 _running: set[Publication] = set()
-# What ends those that were announced and have not begun, by owner.
+# Functions that end announced streams that have not started, by owner.
 _unbegun: dict[str, Callable[[], None]] = {}
 
 

@@ -1,7 +1,7 @@
-"""Streams that the web process produces itself, after its response or beside it: no worker.
+"""Streams that the web process produces itself, during or after its response, without a worker.
 
-The same claim, lease, codecs, ends and stop as in a task, and the same sender thread; but what dies
-with the process is not done again elsewhere. Use a task for what has to survive a deployment.
+The same claim, lease, codecs, ends and stop as in a task, and the same sender thread. But a
+stream that dies with its process is not restarted: use a task if it must survive a deploy.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Made = TypeVar("Made", bound=Publication)
 
 
 class PublishOptions(TypedDict, total=False):
-    """What `prepare`, `publish` and `tee` take besides the generator.
+    """The options of `prepare`, `publish` and `tee`.
 
     Attributes:
         stream_id: name of the stream; default: a new one.

@@ -1,7 +1,7 @@
 """`tee` and `atee`: one generator into the HTTP response and into a stream at once.
 
-The generator does not run in the response but beside it (`background`), so a client that goes away,
-or reads slowly, holds up nobody: the stream is finished, and read again from the relay.
+The generator runs outside the response (see `publish`), so the stream still finishes when the
+client leaves or reads slowly, and can be read again from the relay server.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Teed(Publication):
         """A response begins to take chunks.
 
         Raises:
-            RuntimeError: another one has: this one would wait for what is gone.
+            RuntimeError: another iterator already took the chunks.
         """
         if self._taken:
             raise RuntimeError(
@@ -81,7 +81,7 @@ class _Teed(Publication):
         self._taken = True
 
     def leave(self) -> None:
-        """The response takes no more; the stream goes on."""
+        """The response takes no more chunks; the stream continues."""
         self._put = None
 
 
@@ -133,8 +133,8 @@ class AsyncTee(_Teed):
 def tee(chunks: Chunks, **options: Unpack[PublishOptions]) -> Tee:
     """Feed a streaming response and the relay at once; return what the response iterates.
 
-    The generator runs in a thread of its own, to its end also when the client goes away. What a
-    slow client has not taken yet is kept in memory. Options and errors as `prepare`.
+    The generator runs in a separate thread, to its end even if the client leaves. Chunks that a
+    slow client has not taken yet are kept in memory. Options and errors as `prepare`.
     """
     teed = make(Tee, chunks, options)
     teed.start()

@@ -1,4 +1,4 @@
-"""Redis for development: whatever this machine has, started on loopback and gone when we are.
+"""Redis for development: the best this machine has, on loopback, stopped when we exit.
 
     with EmbeddedRedis() as redis:
         print(redis.url, redis.backend)

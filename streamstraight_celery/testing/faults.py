@@ -15,11 +15,11 @@ from ..relays.requests import Answer, Append, Read, Request, Stop
 
 @dataclass(slots=True)
 class Faults:
-    """What is to happen, counted in chunks that the relay has taken; None: never.
+    """Faults to inject, counted in chunks that the store has accepted; None: never.
 
     Attributes:
-        stop_after: somebody stops the stream.
-        relay_down_after: the relay does not answer any more, until `relay_up()`.
+        stop_after: stop the stream.
+        relay_down_after: the store stops answering, until `relay_up()`.
         lose_answer_after: the relay takes a flush, and its answer is lost, once.
     """
 

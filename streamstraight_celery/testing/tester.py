@@ -41,7 +41,7 @@ class StreamRun(Generic[T]):
         stream_id: its id.
         chunks: what readers have got, decoded.
         end_reason: `completed`, `stopped`, `producer-error`, ...; `""` while it is open.
-        error: what readers are told of a failure (`{"code", "message"}`), or None.
+        error: the error that readers see (`{"code", "message"}`), or None.
         attempt: how often a producer has claimed it.
         result: the task's result: what the generator returned, or its summary.
         exception: what the task raised, or None.
@@ -79,7 +79,7 @@ class StreamRun(Generic[T]):
         return self.chunks
 
     def failed(self, code: str | None = None) -> dict[str, Any]:
-        """What readers are told of a stream that failed.
+        """The error that readers of a failed stream see.
 
         Raises:
             AssertionError: it did not fail, or with another code.
@@ -105,7 +105,7 @@ class StreamTester:
 
     Args:
         app: the Celery app; default: the current one.
-        type: what each chunk is, checked (whatever pydantic's `TypeAdapter` takes).
+        type: what each chunk is, checked (anything pydantic's `TypeAdapter` accepts).
         stop_after: as `Faults`, in chunks; so are the next two.
         relay_down_after: as `Faults`.
         lose_answer_after: as `Faults`.
@@ -134,7 +134,7 @@ class StreamTester:
         self.settings = replace(read_settings(self.app), **{**defaults, **settings})
         faults = Faults(stop_after, relay_down_after, lose_answer_after)
         store = MemoryStore(options(self.settings), self.clock)
-        # For what opens a relay of its own: readers, a mounted relay server.
+        # For readers and a mounted relay server, which open the store by its URL.
         name_store(self.settings.relay_url, store)
         self.relay = FaultyRelay(store, faults)
         self._type = type

@@ -14,7 +14,7 @@ from celery._state import get_current_app
 from celery.signals import before_task_publish
 
 from streamstraight_celery import StreamActiveError, StreamHandle, active_stream
-from streamstraight_celery.relays.memory.relay import relay as memory
+from streamstraight_celery.relays.memory import relay as memory
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT
 from tests.integrations.sites.django_site import celery_app

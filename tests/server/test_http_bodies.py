@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from streamstraight_celery.server import body
 from streamstraight_celery.server import fast_path as wire
+from streamstraight_celery.server import http
 
 from . import serving
 from .client import read_body, read_head
@@ -41,7 +41,7 @@ async def begin(site: Site, method: str, path: str, length: int = 100) -> Connec
 async def test_a_body_that_does_not_arrive_is_not_waited_for(
     site: Site, method: str, path: str, part: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body, "BODY_SECONDS", PATIENCE)
+    monkeypatch.setattr(http, "BODY_SECONDS", PATIENCE)
     reader, writer = await begin(site, method, path)
     writer.write(part)
     status, headers = await asyncio.wait_for(read_head(reader), 5)
@@ -50,8 +50,8 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(
 
 
 async def test_a_slow_body_arrives(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "BODY_SECONDS", PATIENCE)
-    monkeypatch.setattr(body, "SLOWEST", 10)
+    monkeypatch.setattr(http, "BODY_SECONDS", PATIENCE)
+    monkeypatch.setattr(http, "SLOWEST", 10)
     reader, writer = await begin(site, "PUT", "/v1/stream/s", 62)
     for part in [b"[" + b" " * 29, b" " * 30, b"1]"]:
         writer.write(part)

@@ -30,7 +30,7 @@ def stream_permission(request: HttpRequest, stream_id: str) -> bool:
 
 
 def get_own_stream(request: HttpRequest, stream_id: str) -> StreamHandle:
-    """The stream's handle, if `CELERY_STREAM_PERMISSION` allows it to who asks.
+    """The stream's handle, if `CELERY_STREAM_PERMISSION` allows it to the visitor.
 
     Raises:
         StreamNotFoundError: not allowed, or not there.

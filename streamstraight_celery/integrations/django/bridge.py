@@ -17,7 +17,7 @@ async def serve(app: Any, request: ASGIRequest, path: str) -> HttpResponse | Str
     """Let `app` answer the request, at `path`; its streaming responses stream.
 
     Raises:
-        Exception: whatever `app` raised before it began to answer.
+        Exception: any error that `app` raised before it began to answer.
     """
     exchange = _Exchange(request.body)
     query = request.scope.get("query_string", b"")
@@ -68,7 +68,7 @@ class _Exchange:
         return self.body()
 
     def close(self) -> None:
-        """Called by Django, on a thread, when the response is over in whatever way."""
+        """Called by Django, on a thread, when the response is over, however it ended."""
         self._loop.call_soon_threadsafe(self.leave)
 
     def leave(self) -> None:

@@ -47,7 +47,7 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 
 def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """For `check --deploy`: what is only good on a machine of one's own."""
+    """For `check --deploy`: settings that are only for development."""
     try:
         read = read_settings(this_app())
     except ConfigurationError:
@@ -91,7 +91,7 @@ def _check_permission(read: StreamSettings) -> Iterator[CheckMessage]:
     if not read.permission:
         if not apps.is_installed("django.contrib.sessions"):
             yield Warning(
-                f"{name} is not set and there are no sessions: nobody gets a token or may stop.",
+                f"{name} is not set and there are no sessions: no one can get a token or stop.",
                 "Write a function stream_permission(request, stream_id) -> bool and name it there.",
                 id=_id("W", 1),
             )
@@ -102,7 +102,7 @@ def _check_permission(read: StreamSettings) -> Iterator[CheckMessage]:
         yield Error(f"{name}: {error}.", "Give the dotted path of a function.", id=_id("E", 4))
         return
     if not callable(hook):
-        yield Error(f"{name}: {read.permission} is no function.", id=_id("E", 4))
+        yield Error(f"{name}: {read.permission} is not a function.", id=_id("E", 4))
 
 
 def _named(error: ConfigurationError) -> str:

@@ -20,14 +20,14 @@ from . import stream_permission
 from .bridge import serve
 
 NO_ASGI = (
-    "The relay needs ASGI: serve this project with an ASGI server, or run the relay as a process "
-    "of its own (celery -A proj streams relay) and set CELERY_STREAM_PUBLIC_URL to it."
+    "The relay needs ASGI: serve this project with an ASGI server, or run the relay server "
+    "separately (celery -A proj streams relay) and set CELERY_STREAM_PUBLIC_URL to it."
 )
 
 
 @require_GET
 def token(request: HttpRequest, stream_id: str) -> HttpResponse:
-    """A fresh ref of a stream, for who may have it."""
+    """A fresh ref of a stream, if the visitor may have it."""
     return respond(attempted(lambda: token_answer(own(request, stream_id))))
 
 
@@ -38,7 +38,7 @@ def stop(request: HttpRequest, stream_id: str) -> HttpResponse:
 
 
 async def relay(request: HttpRequest, path: str) -> Any:
-    """Whatever the relay answers; it checks tokens and origins itself."""
+    """The relay server's answer; it checks tokens and origins itself."""
     if not isinstance(request, ASGIRequest):
         return respond(Answer(501, {"error": {"code": "needs-asgi", "message": NO_ASGI}}))
     return await serve(apps.get_app_config("streamstraight_celery").relay, request, f"/{path}")
