@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,8 +25,9 @@ from types import FrameType
 from typing import Any
 
 from ..errors import StreamError, StreamStopped
+from ..os_threads import Mailbox, loop_thread
 from .generators import aclose_generator, close_generator
-from .threads import current_greenlet, loop_thread, start_thread
+from .threads import current_greenlet, start_thread
 from .writer import StreamWriter
 
 Wire = Callable[[Any], str]
@@ -39,6 +41,8 @@ CLEANUP_TIMEOUT = 10.0
 OF_A_PROCESS = (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
 # How often a generator in the main thread is interrupted until it ends.
 INTERRUPT_INTERVAL = 0.02
+# How often an async generator looks whether there is room for more chunks.
+FULL_INTERVAL = 0.002
 
 
 class Driver:
@@ -229,11 +233,21 @@ class Driver:
     def _run_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
         loop = loop_thread()
         finished: Future[None] = Future()
+        # Calls for this thread, which has nothing to do meanwhile; None at the end.
+        calls: Mailbox[Callable[[], None] | None] = Mailbox()
         state: dict[str, asyncio.Task[None]] = {}
 
         def start() -> None:
             task = state["task"] = loop.create_task(self._consume_async(chunks, writer))
-            task.add_done_callback(lambda done: _copy(done, finished))
+            task.add_done_callback(end)
+
+        def end(task: asyncio.Task[None]) -> None:
+            _copy(task, finished)
+            calls.put(None)
+
+        if (tell := writer.on_first_chunk) is not None:
+            # All async generators of the process share the loop: receivers must not hold it up.
+            writer.on_first_chunk = functools.partial(calls.put, tell)
 
         def cancel() -> None:
             loop.call_soon_threadsafe(lambda: state["task"].cancel())
@@ -244,6 +258,7 @@ class Driver:
             try:
                 if self._stopping:
                     cancel()
+                _carry_out(calls)
                 finished.result()
             except asyncio.CancelledError as error:
                 if not self._stopping:
@@ -254,7 +269,7 @@ class Driver:
                 if not finished.done():
                     cancel()
                     with contextlib.suppress(BaseException):
-                        finished.result(CLEANUP_TIMEOUT)
+                        _carry_out(calls, CLEANUP_TIMEOUT)
                 raise
 
     async def run_here(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
@@ -278,14 +293,15 @@ class Driver:
 
     async def _consume_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
         encode = self._encode
-        loop = asyncio.get_running_loop()
         try:
             async for chunk in chunks:
                 text = encode(chunk)
                 if text:
                     writer.add(text)
-                    if writer.full():
-                        await loop.run_in_executor(None, writer.wait_for_space)
+                    while writer.full():
+                        # Not in an executor: its threads are few, and a stop cannot end the wait.
+                        await asyncio.sleep(FULL_INTERVAL)
+                        writer.check()
                 if self._stopping:
                     raise asyncio.CancelledError
         finally:
@@ -316,6 +332,16 @@ def ignore_interrupts(**_: Any) -> None:
     """Let a pool process survive an interrupt between two tasks (the default action ends it)."""
     if INTERRUPT is not None and signal.getsignal(INTERRUPT) is signal.SIG_DFL:
         signal.signal(INTERRUPT, _ignore)
+
+
+def _carry_out(calls: Mailbox[Callable[[], None] | None], timeout: float | None = None) -> None:
+    """Do what is called for, until the end.
+
+    Raises:
+        queue.Empty: nothing was for `timeout` seconds.
+    """
+    while (call := calls.get(timeout)) is not None:
+        call()
 
 
 def _copy(task: asyncio.Task[None], future: Future[None]) -> None:

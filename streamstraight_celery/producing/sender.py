@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import NamedTuple, TypeVar
 
 from ..errors import (
@@ -24,6 +24,7 @@ from ..errors import (
     StreamExistsError,
 )
 from ..offsets import new_nonce
+from ..os_threads import Mailbox
 from ..relays.base import Relay
 from ..relays.requests import Answer, Append, Claim, Request
 from ..settings import StreamSettings
@@ -81,7 +82,7 @@ class Sender:
         self.now = now
         self._relay = relay
         self._settings = settings
-        self._signals: SimpleQueue[StreamWriter | None] = SimpleQueue()
+        self._signals: Mailbox[StreamWriter | None] = Mailbox()
         # While the thread lingers, streams that can wait line up here and do not wake it.
         self._lingering = False
         self._quiet: deque[StreamWriter] = deque()
@@ -327,10 +328,7 @@ class Sender:
     def _take(self, ready: dict[int, StreamWriter], timeout: float | None) -> bool:
         """Wait for one signal (None: do not wait); tells whether there was one."""
         try:
-            if timeout is None:
-                writer = self._signals.get_nowait()
-            else:
-                writer = self._signals.get(timeout=max(0.0, timeout))
+            writer = self._signals.get(timeout or 0.0)
         except Empty:
             return False
         if writer is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..os_threads import Mailbox
 from .publication import Chunks, Publication
 from .publish import PublishOptions, amake, begin, make
 
@@ -89,7 +89,7 @@ class Tee(_Teed):
     """Iterate it in the response: the generator's chunks as they come, and its error."""
 
     def __init__(self, *args: Any) -> None:
-        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._queue: Mailbox[Any] = Mailbox()
         self._put = self._queue.put
         super().__init__(*args)
 

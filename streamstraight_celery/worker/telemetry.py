@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..producing.writer import StreamWriter
@@ -31,7 +29,6 @@ class Lifecycle:
         self._task = task
         self._writer = writer
         self._started = started
-        self._telling: Future[None] | None = None
         self._who = {
             "stream_id": writer.stream_id,
             "task_name": task.name,
@@ -52,8 +49,6 @@ class Lifecycle:
     def end(self) -> None:
         """The attempt is over, and its end is written, as far as that was possible."""
         writer = self._writer
-        if self._telling is not None:
-            self._telling.result()  # first things first
         what = {
             "reason": writer.outcome,
             "chunks": writer.chunks,
@@ -72,26 +67,6 @@ class Lifecycle:
 
     def _first_chunk(self) -> None:
         self._span.first_chunk()
-        if not stream_first_chunk.receivers:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._tell_of_first_chunk()
-            return
-        # All async generators of the process share this loop: receivers must not hold it up.
-        done: Future[None] = Future()
-        self._telling = done
-
-        def tell() -> None:
-            try:
-                self._tell_of_first_chunk()
-            finally:
-                done.set_result(None)
-
-        loop.run_in_executor(None, tell)
-
-    def _tell_of_first_chunk(self) -> None:
         seconds = self._first_chunk_seconds()
         stream_first_chunk.send(sender=self._task, **self._who, seconds=seconds)
 

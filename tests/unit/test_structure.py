@@ -22,7 +22,7 @@ LEVELS = (
     ("producing", "server", "reader"),
     ("relays", "tokens", "agent_codecs"),
     ("codecs", "offsets", "ids", "settings"),
-    ("errors", "signals", "cancellation"),
+    ("errors", "signals", "cancellation", "os_threads"),
 )
 LEVEL = {part: -number for number, level in enumerate(LEVELS) for part in level}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "lib", "tools", "base_utils"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
 from collections.abc import Callable
+from queue import Empty
 
 from ...errors import RelayUnavailableError
+from ...os_threads import Mailbox, loop_thread
 from ...relays import AsyncRelay, Relay
 from ...relays.base import Notice
 from ...relays.requests import Read, Stop
@@ -20,22 +22,27 @@ class Bell:
     """Rings when there may be news; without anybody to ring it, a wait takes its whole time."""
 
     def __init__(self) -> None:
-        self._rung = threading.Event()
+        self._rung: Mailbox[None] = Mailbox()
+        self._ringing = False
 
     def ring(self) -> None:
-        self._rung.set()
+        """Wake the reader. Safe in any thread."""
+        if not self._ringing:
+            self._ringing = True
+            self._rung.put(None)
 
     def wait(self, seconds: float) -> None:
         """Return when it has rung since the last wait, or the time is over."""
-        self._rung.wait(seconds)
-        self._rung.clear()
+        with contextlib.suppress(Empty):
+            self._rung.get(seconds)
+        self._ringing = False
 
     def close(self) -> None:
         """Nobody waits any more."""
 
 
 class NoticeBell(Bell):
-    """Rings at each notice of one stream, heard on an event loop in a thread of its own.
+    """Rings at each notice of one stream, heard on the process' event loop.
 
     Args:
         open_relay: makes the relay that is listened to.
@@ -49,41 +56,37 @@ class NoticeBell(Bell):
         super().__init__()
         self._open_relay = open_relay
         self._stream_id = stream_id
-        self._error: BaseException | None = None
-        self._listening = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._over: asyncio.Event
-        self._thread = threading.Thread(
-            target=self._run, name=f"stream-notices-{stream_id}", daemon=True
-        )
-        self._thread.start()
-        self._listening.wait()
-        if self._error is not None:
-            self._thread.join()
-            raise self._error
+        self._loop = loop_thread()
+        self._over = asyncio.Event()
+        # An error that prevents it, then the end.
+        self._listening: Mailbox[BaseException | None] = Mailbox()
+        asyncio.run_coroutine_threadsafe(self._run(), self._loop)
+        error = self._listening.get()
+        if error is not None:
+            raise error
 
     def close(self) -> None:
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._over.set)
-            self._thread.join()
+        """Stop listening; returns when the connection is closed."""
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._listening.get()
 
-    def _run(self) -> None:
+    async def _run(self) -> None:
+        error: BaseException | None = None
         try:
-            asyncio.run(self._listen())
-        except Exception as error:
-            self._error = error
+            await self._listen()
+        except BaseException as raised:
+            error = raised
+            raise
         finally:
-            self._listening.set()
+            self._listening.put(error)
 
     async def _listen(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._over = asyncio.Event()
         relay = self._open_relay()
         try:
             watcher = relay.watch(self._on_notice, self.ring)
             try:
                 await watcher.subscribe(self._stream_id)
-                self._listening.set()
+                self._listening.put(None)
                 await self._over.wait()
             finally:
                 await watcher.close()
