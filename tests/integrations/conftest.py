@@ -33,6 +33,7 @@ UVICORN = "uvicorn --port {port} --log-level warning --timeout-graceful-shutdown
 SERVERS = {
     "flask-gunicorn": f"{GUNICORN} {SITES}.flask_site:create_app()",
     "flask-gunicorn-threads": f"{GUNICORN} --threads 4 {SITES}.flask_site:create_app()",
+    "flask-gunicorn-gevent": f"{GUNICORN} --worker-class gevent {SITES}.flask_site:create_app()",
     "django-gunicorn": f"{GUNICORN} --threads 4 {SITES}.django_site:wsgi()",
     "django-uvicorn": f"{UVICORN} {SITES}.django_site:asgi",
     "fastapi-uvicorn": f"{UVICORN} {SITES}.fastapi_site:create_app",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -16,11 +17,13 @@ from tests.integrations.conftest import Server
 from tests.integrations.sites.sources import CHUNKS
 from tests.tasks.log import ended_log, relay_of, state_of
 
+READERS = 10
 Serve = Callable[[str], Server]
 EVERYWHERE = [
     # The one request at a time of a sync worker is over when the next chunk meets nobody.
     ("flask-gunicorn", ["after", "both"]),
     ("flask-gunicorn-threads", ["both"]),
+    ("flask-gunicorn-gevent", ["both", "both-async", "after"]),
     ("django-gunicorn", ["both", "after"]),
     ("django-uvicorn", ["both-async", "after", "after-async"]),
     ("fastapi-uvicorn", ["both", "both-async", "after", "after-async", "after-task"]),
@@ -61,6 +64,21 @@ def test_the_stream_is_finished_when_the_client_has_gone(
         # And one whose client stays gets all of it, too.
         answered = httpx.get(f"{server.url}/both", timeout=30)
         assert answered.text.split() == ["0", "1", "2", "3", "4"]
+
+
+def test_event_loops_of_a_gevent_server_leave_other_requests_alone(
+    serve: Serve, watching: Celery
+) -> None:
+    server = serve("flask-gunicorn-gevent")
+    stream_id = hang_up_after_the_first_line(server, "both-async")
+    with ThreadPoolExecutor(READERS) as pool, server.client() as client:
+        answers = [pool.submit(client.get, f"/read/{stream_id}") for _ in range(READERS)]
+        # While an async generator and the readers run.
+        for _ in range(3):
+            assert client.get("/asyncio").text == "fine"
+        server.open_gate()
+        assert [each.result().text.split() for each in answers] == [list("01234")] * READERS
+    assert ended_log(watching, stream_id).end == "completed"
 
 
 @pytest.mark.parametrize("name", ["flask-gunicorn-threads", "fastapi-uvicorn", "django-uvicorn"])

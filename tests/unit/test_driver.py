@@ -20,6 +20,8 @@ STOP = "stop"
 class Written:
     """Stands in for the writer."""
 
+    on_first_chunk: Callable[[], None] | None = None
+
     def __init__(self) -> None:
         self.texts: list[str] = []
 

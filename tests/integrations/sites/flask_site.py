@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+
 from flask import Flask, Response, render_template_string, request
 from flask.typing import ResponseReturnValue
 
-from streamstraight_celery import publish, tee
+from streamstraight_celery import publish, read_stream, tee
 from streamstraight_celery.integrations.flask import Streams, remember, resume
 from tests.integrations.sites import sources
 
@@ -41,5 +44,23 @@ def create_app() -> Flask:
     def both() -> Response:
         stream = tee(sources.gated())
         return Response(sources.lines(stream), headers={"X-Stream-Id": stream.id})
+
+    @app.get("/both-async")
+    def both_async() -> Response:
+        stream = tee(sources.agated())
+        return Response(sources.lines(stream), headers={"X-Stream-Id": stream.id})
+
+    @app.get("/read/<stream_id>")
+    def read(stream_id: str) -> Response:
+        def lines() -> Iterator[str]:
+            with read_stream(stream_id) as stream:
+                yield from sources.lines(stream)
+
+        return Response(lines())
+
+    @app.get("/asyncio")
+    def runs_a_loop() -> str:
+        asyncio.run(asyncio.sleep(0.01))
+        return "fine"
 
     return app
