@@ -1,5 +1,7 @@
 // Bundles the tests and runs them: all on the sources, and those of the whole client once more on
-// the module that is shipped.
+// the module that is shipped. With arguments, only tests whose file name begins with one of them:
+//
+//   npm test -- protocol cases
 import { spawnSync } from "node:child_process";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,8 +11,10 @@ import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const shipped = join(root, "../streamstraight_celery/static/streamstraight_celery/client.js");
+const chosen = process.argv.slice(2);
+const wanted = (name) => !chosen.length || chosen.some((each) => name.startsWith(each));
 const out = await mkdtemp(join(tmpdir(), "client-test-"));
-const tests = (await readdir(join(root, "test"))).filter((name) => name.endsWith(".test.ts"));
+const tests = (await readdir(join(root, "test"))).filter((name) => name.endsWith(".test.ts") && wanted(name));
 
 const useShipped = {
   name: "use-shipped",

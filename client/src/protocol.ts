@@ -38,11 +38,12 @@ export type Move =
 
 /**
  * A chunk and the position after it: an offset of the relay's, or, between two chunks of one frame,
- * `offset,skip,proof`: go on from the offset and leave out so many chunks. The log never changes
- * before its end, so that this means the same chunk in every later reading, unless a new attempt
- * began: then the relay refuses the offset. Offsets before the first chunk it never refuses, so
- * for those the offset after the frame goes along as the proof: the chunks to leave out must end
- * there again. (The protocol keeps `,` out of offsets.)
+ * `offset,skip,proof`: continue from the offset and leave out so many chunks. (The protocol keeps
+ * `,` out of offsets.) The log never changes before its end, so after the same offset the same
+ * chunks follow, however they are cut into frames, unless a new attempt replaced them. Then the
+ * relay refuses the offset, with one exception: offsets before the first chunk are good for every
+ * attempt. There the proof tells: the chunks that are left out must have the same checksum as those
+ * that were read.
  */
 export interface Arrival {
   chunk: unknown;
@@ -51,9 +52,13 @@ export interface Arrival {
 
 export class Protocol {
   #offset: string;
-  /** How many chunks after the offset are to be left out, and where their frame must end. */
+  /** How many chunks after the offset are to be left out, and the proof that they are the same. */
   #skip: number;
   #proof: string;
+  /** The position where that is not the offset: there are chunks to leave out. */
+  #between: string;
+  /** The checksum of the chunks behind the position's offset, while it is needed. */
+  #sum = 0;
   /** What `-1` is asked for as: of a new attempt's start no relay gives older chunks. */
   #start = "-1";
   /** The offset came with chunks, so that it is one of an attempt. */
@@ -74,12 +79,13 @@ export class Protocol {
     this.#offset = offset;
     this.#skip = +skip;
     this.#proof = proof;
+    this.#between = this.#skip ? position : "";
     this.#random = random;
   }
 
   /** After the last chunk delivered. */
   get position(): string {
-    return at(this.#offset, this.#skip, this.#proof);
+    return this.#between || this.#offset;
   }
 
   /** A connection begins: the query of its request. */
@@ -96,7 +102,8 @@ export class Protocol {
     const again = this.#refused;
     this.#refused = status === 401;
     if (isStream(answer)) return { do: "read" };
-    if (status === 204 && headers.get("stream-closed")) return ended(headers.get("stream-end-reason") ?? undefined);
+    if (status === 204 && headers.get("stream-closed"))
+      return this.#skip ? this.#restart(0) : ended(headers.get("stream-end-reason") ?? undefined);
     const failure = readRefusal(answer);
     if (status === 401 && canRefresh && !again) return { do: "token" };
     if (status === 410 && failure.code === "superseded") return this.#restart(failure.attempt, failure.startOffset);
@@ -115,8 +122,11 @@ export class Protocol {
     if (event === "control" && value) {
       const { streamNextOffset, streamCursor, streamClosed, endReason, error }: Control = value;
       this.#cursor = streamCursor ?? this.#cursor;
-      const arrivals = streamNextOffset ? this.#deliver(streamNextOffset) : [];
-      return streamClosed ? [...arrivals, ended(endReason, error)] : arrivals;
+      // The end may come without an offset: what was held belongs before it all the same.
+      const found = streamNextOffset || streamClosed ? this.#deliver(streamNextOffset ?? "") : [];
+      if (!streamClosed || found.some((item) => "do" in item)) return found;
+      // Less than was read before is another attempt.
+      return this.#skip ? [this.#restart(0)] : [...found, ended(endReason, error)];
     }
     return [end({ code: "bad-frame", message: `malformed ${event} frame` })];
   }
@@ -140,7 +150,10 @@ export class Protocol {
     return this.#retry(noToken(cause));
   }
 
-  /** The held chunks belong before `offset`: all of them count, or, seen before, none. */
+  /**
+   * The held chunks belong before `offset`: all of them count, or, seen before, none. `""`: the
+   * server does not say where they end.
+   */
   #deliver(offset: string): (Arrival | Move)[] {
     const from = this.#offset;
     const skip = this.#skip;
@@ -149,17 +162,25 @@ export class Protocol {
     this.#held = [];
     // Offsets grow as texts (section 6): a smaller one is of a frame that came before.
     // Without a chunk there is no before: when Redis lost an attempt, an earlier one goes on.
-    if (this.#grounded && offset <= from) return [];
-    if (length && this.#proof && this.#proof !== offset) return [this.#restart(0)];
-    this.#offset = offset;
+    if (this.#grounded && offset && offset <= from) return [];
+    const found: Arrival[] = [];
+    let position = "";
+    for (const [i, chunk] of chunks.entries()) {
+      const taken = i + 1;
+      if (skip || !this.#grounded) this.#sum = checksum(chunk, this.#sum);
+      if (taken === skip && !isSame(this.#proof, this.#sum, offset)) return [this.#restart(0)];
+      if (taken <= skip) continue;
+      const within = taken < length || !offset;
+      position = within ? `${from},${taken},${this.#grounded ? "" : proofOf(this.#sum)}` : offset;
+      found.push({ chunk, position });
+    }
+    this.#offset = offset || from;
     if (!length) return [];
-    const proof = this.#grounded ? "" : offset;
     this.#skip = Math.max(skip - length, 0);
-    this.#proof = "";
+    if (!this.#skip) this.#between = offset ? "" : position || this.#between;
     this.#grounded = this.#advanced = true;
     this.#failures = 0;
-    const end = (taken: number) => (taken < length ? at(from, taken, proof) : offset);
-    return chunks.map((chunk, i) => ({ chunk, position: end(i + 1) })).slice(skip);
+    return found;
   }
 
   #restart(attempt: number, start = "-1"): Move {
@@ -167,8 +188,8 @@ export class Protocol {
     const delay = this.#offset === "-1" ? this.#backoff() : 0;
     this.#offset = "-1";
     this.#start = start;
-    this.#skip = 0;
-    this.#proof = this.#cursor = "";
+    this.#skip = this.#sum = 0;
+    this.#proof = this.#between = this.#cursor = "";
     this.#grounded = false;
     return { do: "reset", attempt, delay };
   }
@@ -185,8 +206,29 @@ export class Protocol {
 
 export const noToken = (cause: unknown): Failure => ({ code: "token", message: "getToken failed", cause });
 
-function at(offset: string, skip: number, proof: string): string {
-  return skip ? `${offset},${skip},${proof}` : offset;
+const ATTEMPT = /^(\d{6})_\d{10}_([\da-f]{8})$/;
+
+/**
+ * Whether the chunks left out, with this checksum, are those that were read before. Positions of
+ * earlier versions name the end of their frame: that may have grown, but within one attempt.
+ */
+function isSame(proof: string, sum: number, frameEnd: string): boolean {
+  if (!proof || proof[0] === "=") return !proof || proof === proofOf(sum);
+  return proof === frameEnd || (ATTEMPT.test(proof) && proof.replace(ATTEMPT, "$1$2") === frameEnd.replace(ATTEMPT, "$1$2"));
+}
+
+function proofOf(sum: number): string {
+  return `=${sum.toString(16).padStart(8, "0")}`;
+}
+
+/** CRC-32 of a chunk's JSON text, after that of the chunks before it. */
+function checksum(chunk: unknown, before: number): number {
+  let sum = ~before;
+  for (const byte of new TextEncoder().encode(JSON.stringify(chunk))) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit++) sum = (sum >>> 1) ^ (-(sum & 1) & 0xedb88320);
+  }
+  return ~sum >>> 0;
 }
 
 /** What the relay said about a refusal, or what its status says. */

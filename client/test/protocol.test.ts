@@ -53,7 +53,7 @@ const CASES: Case[] = [
     steps: [
       [{ data: ["a"] }, []],
       [{ data: ["b"] }, []],
-      [{ control: { streamNextOffset: "02" } }, [chunk("a", "-1,1,02"), chunk("b", "02")]],
+      [{ control: { streamNextOffset: "02" } }, [chunk("a", "-1,1,=6d0e509e"), chunk("b", "02")]],
       [{ data: ["lost"] }, []],
       [{ connect: true }, query("02")],
       [{ data: ["c"] }, []],
@@ -116,7 +116,7 @@ const CASES: Case[] = [
     steps: [
       [{ data: ["x", "y"], id: "12" }, [{ do: "reset", attempt: 0, delay: 125 }]],
       [{ connect: true }, query("-1")],
-      [{ data: ["x", "y"], id: "12" }, [chunk("x", "-1,1,12"), chunk("y", "12")]],
+      [{ data: ["x", "y"], id: "12" }, [chunk("x", "-1,1,=f60ef986"), chunk("y", "12")]],
     ],
   },
   ...["completed", "stopped"].map((reason) => ({

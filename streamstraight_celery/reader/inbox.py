@@ -13,6 +13,7 @@ from ..offsets import NOW, START, Offset
 from .decoding import name_of
 from .events import Arrival, End, Reset
 from .options import ReadOptions, Status
+from .place import Place
 
 T = TypeVar("T")
 
@@ -146,8 +147,7 @@ class Inbox(Generic[T]):
 
 def seq_of(position: str) -> int | None:
     """The number of the chunk before a position, None for offsets of another server's format."""
-    offset, _, rest = position.partition(",")
-    skip = int(rest.partition(",")[0] or 0)
+    offset, skip, _ = Place.parse(position)
     if offset == START:
         return skip
     try:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..errors import ConfigurationError, MalformedOffsetError, StreamError
+from ..errors import ConfigurationError, StreamError
 from ..offsets import START
 from .backoff import Timing
 from .decoding import Decode, make_decode
+from .place import Place
 
 Status = Literal["connecting", "open", "reconnecting", "closed"]
 
@@ -29,11 +30,7 @@ class ReadOptions:
     timing: Timing = field(default_factory=Timing)
 
     def __post_init__(self) -> None:
-        _, _, rest = self.offset.partition(",")
-        if rest and not rest.partition(",")[0].isdecimal():
-            raise MalformedOffsetError(
-                f"malformed offset {self.offset[:64]!r}: use what a reader's .offset said"
-            )
+        Place.parse(self.offset)
         if self.give_up_after is not None and self.give_up_after <= 0:
             raise ConfigurationError("give_up_after is in seconds, greater than 0")
 

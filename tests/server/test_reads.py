@@ -111,7 +111,18 @@ async def test_every_frame_of_a_live_stream_has_its_offset(site: Site) -> None:
     for number in range(5):
         producer.append({"n": number}, {"m": number})
         await stream.until_chunks(2 * number + 2)
-    assert stream.offsets == [producer.offset(2 * number) for number in range(1, 6)]
+    assert stream.offsets == [producer.offset(seq) for seq in (1, 2, 4, 6, 8, 10)]
+
+
+async def test_the_first_chunk_comes_alone(site: Site) -> None:
+    """Only the offset after it tells this attempt from the next one."""
+    producer = site.producer()
+    producer.append(1, 2, 3)
+    producer.end()
+    stream = await site.client(producer).sse(producer.stream_id)
+    await stream.until_end()
+    assert stream.offsets == [producer.offset(1), producer.offset(3)]
+    assert stream.chunks == [1, 2, 3]
 
 
 async def test_an_error_reaches_readers(site: Site) -> None:

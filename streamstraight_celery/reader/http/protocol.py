@@ -23,6 +23,7 @@ from typing import Any
 from ...offsets import START
 from ..backoff import BACKOFF_CAP, Backoff
 from ..events import Arrival, Connect, End, Failure, Move, NewToken, Reset, ended
+from ..place import Place, checksum, is_same, proof_of
 from . import answers as wire
 from .answers import Answer
 from .sse_parser import Frame
@@ -31,24 +32,17 @@ from .sse_parser import Frame
 class Protocol:
     """One reader's conversation with the relay, over any number of connections.
 
-    A position is an offset of the relay's, or, between two chunks of one frame,
-    `offset,skip,proof`: go on from the offset and leave out so many chunks. The log never changes
-    before its end, so that this means the same chunk in every later reading, unless a new attempt
-    began: then the relay refuses the offset. Offsets before the first chunk it never refuses, so
-    for those the offset after the frame goes along as the proof: the chunks to leave out must end
-    there again. (The protocol keeps `,` out of offsets.)
-
     Args:
-        position: where to begin.
+        position: where to begin (`Place`).
         random: in [0, 1): spreads the retries.
     """
 
     def __init__(self, position: str, random: Callable[[], float]) -> None:
-        offset, _, rest = position.partition(",")
-        skip, _, proof = rest.partition(",")
-        self._offset = offset
-        self._skip = int(skip or 0)
-        self._proof = proof
+        self._offset, self._skip, self._proof = Place.parse(position)
+        # The position where that is not the offset: there are chunks to leave out.
+        self._between = position if self._skip else ""
+        # The checksum of the chunks behind the position's offset, while it is needed.
+        self._sum = 0
         # What `-1` is asked for as: of a new attempt's start no relay gives older chunks.
         self._start = START
         self._grounded = False  # the offset came with chunks, so that it is one of an attempt
@@ -62,7 +56,7 @@ class Protocol:
     @property
     def position(self) -> str:
         """After the last chunk that came out."""
-        return place(self._offset, self._skip, self._proof)
+        return self._between or self._offset
 
     def connect(self) -> dict[str, str]:
         """A connection begins: the query of its request."""
@@ -84,6 +78,8 @@ class Protocol:
         again, self._refused = self._refused, status == 401
         if status == 200 and headers.get("content-type", "").startswith("text/event-stream"):
             return None
+        if status == 204 and headers.get("stream-closed") and self._skip:
+            return self._restart(0)  # less than was read before: another attempt
         if status == 204 and headers.get("stream-closed"):
             return ended(headers.get("stream-end-reason") or "completed")
         failure, attempt, start = wire.refusal(answer)
@@ -128,49 +124,62 @@ class Protocol:
 
     def _control(self, control: wire.Control) -> list[Arrival | Move]:
         self._cursor = control.cursor or self._cursor
-        found = self._deliver(control.offset) if control.offset else []
-        if control.closed:
-            found.append(ended(control.reason or "completed", control.code, control.message))
-        return found
+        # The end may come without an offset: what was held belongs before it all the same.
+        found: list[Arrival | Move] = []
+        if control.offset or (control.closed and self._held):
+            found = self._deliver(control.offset)
+        if not control.closed or any(isinstance(item, Reset) for item in found):
+            return found
+        if self._skip:
+            return [self._restart(0)]  # less than was read before: another attempt
+        return [*found, ended(control.reason or "completed", control.code, control.message)]
 
     def _deliver(self, offset: str) -> list[Arrival | Move]:
-        """The held chunks belong before `offset`: all of them count, or, seen before, none."""
+        """The held chunks belong before `offset`: all of them count, or, seen before, none.
+
+        `""`: the server does not say where they end.
+        """
         start, skip, chunks = self._offset, self._skip, self._held
         count = len(chunks)
         self._held = []
         # Offsets grow as texts (section 6): a smaller one is of a frame that came before.
         # Without a chunk there is no before: when Redis lost an attempt, an earlier one goes on.
-        if self._grounded and offset <= start:
+        if self._grounded and offset and offset <= start:
             return []
-        if count and self._proof and self._proof != offset:
-            return [self._restart(0)]
-        self._offset = offset
         if not count:
+            self._offset = offset
             return []
-        proof = "" if self._grounded else offset
+        found: list[Arrival | Move] = []
+        position = ""
+        for taken, (value, text) in enumerate(chunks, start=1):
+            if skip or not self._grounded:
+                self._sum = checksum(text, self._sum)
+            if taken == skip and not is_same(self._proof, self._sum, offset):
+                return [self._restart(0)]
+            if taken <= skip:
+                continue
+            position = offset
+            if taken < count or not offset:
+                proof = "" if self._grounded else proof_of(self._sum)
+                position = str(Place(start, taken, proof))
+            found.append(Arrival(value, text, position))
         self._skip = max(skip - count, 0)
-        self._proof = ""
+        self._offset = offset or start
+        if not self._skip:
+            self._between = "" if offset else position or self._between
         self._grounded = self._advanced = True
         self._backoff.reset()
-        return [
-            Arrival(value, text, offset if taken == count else place(start, taken, proof))
-            for taken, (value, text) in enumerate(chunks, start=1)
-            if taken > skip
-        ]
+        return found
 
     def _restart(self, attempt: int, start: str = START) -> Reset:
         # Superseded at the very start makes no sense: then only as often as any other failure.
         delay = self._backoff.next() if self._offset == START else 0.0
         self._offset = START
         self._start = start
-        self._skip = 0
-        self._proof = self._cursor = ""
+        self._skip = self._sum = 0
+        self._proof = self._between = self._cursor = ""
         self._grounded = False
         return Reset(attempt, delay)
 
     def _retry(self, failure: Failure, after: float = 0.0) -> Connect:
         return Connect(after + self._backoff.next(), failure)
-
-
-def place(offset: str, skip: int, proof: str) -> str:
-    return f"{offset},{skip},{proof}" if skip else offset

@@ -20,6 +20,7 @@ from ..events import Arrival, End, Failure, Pause, Reset, ended
 from ..http.answers import parse_json, words
 from ..inbox import Inbox
 from ..options import ReadOptions
+from ..place import Place, checksum, is_same
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ class LogSession:
         self._patience = Patience(options.give_up_after)
         self._backoff = Backoff(options.timing.random)
         # None: at the start, or, with `_from_now`, at the end as it is then.
-        self._place, self._skip = parse_position(options.offset)
+        self._place, self._skip, self._proof = parse_position(options.offset)
+        self._sum = 0  # the checksum of the chunks that were left out
         self._from_now = options.offset == NOW
         self._known = False  # there was such a stream
         self._waits = False  # all of the log that there is was read
@@ -168,7 +170,9 @@ class LogSession:
             return
         self._lost.heard()
         self._waits = seq >= state.last
-        if self._waits and state.end:
+        if self._waits and state.end and self._skip:
+            self._restart(state.attempt)  # less than was read before: another attempt
+        elif self._waits and state.end:
             self._inbox.end(_end_of(state))
 
     def _put(self, state: StreamState, entry: Entry) -> bool:
@@ -177,6 +181,10 @@ class LogSession:
             self._place = offset_at(segments, seq)
             if self._skip:
                 self._skip -= 1
+                self._sum = checksum(text, self._sum)
+                if not self._skip and not is_same(self._proof, self._sum, ""):
+                    self._restart(0)
+                    return False
                 continue
             try:
                 value = parse_json(text)
@@ -193,7 +201,7 @@ class LogSession:
         self._inbox.tail = str(self._place)
 
     def _restart(self, attempt: int) -> None:
-        self._place, self._skip = None, 0
+        self._place, self._skip, self._sum, self._proof = None, 0, 0, ""
         self._waits = False
         self._inbox.reset(Reset(attempt))
 
@@ -204,21 +212,20 @@ class LogSession:
             self._inbox.end(End(failure=GONE))
 
 
-def parse_position(position: str) -> tuple[Offset | None, int]:
-    """An offset, or what a reader over HTTP calls one, and how many chunks behind it to leave out.
+def parse_position(position: str) -> tuple[Offset | None, int, str]:
+    """An offset, or what a reader over HTTP calls one: how many chunks to leave out, the proof.
 
     Raises:
         MalformedOffsetError: it is neither.
     """
-    text, _, rest = position.partition(",")
-    skip, _, proof = rest.partition(",")
+    text, skip, proof = Place.parse(position)
     if text in (START, NOW):
-        if not proof:
-            return None, 0
-        # Within the first frame: of the attempt that the frame's end is of.
+        if not skip or (text == START and proof[:1] in ("", "=")):
+            return None, skip, proof
+        # Of an earlier version: in the attempt of the offset at the end of the first frame.
         end = Offset.parse(proof)
-        return Offset(end.attempt, int(skip), end.nonce), 0
-    return Offset.parse(text), int(skip or 0)
+        return Offset(end.attempt, skip, end.nonce), 0, ""
+    return Offset.parse(text), skip, proof if proof.startswith("=") else ""
 
 
 def _end_of(state: StreamState) -> End:

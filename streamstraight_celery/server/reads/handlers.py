@@ -149,7 +149,10 @@ class Reading:
         age = min(lifetime, self._settings.max_age * random.uniform(0.9, 1.1))
         frames, cursor = self._frames_of(feed.content), self._own_cursor(call)
         self._hub.tally.began(counts_as or frames.name, call.asked)
-        return self._connect(feed, place, frames, age, wire, cursor=cursor, counts_as=counts_as)
+        return self._connect(
+            feed, place, frames, age, wire,
+            cursor=cursor, counts_as=counts_as, greets=call.asked == NOW,
+        )  # fmt: skip
 
     async def plain(
         self, stream_id: str, call: PlainCall, lifetime: float, wire: Wire | None, has_body: bool
@@ -181,6 +184,7 @@ class Reading:
         cursor: str = "",
         has_body: bool = False,
         counts_as: str = "",
+        greets: bool = False,
     ) -> SseConnection:
         connection = SseConnection(
             feed,
@@ -194,6 +198,7 @@ class Reading:
             wire=wire,
             has_body=has_body,
             counts_as=counts_as,
+            greets=greets,
         )
         connection.closing = self._draining
         self._hub.join(connection)

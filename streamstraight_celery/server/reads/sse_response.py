@@ -36,9 +36,11 @@ class SseConnection(Reader):
         wire: the server's shortcut, if it has one.
         has_body: the request has a body, which is read and ignored.
         counts_as: as `Reader`.
+        greets: the offset comes before the first chunk: the reader does not know it yet.
     """
 
     __slots__ = (
+        "_greeted",
         "_has_body",
         "_hub",
         "_note",
@@ -71,8 +73,10 @@ class SseConnection(Reader):
         wire: Wire | None = None,
         has_body: bool = False,
         counts_as: str = "",
+        greets: bool = False,
     ) -> None:
         super().__init__(feed, position, frames, cursor, counts_as=counts_as)
+        self._greeted = not greets
         self._hub = hub
         self._wire = wire
         self._has_body = has_body
@@ -121,7 +125,10 @@ class SseConnection(Reader):
         greeted = ended = False
         while not (self.left or self.closing) and self.verdict is Verdict.VALID:
             window = feed.window
-            if self.ahead is None and self.seq < window.last:
+            if not self._greeted and not feed.ended_at(self.seq):
+                self._greeted = greeted = True
+                await self._write(self.frames.hello(str(feed.offset(self.seq)), self.cursor))
+            elif self.ahead is None and self.seq < window.last:
                 if self.seq < window.base:
                     if page is None or self.seq >= page.last:
                         page = await self._hub.backlog_of(self)
