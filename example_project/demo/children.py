@@ -16,7 +16,7 @@ POLL_SECONDS = 0.03
 
 # Stands between us and a child. Its stdin is a pipe that only we hold: when we end, even by
 # SIGKILL, the pipe does, and then the child's process group, a worker's pool processes included.
-# The child has a session of its own, so that Ctrl-C in the terminal reaches us alone.
+# The child has its own session, so that Ctrl-C in the terminal reaches only us.
 _KEEPER = """\
 import os, signal, subprocess, sys, threading
 child = None
@@ -52,9 +52,9 @@ class Child:
     """A process with its log.
 
     Args:
-        name: what it is called in messages.
+        name: its name in messages.
         command: the program and its arguments.
-        log: the file that takes what it writes.
+        log: the file for its output.
         env: its whole environment.
     """
 
@@ -110,7 +110,7 @@ class Child:
 def wait_ready(
     waited_for: Mapping[Child, Callable[[], bool]], on_ready: Callable[[Child, float], None]
 ) -> None:
-    """Return when all are ready; `on_ready` is told of each, with the seconds it took.
+    """Return when all are ready; `on_ready` is called for each, with the seconds it took.
 
     Raises:
         ChildFailed: one ended instead, or takes too long.

@@ -1,4 +1,4 @@
-"""One answer, asked of the page and read from the relay, and what is claimed about it."""
+"""One answer, requested from the page and read from the relay server, and the checks on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Proof:
         route_ms: until the web route had answered.
         first_ms: from the same moment until the first chunk had been read.
         seconds: from the same moment until the end had been read.
-        live: what was read while it was written, with one cut connection.
+        live: the chunks read live, with one cut connection.
         again: the same stream read again afterwards, from the start.
         stopped: another answer, which was stopped.
         stop_ms: from asking to stop that one until its end had been read.
@@ -43,7 +43,7 @@ class Proof:
         return all(good for _, _, good in self.rows())
 
     def rows(self) -> list[tuple[str, str, bool]]:
-        """What is shown: name, value, whether it is as it should be."""
+        """The rows to show: name, value, whether it is as expected."""
         live, again = self.live, self.again
         text_equal = bool(live.text) and live.text == live.sent_text
         again_equal = again.chunks == live.chunks and again.end_reason == live.end_reason

@@ -21,7 +21,7 @@ class ReadFailed(Exception):
 
 @dataclass
 class Reading:
-    """What was read. Times are those of `time.perf_counter`."""
+    """The chunks read. Times are from `time.perf_counter`."""
 
     chunks: list[Json] = field(default_factory=list)
     end_reason: str = ""
@@ -126,7 +126,7 @@ def events(ref: Json, offset: str, reading: Reading) -> Generator[Event, None, N
 
 
 def replay(ref: Json) -> Reading:
-    """Read again from the start, by plain requests, as somebody who comes later does.
+    """Read again from the start, by plain requests, as a later visitor does.
 
     Raises:
         ReadFailed: the relay refused.

@@ -61,7 +61,7 @@ class Screen:
 
     @contextlib.contextmanager
     def mark(self, begins: str, ends: str) -> Iterator[None]:
-        """An event in the middle of the answer, which goes on below at the same column."""
+        """An event in the middle of the answer, which continues below at the same column."""
         column = self._column
         self._end_line()
         self._out("  ┊ ── ", "yellow")

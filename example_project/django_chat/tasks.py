@@ -20,7 +20,7 @@ def client() -> AsyncOpenAI:
     return AsyncOpenAI()
 
 
-# When the process that runs it is killed, the next one begins the answer anew.
+# If the process that runs it is killed, another one restarts the answer.
 @stream_task(soft_time_limit=300, acks_late=True, reject_on_worker_lost=True)
 async def answer(prompt: str, history: ResponseInputParam) -> AsyncIterator[ResponseStreamEvent]:
     messages: ResponseInputParam = [*history, {"role": "user", "content": prompt}]

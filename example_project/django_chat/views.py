@@ -33,7 +33,7 @@ class Question(BaseModel):
 
 # What the page shows when a question cannot be taken.
 PROBLEMS: dict[type[Exception], tuple[str, int]] = {
-    ValidationError: ("That is no message.", 400),
+    ValidationError: ("That is not a message.", 400),
     RelayUnavailableError: ("The queue cannot be reached. Try again later.", 503),
     OperationalError: ("The queue cannot be reached. Try again later.", 503),
 }
@@ -79,5 +79,5 @@ def visitor(request: HttpRequest) -> str:
 
 
 def stream_permission(request: HttpRequest, stream_id: str) -> bool:
-    """Who may have a stream: whoever asked for it."""
+    """Only the visitor who asked for a stream may have it."""
     return stream_id.startswith(f"{visitor(request)}.")

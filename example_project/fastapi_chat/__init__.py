@@ -32,7 +32,7 @@ PAGE = Path(__file__).parent.parent / "flask_chat"  # the page is that of the Fl
 ORIGINS = "http://127.0.0.1:8000 http://localhost:8000"
 # What the page shows when a question cannot be taken.
 PROBLEMS: dict[type[Exception], tuple[str, int]] = {
-    RequestValidationError: ("That is no message.", 400),
+    RequestValidationError: ("That is not a message.", 400),
     RelayUnavailableError: ("The queue cannot be reached. Try again later.", 503),
     OperationalError: ("The queue cannot be reached. Try again later.", 503),
 }
@@ -54,7 +54,7 @@ def visitor(request: Request) -> str:
 
 
 def own_stream(request: Request, stream_id: str) -> bool:
-    """Who may have a stream: whoever asked for it."""
+    """Only the visitor who asked for a stream may have it."""
     return stream_id.startswith(f"{visitor(request)}.")
 
 

@@ -25,7 +25,7 @@ from .tasks import Question, answer
 ORIGINS = "http://127.0.0.1:5000 http://localhost:5000"
 # What the page shows when a question cannot be taken.
 PROBLEMS: dict[type[Exception], tuple[str, int]] = {
-    ValidationError: ("That is no message.", 400),
+    ValidationError: ("That is not a message.", 400),
     RelayUnavailableError: ("The queue cannot be reached. Try again later.", 503),
     OperationalError: ("The queue cannot be reached. Try again later.", 503),
 }
@@ -55,7 +55,7 @@ def visitor() -> str:
 
 
 def own_stream(stream_id: str) -> bool:
-    """Who may have a stream: whoever asked for it."""
+    """Only the visitor who asked for a stream may have it."""
     return stream_id.startswith(f"{visitor()}.")
 
 

@@ -32,7 +32,7 @@ def client() -> OpenAI:
     return OpenAI()
 
 
-# When the process that runs it is killed, the next one begins the answer anew.
+# If the process that runs it is killed, another one restarts the answer.
 @stream_task(soft_time_limit=300, acks_late=True, reject_on_worker_lost=True)
 def answer(prompt: str, history: ResponseInputParam) -> Iterator[ResponseStreamEvent]:
     messages: ResponseInputParam = [*history, {"role": "user", "content": prompt}]

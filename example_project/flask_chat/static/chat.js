@@ -5,7 +5,7 @@ import { blocks, build, button, copyText, element, mend } from "./markdown.js";
 const $ = (id) => document.getElementById(id);
 const [scroller, log, composer, prompt, status] = ["scroller", "log", "composer", "prompt", "status"].map($);
 
-// -- the conversation, kept for this tab so that a reload goes on where it was
+// -- the conversation, kept for this tab so that a reload resumes it
 
 // {role: "user", text} or {role: "assistant", text, asked, id, offset, chunks, first, resumes, end,
 // problem}: `end` is the stream's end reason, `problem` {words, again} what went wrong instead.
@@ -52,7 +52,7 @@ async function follow(message, ref) {
   try {
     const found = await ref;
     message.id = found.stream_id;
-    // "New chat" was pressed meanwhile: its worker is being stopped.
+    // "New chat" was pressed in the meantime: the worker is being stopped.
     if (live !== mine) return;
     mine.stream = openStream(found, {
       offset: message.offset,
@@ -138,7 +138,7 @@ async function stop() {
   }
 }
 
-// -- what is seen
+// -- rendering
 
 const views = new Map();
 const waiting = new Set();
@@ -165,7 +165,7 @@ function show(message) {
   if (!mine) refresh(message);
 }
 
-/** Draws a message anew, at most once a frame however fast it grows. */
+/** Redraws a message, at most once per frame however fast it grows. */
 function refresh(message) {
   if (!waiting.size) requestAnimationFrame(drawAll);
   waiting.add(message);
@@ -257,7 +257,7 @@ function numbers({ chunks, first, resumes }) {
   return parts.filter(Boolean).join(" · ");
 }
 
-// -- what is pressed
+// -- buttons and keys
 
 composer.addEventListener("submit", (event) => {
   event.preventDefault();
