@@ -6,28 +6,36 @@ conversation or wait for a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, Protocol
 
 from celery.utils import uuid
 
 from ..ids import STREAM_ID_HEADER, check_stream_id
-from ..relays.requests import Create
 from ..runtime import Runtime
+from .announcing import Announced, announce_task, withdraw, withdrawn_on_error
 from .conversations import Conversation, IfActive, check_policy
-from .handle import StreamHandle, announce, awaited, withdraw
+from .handle import StreamHandle
 from .on_commit import at_commit
 
-if TYPE_CHECKING:
-    from ..tasks.task import StreamTask
-
 P = ParamSpec("P")
+
+
+class Enqueued(Announced, Protocol):
+    """What of a stream task enqueueing it takes."""
+
+    typing: bool
+    __header__: Callable[..., Any]
+
+    def apply_stream(self, args: Any, kwargs: Any, **options: Any) -> StreamHandle: ...
+    def apply_async(self, args: Any, kwargs: Any, **options: Any) -> Any: ...
+    def _get_app(self) -> Any: ...
 
 
 class InConversation(Generic[P]):
     """A stream task in one conversation: `answer.conversation("chat-42").stream("Hello")`."""
 
-    def __init__(self, task: StreamTask[P], key: str, if_active: IfActive) -> None:
+    def __init__(self, task: Enqueued, key: str, if_active: IfActive) -> None:
         self._task = task
         self._key = key
         self._if_active: IfActive = if_active
@@ -43,7 +51,7 @@ class InConversation(Generic[P]):
 
 
 def enqueue(
-    task: StreamTask[...],
+    task: Enqueued,
     args: Sequence[Any] | None,
     kwargs: Mapping[str, Any] | None,
     options: dict[str, Any],
@@ -63,27 +71,20 @@ def enqueue(
         return active
     task_id = options.setdefault("task_id", uuid())
     name = check_stream_id(options["headers"].get(STREAM_ID_HEADER) or task_id)
-    wait = awaited(task, options, runtime.settings.ttl)
-    announce(runtime, Create(name, task_id, task.codec_in(runtime).kind, wait))
-
-    def drop() -> None:
-        withdraw(runtime, name)
+    announce_task(task, runtime, name, task_id, options)
 
     def send() -> None:
-        try:
-            task.apply_async(args, kwargs, **options)
-        except BaseException:
-            drop()
-            raise
+        with withdrawn_on_error(runtime, name):
+            task.apply_async(args, kwargs, stream_announced=True, **options)
 
-    try:
-        if conversation and (joined := conversation.take(name, if_active)):
+    if conversation:
+        with withdrawn_on_error(runtime, name):
+            joined = conversation.take(name, if_active)
+        if joined:
             return joined
-        if on_commit:
-            at_commit(send, drop, on_commit)
-        else:
-            send()
-    except BaseException:
-        drop()
-        raise
+    if on_commit:
+        with withdrawn_on_error(runtime, name):
+            at_commit(send, lambda: withdraw(runtime, name), on_commit)
+    else:
+        send()
     return StreamHandle(app, runtime, name, app.AsyncResult(task_id))

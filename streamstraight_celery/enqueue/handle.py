@@ -1,26 +1,21 @@
-"""What a web route gets back: the stream's name, where it is read, and a token for it."""
+"""The handle that a web route gets: the stream's id, its URL, a token for it, and its state."""
 
 from __future__ import annotations
 
-import logging
-import math
 import sys
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from celery import Celery
 
 from ..errors import (
     ConfigurationError,
-    RelayUnavailableError,
-    StreamExistsError,
     StreamNotFoundError,
 )
 from ..ids import STOP_COMMAND, check_stream_id
-from ..producing.failures import seconds_until
 from ..relays.base import Access, StreamState
-from ..relays.requests import Create, Reap, Stop
+from ..relays.requests import Reap, Stop
 from ..runtime import Runtime
 from ..settings import this_app
 
@@ -33,8 +28,6 @@ else:
 if TYPE_CHECKING:
     from celery.result import AsyncResult
 
-
-log = logging.getLogger(__name__)
 
 USE_REF = "which has its own URLs and tokens; use handle.ref()"
 
@@ -244,52 +237,3 @@ def stop_stream(app: Celery, runtime: Runtime, stream_id: str) -> bool:
         # The relay's answer to the next append says it too; this is for a generator that waits.
         app.control.broadcast(STOP_COMMAND, arguments={"stream_id": stream_id})
     return answer.kind in ("asked", "ended")
-
-
-def announce(runtime: Runtime, request: Create) -> bool:
-    """Tell the relay of a stream whose task is about to be enqueued; True when it is new.
-
-    Raises:
-        StreamExistsError: another task's stream has that name.
-        RelayUnavailableError: the relay does not answer.
-    """
-    answer = runtime.relay.call(request)
-    if answer.kind == "exists" and not answer.reason:
-        # Its producer may be lost: then it ends, if that is due, and the message says so.
-        runtime.relay.call(Reap(request.stream_id))
-        answer = runtime.relay.call(request)
-    if answer.kind == "exists":
-        state = f"has ended ({answer.reason})" if answer.reason else "is active"
-        raise StreamExistsError(
-            f"a stream named {request.stream_id!r} {state} already: give each its own stream_id"
-        )
-    return answer.number == 1
-
-
-def withdraw(runtime: Runtime, stream_id: str) -> None:
-    """End an announced stream whose task was not enqueued; only what prevented that is raised."""
-    try:
-        runtime.relay.call(Stop(stream_id))
-    except RelayUnavailableError as error:
-        about = {"stream_id": stream_id}
-        log.warning(
-            "stream %s was announced and could not be ended: %s", stream_id, error, extra=about
-        )
-
-
-def awaited(task: Any, options: Mapping[str, Any], ttl: float) -> int:
-    """Milliseconds in which a task that is enqueued now may begin: until it expires, or `ttl`.
-
-    Args:
-        task: the task.
-        options: of `apply_async`: `expires`, `countdown`, `eta`.
-        ttl: how long a stream is kept, seconds.
-    """
-    expires = options.get("expires", task.expires)
-    if expires is not None:
-        seconds = seconds_until(expires, task.app)
-    else:
-        due = options.get("countdown") or options.get("eta")
-        seconds = ttl + (seconds_until(due, task.app) if due else 0.0)
-    # One that has expired already expires at once, which 0 would not mean.
-    return max(1, math.ceil(seconds * 1000))

@@ -19,7 +19,8 @@ from celery import Celery
 from celery.utils import uuid
 
 from ..codecs import Codec, wire_encoder
-from ..enqueue.handle import StreamLink, announce
+from ..enqueue.announcing import announce
+from ..enqueue.handle import StreamLink
 from ..errors import StreamClosedError, StreamError, StreamStopped
 from ..offsets import new_nonce
 from ..producing.driver import Driver

@@ -7,6 +7,7 @@ only there is it known whether an error means a retry.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import (
@@ -26,13 +27,13 @@ from celery.utils import uuid
 from celery.utils.functional import head_from_fun
 
 from ..codecs import Codec, get_codec
+from ..enqueue.announcing import announce_task, withdrawn_on_error
 from ..enqueue.conversations import IfActive
 from ..enqueue.enqueueing import InConversation, enqueue
-from ..enqueue.handle import StreamHandle, announce, awaited, withdraw
+from ..enqueue.handle import StreamHandle
 from ..ids import STREAM_ID_HEADER, check_stream_id
 from ..producing.driver import ignore_interrupts
 from ..producing.generators import check_generator_function, with_signature
-from ..relays.requests import Create
 from ..runtime import Runtime
 from ..worker import metrics, telemetry
 from ..worker import remote_control as _control  # registers the remote control command
@@ -182,11 +183,13 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         kwargs: Mapping[str, Any] | None = None,
         task_id: str | None = None,
         *positional: Any,
+        stream_announced: bool = False,
         **options: Any,
     ) -> AsyncResult:
         """As Celery's; the stream is announced to the relay first.
 
         The arguments are not shown in events, logs or Flower unless `stream_show_arguments` is set.
+        `stream_announced` is for callers that have announced the stream, and withdraw it.
 
         Raises:
             ConfigurationError: the stream's name, or the task's id, cannot stand in a URL.
@@ -208,15 +211,11 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         if not again:
             # The task's own id may be a name that no reader can ask for.
             check_stream_id(stream_id)
-        wait = awaited(self, options, runtime.settings.ttl)
-        create = Create(stream_id, task_id, self.codec_in(runtime).kind, wait)
-        created = not again and announce(runtime, create)
-        try:
+        created = not (again or stream_announced) and announce_task(
+            self, runtime, stream_id, task_id, options
+        )
+        with withdrawn_on_error(runtime, stream_id) if created else contextlib.nullcontext():
             return super().apply_async(args, kwargs, task_id, *positional, **options)
-        except BaseException:
-            if created:
-                withdraw(runtime, stream_id)
-            raise
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         """As Celery's, whose error after the last retry shows the arguments."""

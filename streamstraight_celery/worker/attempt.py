@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
+from typing import Any, NoReturn, TypedDict
 
 from billiard.process import current_process
 from celery._state import _task_stack
@@ -31,10 +31,8 @@ from ..producing.failures import describe_error, retry_delay
 from ..producing.writer import StreamWriter
 from ..relays.requests import GOOD_ENDS, REAPED, EndReason, Expect, Read, Recall
 from ..runtime import Runtime
-from . import telemetry as lifecycle
-
-if TYPE_CHECKING:
-    from ..tasks.task import StreamTask
+from . import telemetry
+from .telemetry import RunningTask
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class StreamSummary(TypedDict):
     end_reason: str
 
 
-def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
+def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
     """The `run` of every stream task: drive the user's generator into the stream.
 
     Returns what the generator returns, or the summary when that is None. Called directly, outside
@@ -88,7 +86,7 @@ def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
         if closed.reason not in GOOD_ENDS:
             raise
         return _had_ended(self, runtime, closed.reason)
-    lifecycle.begin(self, writer, started)
+    telemetry.begin(self, writer, started)
     value, reason = _produce(self, driver, writer, args, kwargs)
     seconds = time.monotonic() - started
     if value is not None:
@@ -100,7 +98,7 @@ def run_attempt(self: StreamTask[Any], *args: Any, **kwargs: Any) -> Any:
     )  # fmt: skip
 
 
-def _open(task: StreamTask[Any], runtime: Runtime, codec: Codec, driver: Driver) -> StreamWriter:
+def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> StreamWriter:
     """Claim the stream.
 
     A retry, a task that takes another's place and a message that was given back can arrive before
@@ -135,7 +133,7 @@ def _open(task: StreamTask[Any], runtime: Runtime, codec: Codec, driver: Driver)
     return writer
 
 
-def _was_lost(runtime: Runtime, task: StreamTask[Any]) -> bool:
+def _was_lost(runtime: Runtime, task: RunningTask) -> bool:
     """Whether the stream has seen an attempt that was neither retried nor replaced, but lost.
 
     Raises:
@@ -166,7 +164,7 @@ def _times_before(request: Any) -> int:
 
 
 def _produce(
-    task: StreamTask[Any], driver: Driver, writer: StreamWriter, args: Any, kwargs: Any
+    task: RunningTask, driver: Driver, writer: StreamWriter, args: Any, kwargs: Any
 ) -> tuple[Any, EndReason]:
     """Run the generator and end the stream; returns its value and the end reason."""
     value: Any = None
@@ -190,7 +188,7 @@ def _produce(
 
 
 @contextlib.contextmanager
-def _current(task: StreamTask[Any], request: Any) -> Iterator[None]:
+def _current(task: RunningTask, request: Any) -> Iterator[None]:
     """Make a thread one in which this task runs: `self.request`, `current_task`."""
     _task_stack.push(task)
     task.request_stack.push(request)
@@ -217,7 +215,7 @@ class _OneRequest:
         self.top = request
 
 
-def _chunks(task: StreamTask[Any], args: Any, kwargs: Any) -> Chunks:
+def _chunks(task: RunningTask, args: Any, kwargs: Any) -> Chunks:
     function = inspect.unwrap(task._stream_function, stop=inspect.isasyncgenfunction)
     if inspect.isasyncgenfunction(function):
         # It runs on the loop thread, where self.request would be nobody's: bind it to a view.
@@ -234,7 +232,7 @@ def _chunks(task: StreamTask[Any], args: Any, kwargs: Any) -> Chunks:
 
 
 def _come_back(
-    task: StreamTask[Any], runtime: Runtime, args: Any, kwargs: Any, seconds: float
+    task: RunningTask, runtime: Runtime, args: Any, kwargs: Any, seconds: float
 ) -> NoReturn:
     """A living producer holds the stream: deliver this message again when its lease is over.
 
@@ -253,7 +251,7 @@ def _come_back(
     raise Ignore
 
 
-def _had_ended(task: StreamTask[Any], runtime: Runtime, reason: str) -> StreamSummary:
+def _had_ended(task: RunningTask, runtime: Runtime, reason: str) -> StreamSummary:
     """The summary of a stream that had ended before this delivery of its task could claim it."""
     attempt = chunks = size = 0
     # A relay that tells nobody how a stream is refuses.
@@ -262,14 +260,14 @@ def _had_ended(task: StreamTask[Any], runtime: Runtime, reason: str) -> StreamSu
         attempt, chunks, size = state.attempt, state.last, state.size
         if reason == "stopped" and (not attempt or state.released):
             # While its message was in a queue: no attempt has told of that.
-            lifecycle.conclude(task, reason)
+            telemetry.conclude(task, reason)
     return StreamSummary(
         stream_id=task.stream_id, attempt=attempt, chunks=chunks, bytes=size,
         first_chunk_seconds=None, seconds=0.0, end_reason=reason,
     )  # fmt: skip
 
 
-def settle(task: StreamTask[...], error: BaseException) -> None:
+def settle(task: RunningTask, error: BaseException) -> None:
     """End the stream, or leave it to the next attempt, after the attempt has failed."""
     writer: StreamWriter | None = getattr(task.request, "stream_writer", None)
     if writer is None or writer.concluded:

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
+from ..codecs import Codec
 from ..producing.writer import StreamWriter
+from ..runtime import Runtime
 from ..signals import stream_concluded, stream_ended, stream_first_chunk, stream_started
 from .tracing import StreamSpan
 
-if TYPE_CHECKING:
-    from ..tasks.task import StreamTask
-
 log = logging.getLogger(__name__)
+
+
+class RunningTask(Protocol):
+    """What of a stream task running it takes; `StreamTask` describes it."""
+
+    name: str
+    app: Any
+    request: Any
+    request_stack: Any
+    acks_late: bool
+    on_redelivery: Any
+    _stream_function: Callable[..., Any]
+
+    @property
+    def stream_id(self) -> str: ...
+    def codec_in(self, runtime: Runtime) -> Codec: ...
+    def signature_from_request(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class Lifecycle:
@@ -25,7 +42,7 @@ class Lifecycle:
         started: when the task began, in seconds of the monotonic clock.
     """
 
-    def __init__(self, task: StreamTask[Any], writer: StreamWriter, started: float) -> None:
+    def __init__(self, task: RunningTask, writer: StreamWriter, started: float) -> None:
         self._task = task
         self._writer = writer
         self._started = started
@@ -75,13 +92,13 @@ class Lifecycle:
         return None if at is None else round(at - self._started, 6)
 
 
-def begin(task: StreamTask[Any], writer: StreamWriter, started: float) -> None:
+def begin(task: RunningTask, writer: StreamWriter, started: float) -> None:
     """An attempt begins; `started` is when its task did, by the monotonic clock."""
     task.request.stream_lifecycle = life = Lifecycle(task, writer, started)
     life.begin()
 
 
-def end(task: StreamTask[...]) -> None:
+def end(task: RunningTask) -> None:
     """The current request's attempt, if it has begun one, is over."""
     life: Lifecycle | None = getattr(task.request, "stream_lifecycle", None)
     if life is not None:
@@ -89,7 +106,7 @@ def end(task: StreamTask[...]) -> None:
         life.end()
 
 
-def conclude(task: StreamTask[Any], reason: str) -> None:
+def conclude(task: RunningTask, reason: str) -> None:
     """The stream of the current request has ended before an attempt could begin."""
     stream_concluded.send(
         sender=task, stream_id=task.stream_id, task_name=task.name, task_id=task.request.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -24,7 +24,7 @@ from streamstraight_celery import (
 )
 from streamstraight_celery.enqueue.conversations import resume_url
 from streamstraight_celery.relays.base import Relay
-from streamstraight_celery.relays.requests import Append, Claim
+from streamstraight_celery.relays.requests import Answer, Append, Claim, Request
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT, eventually
 from tests.conversations.project import answer, make_app, race
@@ -75,6 +75,21 @@ def end(relay: Relay, stream_id: str, reason: str = "completed") -> None:
 
 def ask(if_active: Any = "reject", key: str = "chat-42") -> Any:
     return answer.apply_stream(("hi",), key=key, if_active=if_active)
+
+
+def test_a_stream_is_announced_once(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    execute = relay.execute
+
+    def noted(requests: Sequence[Request]) -> list[Answer]:
+        asked.extend(type(each).__name__ for each in requests)
+        return execute(requests)
+
+    monkeypatch.setattr(relay, "execute", noted)
+    ask()
+    assert asked == ["Create", "Hold"]
+    answer.stream("hi")
+    assert asked == ["Create", "Hold", "Create"]
 
 
 class TestActive:

@@ -42,7 +42,7 @@ def part(path: Path) -> str:
 def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
     """The modules of the package that a module imports, wherever in the file, and the names."""
     package = list(path.relative_to(PACKAGE.parent).parts[:-1])
-    for node in runtime_nodes(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, []) for alias in node.names if alias.name.startswith(NAME))
         elif isinstance(node, ast.ImportFrom):
@@ -53,15 +53,6 @@ def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
                 yield from ((f"{NAME}.{name}", [name]) for name in names)
             elif module.startswith(f"{NAME}."):
                 yield module, names
-
-
-def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those below `if TYPE_CHECKING:`, which import nothing when the program runs."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
-        yield node
-        yield from runtime_nodes(node)
 
 
 def test_imports_point_down() -> None:

@@ -1,0 +1,97 @@
+"""Announce a stream before its task is sent, so that it can be read and stopped at once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from ..codecs import Codec
+from ..errors import RelayUnavailableError, StreamExistsError
+from ..producing.failures import seconds_until
+from ..relays.requests import Create, Reap, Stop
+from ..runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class Announced(Protocol):
+    """What of a stream task announcing its stream takes."""
+
+    app: Any
+    expires: Any
+
+    def codec_in(self, runtime: Runtime) -> Codec: ...
+
+
+def announce_task(
+    task: Announced,
+    runtime: Runtime,
+    stream_id: str,
+    task_id: str,
+    options: Mapping[str, Any],
+) -> bool:
+    """As `announce`, of a task with the options of `apply_async`."""
+    wait = wait_of(task, options, runtime.settings.ttl)
+    return announce(runtime, Create(stream_id, task_id, task.codec_in(runtime).kind, wait))
+
+
+def announce(runtime: Runtime, request: Create) -> bool:
+    """Tell the relay of a stream whose task is about to be enqueued; True when it is new.
+
+    Raises:
+        StreamExistsError: another task's stream has that name.
+        RelayUnavailableError: the relay does not answer.
+    """
+    answer = runtime.relay.call(request)
+    if answer.kind == "exists" and not answer.reason:
+        # Its producer may be lost: then it ends, if that is due, and the message says so.
+        runtime.relay.call(Reap(request.stream_id))
+        answer = runtime.relay.call(request)
+    if answer.kind == "exists":
+        state = f"has ended ({answer.reason})" if answer.reason else "is active"
+        raise StreamExistsError(
+            f"a stream named {request.stream_id!r} {state} already: give each its own stream_id"
+        )
+    return answer.number == 1
+
+
+@contextlib.contextmanager
+def withdrawn_on_error(runtime: Runtime, stream_id: str) -> Iterator[None]:
+    """End an announced stream when its task cannot be sent."""
+    try:
+        yield
+    except BaseException:
+        withdraw(runtime, stream_id)
+        raise
+
+
+def withdraw(runtime: Runtime, stream_id: str) -> None:
+    """End an announced stream whose task was not enqueued; only what prevented that is raised."""
+    try:
+        runtime.relay.call(Stop(stream_id))
+    except RelayUnavailableError as error:
+        about = {"stream_id": stream_id}
+        log.warning(
+            "stream %s was announced and could not be ended: %s", stream_id, error, extra=about
+        )
+
+
+def wait_of(task: Announced, options: Mapping[str, Any], ttl: float) -> int:
+    """Milliseconds in which a task that is enqueued now may begin: until it expires, or `ttl`.
+
+    Args:
+        task: the task.
+        options: of `apply_async`: `expires`, `countdown`, `eta`.
+        ttl: how long a stream is kept, seconds.
+    """
+    expires = options.get("expires", task.expires)
+    if expires is not None:
+        seconds = seconds_until(expires, task.app)
+    else:
+        due = options.get("countdown") or options.get("eta")
+        seconds = ttl + (seconds_until(due, task.app) if due else 0.0)
+    # One that has expired already expires at once, which 0 would not mean.
+    return max(1, math.ceil(seconds * 1000))
