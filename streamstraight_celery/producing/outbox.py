@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from ..codecs import utf8
 from ..errors import (
@@ -30,11 +31,20 @@ FLUSH_CHARS = 256 * 1024
 class Outbox:
     """One attempt's chunks on their way.
 
-    The producer only appends to `pending`, counts `written`, sets `checkpoint` and `final`;
-    everything else belongs to the sender. So neither needs a lock.
+    The producer only appends to `pending`, counts `written`, and sets `checkpoint`, `final`,
+    `signalled` and `blocked`; everything else belongs to the sender. So neither needs a lock.
+
+    Args:
+        claim, answer: how the attempt began.
+        settings: limits and time-outs.
+        now: seconds of the sender's clock.
+        on_room: called when a `blocked` producer has room again.
+        on_change: called when the attempt is done or a stop is asked; told whether it is the stop.
 
     Attributes:
-        attempt: number of the attempt.
+        stream_id, attempt, nonce: what is written.
+        signalled: the sender knows that something waits; it resets this before it looks.
+        blocked: the producer waits for room.
         pending: chunks that wait, JSON texts.
         written: characters ever added to `pending`; `taken`: ever taken from it.
         final: the request that concludes the attempt, once the producer has decided.
@@ -42,11 +52,24 @@ class Outbox:
         size: bytes of chunks taken so far.
         stop_asked: whether the relay has said that a stop is asked.
         problem: why nothing can be written any more.
-        concluded: whether there is nothing left to do: acknowledged to the end, or a problem.
+        done: whether nothing is left to do: acknowledged to the end, or a problem.
     """
 
-    def __init__(self, claim: Claim, answer: Answer, settings: StreamSettings, now: float) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        answer: Answer,
+        settings: StreamSettings,
+        now: float,
+        *,
+        on_room: Callable[[], None],
+        on_change: Callable[[bool], None],
+    ) -> None:
+        self.stream_id = claim.stream_id
         self.attempt = answer.number
+        self.nonce = claim.nonce
+        self.signalled = False
+        self.blocked = False
         self.pending: deque[str] = deque()
         self.written = 0
         self.taken = 0
@@ -55,8 +78,10 @@ class Outbox:
         self.checkpoint: Checkpoint | None = None
         self.stop_asked = answer.stop
         self.problem: StreamError | None = None
-        self.concluded = False
+        self.done = False
         self._claim = claim
+        self._on_room = on_room
+        self._on_change = on_change
         self._settings = settings
         self._base = int(answer.reason)
         self._entries: list[Entry] = []
@@ -100,7 +125,7 @@ class Outbox:
     @property
     def has_more(self) -> bool:
         """Whether something waits to be sent."""
-        return not self.concluded and (
+        return not self.done and (
             bool(self.pending)
             or self._lost
             or self._next < len(self._entries)
@@ -110,12 +135,13 @@ class Outbox:
 
     def next_request(self) -> Request | None:
         """What is to be sent now, if anything."""
-        if self.concluded:
+        # Before anything is taken: a chunk that is added from here on signals again.
+        self.signalled = False
+        if self.done:
             return None
-        name, nonce = self._claim.stream_id, self._claim.nonce
         if self._lost:
             claim = self._claim
-            return Claim(name, nonce, claim.owner, claim.kind, attempt=self.attempt)
+            return Claim(self.stream_id, self.nonce, claim.owner, claim.kind, attempt=self.attempt)
         checkpoint = self.checkpoint
         if checkpoint is not None and checkpoint is not self._kept:
             sent = self._entries[self._next - 1].last if self._next else self._base
@@ -135,17 +161,27 @@ class Outbox:
             entry = Entry(last + 1, last, b"")
         end, error = (final.end, final.error) if isinstance(final, Append) else ("", "")
         count = entry.last - entry.first + 1
-        return Append(name, self.attempt, nonce, entry.first, count, entry.data, end, error)
+        return Append(
+            self.stream_id, self.attempt, self.nonce, entry.first, count, entry.data, end, error,
+        )  # fmt: skip
+
+    def has_room(self) -> bool:
+        """Whether the buffer is at most half full."""
+        settings = self._settings
+        return (
+            len(self.pending) <= settings.buffer_chunks // 2
+            and self.written - self.taken <= settings.buffer_bytes // 2
+        )
 
     def renewal(self, before: float) -> Renew | None:
         """A request that keeps the lease, when nothing has been heard since `before`."""
-        if self._last_answer > before or self.concluded or self._lost:
+        if self._last_answer > before or self.done or self._lost:
             return None
-        return Renew(self._claim.stream_id, self.attempt, self._claim.nonce)
+        return Renew(self.stream_id, self.attempt, self.nonce)
 
     def accept(self, request: Request, answer: Answer, now: float) -> None:
         """Take the relay's answer to a request."""
-        name = self._claim.stream_id
+        name, stop_known = self.stream_id, self.stop_asked
         if answer.kind == "error":
             self.unanswered(RelayUnavailableError(f"the relay refused: {answer.reason}"), now)
             return
@@ -186,15 +222,23 @@ class Outbox:
                 self._fail(
                     StreamError(f"unexpected answer {answer.kind} to {type(request).__name__}")
                 )
+        if self.done or self.stop_asked is not stop_known:
+            self._changed(self.stop_asked and not stop_known)
 
     def unanswered(self, error: RelayUnavailableError, now: float) -> None:
         """The relay did not answer: repeat, until `stream_relay_timeout` is over."""
         if self._failing_since is None:
             self._failing_since = now
-            about = {"stream_id": self._claim.stream_id, "attempt": self.attempt}
+            about = {"stream_id": self.stream_id, "attempt": self.attempt}
             log.warning("stream %s: %s; trying again", about["stream_id"], error, extra=about)
         if now - self._failing_since >= self._settings.relay_timeout:
             self._fail(error)
+            self._changed(False)
+
+    def _changed(self, stop: bool) -> None:
+        if self.done:
+            self._entries.clear()  # now, and not when the garbage collector finds the writer
+        self._on_change(stop)
 
     def _last(self) -> int:
         return self._entries[-1].last if self._entries else self._base
@@ -214,6 +258,8 @@ class Outbox:
         self.size += len(data) - len(texts) + 1
         first = self._last() + 1
         self._entries.append(Entry(first, first + len(texts) - 1, data))
+        if self.blocked and self.has_room():
+            self._on_room()
 
     def _accepted(self, request: Request, answer: Answer) -> None:
         if isinstance(request, Claim):
@@ -221,14 +267,14 @@ class Outbox:
             self._rewind(int(answer.reason) + 1)
         elif isinstance(request, Release):
             self._ended = answer.reason
-            self.concluded = True
+            self.done = True
         elif isinstance(request, Checkpoint):
             self._kept = request
         elif isinstance(request, Append):
             if request.count:
                 self._next += 1
             if request.end:
-                self.concluded = True
+                self.done = True
         # A renewal that finds less than was acknowledged: Redis has lost its tail.
         elif answer.number < (self._entries[self._next - 1].last if self._next else self._base):
             self._rewind(answer.number + 1)
@@ -236,8 +282,9 @@ class Outbox:
     def _rewind(self, expected: int) -> None:
         """Go on from chunk number `expected`."""
         if expected <= self._base:
-            name = self._claim.stream_id
-            self._fail(StreamError(f"stream {name!r}: the chunks of earlier attempts are lost"))
+            self._fail(
+                StreamError(f"stream {self.stream_id!r}: the chunks of earlier attempts are lost")
+            )
             return
         # Whatever lost chunks may have lost it too.
         self._kept = None
@@ -248,4 +295,4 @@ class Outbox:
 
     def _fail(self, error: StreamError) -> None:
         self.problem = error
-        self.concluded = True
+        self.done = True

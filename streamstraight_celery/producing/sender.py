@@ -6,12 +6,11 @@ at once, and batches grow by themselves under load. It also keeps the leases of 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
 from queue import Empty
 from typing import NamedTuple, TypeVar
@@ -29,6 +28,7 @@ from ..relays.base import Relay
 from ..relays.requests import Answer, Append, Claim, Request
 from ..settings import StreamSettings
 from ..signals import stream_flushed
+from .outbox import Outbox
 from .writer import StreamWriter
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # How often a silent stream's lease is renewed, and so how soon a stop is seen without a message.
-POLL_INTERVAL = 1.0
+RENEW_INTERVAL = 1.0
 # The same where no message can tell of one: the solo pool reads none while its task runs. A request
 # of 0.1 ms ten times a second costs less than a subscription's connection and thread would.
-QUICK_POLL_INTERVAL = 0.1
+QUICK_RENEW_INTERVAL = 0.1
 FIRST_BACKOFF = 0.02
 # How long to leave a relay alone that has not acknowledged something yet.
 WAIT = 0.005
@@ -52,19 +52,9 @@ class _Refused(NamedTuple):
     `due` is infinite once it is being tried again.
     """
 
-    writer: StreamWriter
+    outbox: Outbox
     due: float
     delay: float
-
-
-@contextlib.contextmanager
-def _alone(writer: StreamWriter) -> Iterator[None]:
-    """One stream's failing callback must not take the others down."""
-    try:
-        yield
-    except Exception:
-        about = {"stream_id": writer.stream_id, "attempt": writer.attempt}
-        log.exception("stream %s: interrupting its producer failed", writer.stream_id, extra=about)
 
 
 class Sender:
@@ -82,11 +72,11 @@ class Sender:
         self.now = now
         self._relay = relay
         self._settings = settings
-        self._signals: Mailbox[StreamWriter | None] = Mailbox()
+        self._signals: Mailbox[Outbox | None] = Mailbox()
         # While the thread lingers, streams that can wait line up here and do not wake it.
         self._lingering = False
-        self._quiet: deque[StreamWriter] = deque()
-        self._open: dict[int, StreamWriter] = {}
+        self._quiet: deque[Outbox] = deque()
+        self._open: dict[int, Outbox] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -145,34 +135,34 @@ class Sender:
             signal=self.signal, forget=self.forget, on_interrupt=on_interrupt, now=self.now,
         )  # fmt: skip
         with self._lock:
-            self._open[id(writer)] = writer
+            self._open[id(writer.outbox)] = writer.outbox
             if untold:
-                self._untold.add(id(writer))
+                self._untold.add(id(writer.outbox))
                 self._signals.put(None)  # so that the thread takes note
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="stream-sender", daemon=True)
                 self._thread.start()
         return writer
 
-    def signal(self, writer: StreamWriter) -> None:
+    def signal(self, outbox: Outbox) -> None:
         """Tell the thread that this stream has something to send."""
-        if self._lingering and not writer.urgent:
-            self._quiet.append(writer)
+        if self._lingering and not outbox.urgent:
+            self._quiet.append(outbox)
             if self._lingering:
                 return
-        self._signals.put(writer)
+        self._signals.put(outbox)
 
     def poke(self) -> None:
         """Ask the relay for stops now. Safe in a signal handler."""
         self._poked = True
         self._signals.put(None)
 
-    def forget(self, writer: StreamWriter) -> None:
+    def forget(self, outbox: Outbox) -> None:
         """Renew this stream's lease no longer."""
         with self._lock:
-            self._open.pop(id(writer), None)
-            self._untold.discard(id(writer))
-        self._relay.forget(writer.stream_id, writer.nonce)
+            self._open.pop(id(outbox), None)
+            self._untold.discard(id(outbox))
+        self._relay.forget(outbox.stream_id, outbox.nonce)
 
     def close(self) -> None:
         """End the thread. Streams still open are left to their leases."""
@@ -200,30 +190,30 @@ class Sender:
             backoff = min(MAX_BACKOFF, backoff * 2)
 
     def _run(self) -> None:
-        ready: dict[int, StreamWriter] = {}
-        next_poll = self.now() + POLL_INTERVAL
+        ready: dict[int, Outbox] = {}
+        renew_at = self.now() + RENEW_INTERVAL
         backoff = FIRST_BACKOFF
         # A relay that comes back gives a lease's time (or less) to renew: several tries fit in.
         max_backoff = min(MAX_BACKOFF, self._settings.lease / 5)
         refused: dict[int, _Refused] = {}
         while not self._closing:
             interval = min(
-                QUICK_POLL_INTERVAL if self._untold else POLL_INTERVAL, self._settings.lease / 3
+                QUICK_RENEW_INTERVAL if self._untold else RENEW_INTERVAL, self._settings.lease / 3
             )
-            next_poll = min(next_poll, self.now() + interval)
-            self._wait(ready, min([next_poll, *(each.due for each in refused.values())]))
+            renew_at = min(renew_at, self.now() + interval)
+            self._wait(ready, min([renew_at, *(each.due for each in refused.values())]))
             self._hold_back(ready, refused)
             requests = [
-                (writer, request)
-                for writer in ready.values()
-                if (request := writer.next_request()) is not None
+                (outbox, request)
+                for outbox in ready.values()
+                if (request := outbox.next_request()) is not None
             ]
             now = self.now()
-            if self._poked or now >= next_poll:
+            if self._poked or now >= renew_at:
                 before = now if self._poked else now - interval / 2
                 self._poked = False
                 requests += self._renewals(ready, before)
-                next_poll = now + interval
+                renew_at = now + interval
             if not requests:
                 ready.clear()
                 continue
@@ -232,20 +222,16 @@ class Sender:
                 self._tell(requests, now, answered=True)
             except RelayUnavailableError as error:
                 self._tell(requests, now, answered=False)
-                for writer, _ in requests:
-                    with _alone(writer):
-                        writer.unanswered(error, self.now())
-                ready = {id(w): w for w, _ in requests if not w.concluded}
+                ready = self._unanswered(requests, error)
                 time.sleep(backoff)
                 backoff = min(max_backoff, backoff * 2)
                 continue
-            ready = self._accept(requests, answers)
-            self._note_refused(refused, requests, answers)
+            ready, waits = self._accept(requests, answers, refused)
             backoff = FIRST_BACKOFF
-            if any(answer.kind == "waits" for answer in answers):
+            if waits:
                 self._take(ready, WAIT)
 
-    def _execute(self, requests: list[tuple[StreamWriter, Request]]) -> list[Answer]:
+    def _execute(self, requests: list[tuple[Outbox, Request]]) -> list[Answer]:
         try:
             return self._relay.execute([request for _, request in requests])
         except RelayUnavailableError:
@@ -255,33 +241,20 @@ class Sender:
             log.exception("the relay failed in a way of its own")
             raise RelayUnavailableError(f"the relay failed: {error!r}") from error
 
-    def _hold_back(self, ready: dict[int, StreamWriter], refused: dict[int, _Refused]) -> None:
+    def _hold_back(self, ready: dict[int, Outbox], refused: dict[int, _Refused]) -> None:
         """Leave out the streams that were refused, until they are due."""
         now = self.now()
         for key, each in list(refused.items()):
-            if each.writer.concluded:
+            if each.outbox.done:
                 del refused[key]
             elif each.due <= now:
-                ready[key] = each.writer
+                ready[key] = each.outbox
                 refused[key] = each._replace(due=inf)
             elif each.due < inf:
                 ready.pop(key, None)
 
-    def _note_refused(
-        self,
-        refused: dict[int, _Refused],
-        requests: list[tuple[StreamWriter, Request]],
-        answers: list[Answer],
-    ) -> None:
-        now = self.now()
-        for (writer, _), answer in zip(requests, answers, strict=True):
-            before = refused.pop(id(writer), None)
-            if answer.kind == "error" and not writer.concluded:
-                delay = min(MAX_BACKOFF, before.delay * 2) if before else FIRST_BACKOFF
-                refused[id(writer)] = _Refused(writer, now + delay, delay)
-
     def _tell(
-        self, requests: list[tuple[StreamWriter, Request]], began: float, *, answered: bool
+        self, requests: list[tuple[Outbox, Request]], began: float, *, answered: bool
     ) -> None:
         """Tell whoever measures flushes of one."""
         if not stream_flushed.receivers:
@@ -296,25 +269,52 @@ class Sender:
             )  # fmt: skip
 
     def _accept(
-        self, requests: list[tuple[StreamWriter, Request]], answers: list[Answer]
-    ) -> dict[int, StreamWriter]:
-        """Hand out the answers; return the streams that have more to send."""
-        now = self.now()
-        for (writer, request), answer in zip(requests, answers, strict=True):
-            with _alone(writer):
-                writer.accept(request, answer, now)
-        return {id(writer): writer for writer, _ in requests if not writer.concluded}
+        self,
+        requests: list[tuple[Outbox, Request]],
+        answers: list[Answer],
+        refused: dict[int, _Refused],
+    ) -> tuple[dict[int, Outbox], bool]:
+        """Hand out the answers; return who may have more to send, and whether one of them waits."""
+        now, waits = self.now(), False
+        ready: dict[int, Outbox] = {}
+        for (outbox, request), answer in zip(requests, answers, strict=True):
+            key = id(outbox)
+            try:
+                outbox.accept(request, answer, now)
+            except Exception:
+                _log_failure(outbox)
+            before = refused.pop(key, None) if refused else None
+            if outbox.done:
+                continue
+            ready[key] = outbox
+            waits = waits or answer.kind == "waits"
+            if answer.kind == "error":
+                delay = min(MAX_BACKOFF, before.delay * 2) if before else FIRST_BACKOFF
+                refused[key] = _Refused(outbox, now + delay, delay)
+        return ready, waits
 
-    def _wait(self, ready: dict[int, StreamWriter], until: float) -> None:
+    def _unanswered(
+        self, requests: list[tuple[Outbox, Request]], error: RelayUnavailableError
+    ) -> dict[int, Outbox]:
+        """There was no answer; return the streams that try again."""
+        now = self.now()
+        for outbox, _ in requests:
+            try:
+                outbox.unanswered(error, now)
+            except Exception:
+                _log_failure(outbox)
+        return {id(outbox): outbox for outbox, _ in requests if not outbox.done}
+
+    def _wait(self, ready: dict[int, Outbox], until: float) -> None:
         """Add the streams that have something to send; return when it is time to send."""
         linger = self._settings.linger
-        for writer in [w for w in ready.values() if not w.has_more]:
-            del ready[id(writer)]
+        for key in [key for key, outbox in ready.items() if not outbox.has_more]:
+            del ready[key]
         if not ready:
             self._take(ready, until - self.now())
         while self._take(ready, None):
             pass
-        if linger and ready and not any(writer.urgent for writer in ready.values()):
+        if linger and ready and not any(outbox.urgent for outbox in ready.values()):
             self._lingering = True
             self._take(ready, linger)
             # In this order: who lined up after the last look sees that nobody lingers any more.
@@ -322,23 +322,27 @@ class Sender:
             while self._take(ready, None):
                 pass
         while self._quiet:
-            writer = self._quiet.popleft()
-            ready[id(writer)] = writer
+            outbox = self._quiet.popleft()
+            ready[id(outbox)] = outbox
 
-    def _take(self, ready: dict[int, StreamWriter], timeout: float | None) -> bool:
+    def _take(self, ready: dict[int, Outbox], timeout: float | None) -> bool:
         """Wait for one signal (None: do not wait); tells whether there was one."""
         try:
-            writer = self._signals.get(timeout or 0.0)
+            outbox = self._signals.get(timeout or 0.0)
         except Empty:
             return False
-        if writer is not None:
-            ready[id(writer)] = writer
-        return writer is not None
+        if outbox is not None:
+            ready[id(outbox)] = outbox
+        return outbox is not None
 
-    def _renewals(
-        self, ready: dict[int, StreamWriter], before: float
-    ) -> list[tuple[StreamWriter, Request]]:
+    def _renewals(self, ready: dict[int, Outbox], before: float) -> list[tuple[Outbox, Request]]:
         with self._lock:
-            idle = [writer for key, writer in self._open.items() if key not in ready]
-        renewals = [(writer, writer.renewal(before)) for writer in idle]
-        return [(writer, request) for writer, request in renewals if request is not None]
+            idle = [outbox for key, outbox in self._open.items() if key not in ready]
+        renewals = [(outbox, outbox.renewal(before)) for outbox in idle]
+        return [(outbox, request) for outbox, request in renewals if request is not None]
+
+
+def _log_failure(outbox: Outbox) -> None:
+    """One stream's failing callback must not take the others down."""
+    about = {"stream_id": outbox.stream_id, "attempt": outbox.attempt}
+    log.exception("stream %s: interrupting its producer failed", outbox.stream_id, extra=about)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..codecs import utf8
 from ..errors import ChunkTooLargeError, RelayUnavailableError
-from ..relays.requests import Answer, Append, Checkpoint, Claim, EndReason, Release, Renew, Request
+from ..relays.requests import Answer, Append, Checkpoint, Claim, EndReason, Release
 from ..settings import StreamSettings
 from .outbox import Outbox
 
@@ -15,10 +15,11 @@ from .outbox import Outbox
 class StreamWriter:
     """One attempt's writer, made by `Sender.open`.
 
-    `write`, `finish` and `release` belong to one producer thread; what stands behind "the sender's
-    side" to the sender thread.
+    Its methods belong to one producer thread. The sender thread works on the `outbox`, and calls
+    back only when the attempt is done, a stop is asked or a blocked producer has room again.
 
     Attributes:
+        outbox: what the sender sends.
         stream_id: the stream.
         attempt: number of this attempt, from 1.
         nonce: random mark of this attempt.
@@ -34,8 +35,8 @@ class StreamWriter:
         answer: Answer,
         settings: StreamSettings,
         *,
-        signal: Callable[[StreamWriter], None],
-        forget: Callable[[StreamWriter], None],
+        signal: Callable[[Outbox], None],
+        forget: Callable[[Outbox], None],
         on_interrupt: Callable[[], None] | None,
         now: Callable[[], float],
     ) -> None:
@@ -46,42 +47,41 @@ class StreamWriter:
         self.chunks = 0
         self.first_chunk_at: float | None = None
         self.on_first_chunk: Callable[[], None] | None = None
-        self._outbox = Outbox(claim, answer, settings, now())
+        self._space = threading.Event()
+        self._done = threading.Event()
+        self.outbox = Outbox(
+            claim, answer, settings, now(), on_room=self._space.set, on_change=self._react
+        )
         self._settings = settings
         self._signal = signal
         self._forget = forget
         self._on_interrupt = on_interrupt
         self._now = now
-        self._signalled = False
-        self._space = threading.Event()
-        self._done = threading.Event()
 
     @property
     def size(self) -> int:
         """Bytes of encoded chunks taken by the sender so far; all of them after `finish`."""
-        return self._outbox.size
+        return self.outbox.size
 
     @property
     def stop_asked(self) -> bool:
         """Whether somebody asked for the stream to be stopped."""
-        return self._outbox.stop_asked
+        return self.outbox.stop_asked
 
     @property
-    def concluded(self) -> bool:
+    def done(self) -> bool:
         """Whether nothing is to be sent any more."""
-        return self._outbox.concluded
+        return self.outbox.done
 
     @property
     def outcome(self) -> str:
         """What the producer made of it: an end reason, `released`, or an error's code."""
-        return self._outbox.outcome
+        return self.outbox.outcome
 
     @property
     def ended_elsewhere(self) -> bool:
         """The outcome is an end that somebody else has written: the parent process, a relay."""
-        return self._outbox.ended_elsewhere
-
-    # -- the producer's side
+        return self.outbox.ended_elsewhere
 
     def write(self, text: str) -> None:
         """Add a chunk, JSON text on one line. Blocks while the buffer is full.
@@ -96,7 +96,7 @@ class StreamWriter:
 
     def add(self, text: str) -> None:
         """As `write`, without waiting; `full` tells whether to call `wait_for_space`."""
-        outbox = self._outbox
+        outbox = self.outbox
         if outbox.problem is not None:
             raise outbox.problem
         limit = self._settings.max_chunk_bytes
@@ -108,12 +108,12 @@ class StreamWriter:
         outbox.pending.append(text)
         outbox.written += len(text)
         self.chunks += 1
-        if not self._signalled:
-            self._signalled = True
+        if not outbox.signalled:
+            outbox.signalled = True
             first = self.first_chunk_at is None
             if first:
                 self.first_chunk_at = self._now()
-            self._signal(self)
+            self._signal(outbox)
             if first and self.on_first_chunk is not None:
                 self.on_first_chunk()
 
@@ -131,9 +131,9 @@ class StreamWriter:
                 f"({self._settings.max_chunk_bytes})"
             )
         covers = self.continues + self.chunks
-        self._outbox.checkpoint = Checkpoint(self.stream_id, self.attempt, self.nonce, text, covers)
-        self._signalled = True
-        self._signal(self)
+        self.outbox.checkpoint = Checkpoint(self.stream_id, self.attempt, self.nonce, text, covers)
+        self.outbox.signalled = True
+        self._signal(self.outbox)
 
     def check(self) -> None:
         """Raise the error that made writing impossible, if there is one.
@@ -141,12 +141,12 @@ class StreamWriter:
         Raises:
             StreamError: the stream cannot be written any more.
         """
-        if self._outbox.problem is not None:
-            raise self._outbox.problem
+        if self.outbox.problem is not None:
+            raise self.outbox.problem
 
     def full(self) -> bool:
         """Whether the buffer is full."""
-        outbox, settings = self._outbox, self._settings
+        outbox, settings = self.outbox, self._settings
         return (
             len(outbox.pending) >= settings.buffer_chunks
             or outbox.written - outbox.taken >= settings.buffer_bytes
@@ -158,10 +158,14 @@ class StreamWriter:
         Raises:
             StreamError: the stream cannot be written any more.
         """
-        while not self.concluded and not self._has_room():
+        outbox = self.outbox
+        while not outbox.done and not outbox.has_room():
             self._space.clear()
-            if not self._has_room() and not self.concluded:
+            # In this order: the sender takes chunks and then looks whether the producer waits.
+            outbox.blocked = True
+            if not outbox.has_room() and not outbox.done:
                 self._space.wait()
+            outbox.blocked = False
         self.check()
 
     def finish(self, reason: EndReason, error: str = "", *, timeout: float | None = None) -> None:
@@ -180,7 +184,7 @@ class StreamWriter:
             # readers. `conclude` does the same.
             reason, error = "stopped", ""
         final = Append(self.stream_id, self.attempt, self.nonce, 0, 0, b"", reason, error)
-        self._conclude(final, timeout)
+        self._close(final, timeout)
 
     def release(self, wait: float, *, timeout: float | None = None) -> None:
         """Give the stream up to the next attempt, awaited for `wait` seconds.
@@ -189,67 +193,25 @@ class StreamWriter:
             StreamError: the relay did not acknowledge it.
         """
         wait_ms = max(0, round(wait * 1000))
-        self._conclude(Release(self.stream_id, self.attempt, self.nonce, wait_ms), timeout)
+        self._close(Release(self.stream_id, self.attempt, self.nonce, wait_ms), timeout)
 
-    def _conclude(self, final: Append | Release, timeout: float | None) -> None:
+    def _close(self, final: Append | Release, timeout: float | None) -> None:
         self.check()
-        self._outbox.final = final
-        self._signalled = True
-        self._signal(self)
+        self.outbox.final = final
+        self.outbox.signalled = True
+        self._signal(self.outbox)
         confirmed = self._done.wait(timeout)
-        self._forget(self)
+        self._forget(self.outbox)
         if not confirmed:
             raise RelayUnavailableError(f"the relay did not confirm within {timeout} s")
         self.check()
 
-    def _has_room(self) -> bool:
-        outbox, settings = self._outbox, self._settings
-        return (
-            len(outbox.pending) <= settings.buffer_chunks // 2
-            and outbox.written - outbox.taken <= settings.buffer_bytes // 2
-        )
-
-    # -- the sender's side
-
-    @property
-    def urgent(self) -> bool:
-        """Whether a flush must not linger."""
-        return self._outbox.urgent
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something waits to be sent."""
-        return self._outbox.has_more
-
-    def next_request(self) -> Request | None:
-        """What is to be sent now, if anything."""
-        # Before anything is taken: a chunk that is added from here on signals again.
-        self._signalled = False
-        request = self._outbox.next_request()
-        if not self._space.is_set() and self._has_room():
-            self._space.set()
-        return request
-
-    def renewal(self, before: float) -> Renew | None:
-        """A request that keeps the lease, when nothing has been heard since `before`."""
-        return self._outbox.renewal(before)
-
-    def accept(self, request: Request, answer: Answer, now: float) -> None:
-        """Take the relay's answer to a request."""
-        asked = self._outbox.stop_asked
-        self._outbox.accept(request, answer, now)
-        self._react(self._outbox.stop_asked and not asked)
-
-    def unanswered(self, error: RelayUnavailableError, now: float) -> None:
-        """The relay did not answer."""
-        self._outbox.unanswered(error, now)
-        self._react(False)
-
     def _react(self, stop: bool) -> None:
-        outbox = self._outbox
-        if outbox.concluded:
+        """The outbox is done or a stop is asked (`stop`); on the sender's thread."""
+        outbox = self.outbox
+        if outbox.done:
             # Also when it has failed, and so is never finished: it holds all its chunks.
-            self._forget(self)
+            self._forget(outbox)
             self._done.set()
             self._space.set()
         # Also for a problem: nobody reads what the generator would go on to produce.

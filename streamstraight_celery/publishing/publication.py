@@ -268,7 +268,7 @@ class Publication(StreamLink):
         if not writer.stop_asked:
             # Interrupted because writing has become impossible; the writer knows why.
             writer.check()
-        if not writer.concluded:
+        if not writer.done:
             writer.finish("stopped")
 
     def _fail(self, error: BaseException) -> None:
@@ -283,7 +283,7 @@ class Publication(StreamLink):
 
     def _end(self, reason: EndReason, error: str, timeout: float | None = None) -> None:
         writer = self._writer
-        if writer is None or writer.concluded:
+        if writer is None or writer.done:
             return
         try:
             writer.finish(reason, error, timeout=timeout)

@@ -182,7 +182,7 @@ def _produce(
         if closed.reason != "stopped":
             raise
         reason = "stopped"
-    if not (writer.concluded and reason == "stopped"):
+    if not (writer.done and reason == "stopped"):
         writer.finish(reason)
     return value, reason
 
@@ -270,7 +270,7 @@ def _had_ended(task: RunningTask, runtime: Runtime, reason: str) -> StreamSummar
 def settle(task: RunningTask, error: BaseException) -> None:
     """End the stream, or leave it to the next attempt, after the attempt has failed."""
     writer: StreamWriter | None = getattr(task.request, "stream_writer", None)
-    if writer is None or writer.concluded:
+    if writer is None or writer.done:
         return
     ttl = Runtime.of(task.app).settings.ttl
     if isinstance(error, Retry):

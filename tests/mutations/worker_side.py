@@ -148,7 +148,7 @@ WORKER_SIDE = (
     ),
     Mutation(
         "asking often where no message comes", "producing/sender.py",
-        "QUICK_POLL_INTERVAL if self._untold else POLL_INTERVAL", "POLL_INTERVAL",
+        "QUICK_RENEW_INTERVAL if self._untold else RENEW_INTERVAL", "RENEW_INTERVAL",
         (f"{BOUNDS} -k silent_model[solo-sync]",),
     ),
     Mutation(

@@ -258,7 +258,7 @@ def test_a_writer_that_failed_is_not_kept(relay: TroubledRelay, sender: Sender) 
         writer = sender.open("s", untold=True)
         relay.inner.call(Claim("s", "bbbbbbbb", overwrite=True))
         writer.write("1")
-        eventually(lambda: writer.concluded)
+        eventually(lambda: writer.done)
         return weakref.ref(writer)
 
     writer = fail()
@@ -279,7 +279,7 @@ def test_a_full_buffer_holds_the_producer(relay: TroubledRelay) -> None:
     producer = threading.Thread(target=produce)
     producer.start()
     # At most ten are under way, ten wait, and the one that filled the buffer has not returned.
-    eventually(lambda: len(writer._outbox.pending) >= 10)
+    eventually(lambda: len(writer.outbox.pending) >= 10)
     assert len(written) <= 21
     relay.gate.set()
     producer.join(30)
@@ -295,7 +295,7 @@ def test_a_full_buffer_by_size_holds_the_producer(relay: TroubledRelay) -> None:
     writer.add("1")
     while not writer.full():
         writer.add("x" * 100)
-    assert len(writer._outbox.pending) <= 11
+    assert len(writer.outbox.pending) <= 11
     relay.gate.set()
     writer.wait_for_space()
     assert not writer.full()
@@ -380,7 +380,7 @@ def test_nor_does_one_that_fails_when_the_relay_is_gone(relay: TroubledRelay) ->
     bad = sender.open("bad", on_interrupt=fail)
     relay.lose_requests = 10_000
     bad.write("1")
-    eventually(lambda: bad.concluded)
+    eventually(lambda: bad.done)
     relay.lose_requests = 0
     good = sender.open("good")
     good.write("1")
@@ -542,7 +542,7 @@ def test_a_stream_that_redis_refuses_slows_no_other_down() -> None:
     good.finish("completed")
     # Twenty round trips; a pause between any two of them would be 0.3 s and more by now.
     assert time.monotonic() - before < 2.0
-    assert not bad.concluded
+    assert not bad.done
     sender.close()
 
 
