@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from ..relays.end_reasons import FAILURES
+
 STYLES = {
     "queued": "yellow", "streaming": "green", "open": "green", "stalled": "bold red",
     "retrying": "yellow", "completed": "dim", "stopped": "dim", "ok": "green",
@@ -103,9 +105,6 @@ def rich_table(
 
 
 NUMBERS = {"chunks", "size", "age", "first chunk", "chunks/s", "attempt"}
-FAILURES = {
-    "producer-error", "producer-disconnected", "inactivity-timeout", "too-large", "expired",
-}  # fmt: skip
 
 
 def shown_duration(seconds: float | None) -> str:

@@ -12,7 +12,7 @@ from celery import Celery
 from ..enqueue.handle import get_stream
 from ..errors import StreamFailedError
 from ..offsets import START
-from ..relays.requests import GOOD_ENDS
+from ..relays.end_reasons import GOOD_ENDS
 from .group import StreamsCommand, json_option
 from .output import json_text, visible
 

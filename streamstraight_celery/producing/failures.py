@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from typing import Any
 
@@ -11,7 +10,9 @@ from celery.exceptions import Retry, SoftTimeLimitExceeded
 from celery.utils.time import maybe_iso8601
 
 from ..errors import ChunkTooLargeError, PublicError, StreamError, StreamTooLargeError
-from ..relays.requests import EndReason
+from ..relays.end_reasons import EndReason, error_json, error_of
+
+TIME_LIMIT = error_json("time-limit", "The answer took too long. Please try again.")
 
 
 def describe_error(error: Exception) -> tuple[EndReason, str]:
@@ -24,15 +25,10 @@ def describe_error(error: Exception) -> tuple[EndReason, str]:
     if isinstance(error, PublicError):
         return "producer-error", error_json(error.code, str(error))
     if isinstance(error, SoftTimeLimitExceeded):
-        return "producer-error", error_json("time-limit", "The task ran into its time limit.")
+        return "producer-error", TIME_LIMIT
     if isinstance(error, StreamError):
         return "producer-error", error_json(error.code, "The answer could not be sent.")
-    return "producer-error", error_json("producer-error", "The task failed.")
-
-
-def error_json(code: str, message: str) -> str:
-    """An error as readers get it."""
-    return json.dumps({"code": code, "message": message}, separators=(",", ":"))
+    return "producer-error", error_of("producer-error")
 
 
 def retry_delay(retry: Retry, app: Celery) -> float:

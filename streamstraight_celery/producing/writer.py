@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from ..codecs import utf8
 from ..errors import ChunkTooLargeError, RelayUnavailableError
-from ..relays.requests import Answer, Append, Checkpoint, Claim, EndReason, Release
+from ..relays.end_reasons import EndReason
+from ..relays.requests import Answer, Append, Checkpoint, Claim, Release
 from ..settings import StreamSettings
 from .outbox import Outbox
 

@@ -24,10 +24,11 @@ from ..enqueue.handle import StreamLink
 from ..errors import StreamClosedError, StreamError, StreamStopped
 from ..offsets import new_nonce
 from ..producing.driver import Driver
-from ..producing.failures import describe_error, error_json
+from ..producing.failures import describe_error
 from ..producing.threads import start_thread
 from ..producing.writer import StreamWriter
-from ..relays.requests import Conclude, Create, EndReason, Stop
+from ..relays.end_reasons import EndReason, error_json
+from ..relays.requests import Conclude, Create, Stop
 from ..runtime import Runtime
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from ..errors import (
     StreamReadError,
     TokenError,
 )
-from ..relays.requests import GOOD_ENDS
+from ..relays.end_reasons import GOOD_ENDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,22 +11,8 @@ from typing import Literal, NamedTuple
 
 from ..offsets import Segment
 
-EndReason = Literal[
-    "completed",
-    "producer-error",
-    "producer-disconnected",
-    "inactivity-timeout",
-    "stopped",
-    "too-large",
-    "expired",
-]
-# What readers are told when nobody is left to say it.
-REAPED = '{"code":"producer-disconnected","message":"The producer of this stream was lost."}'
-EXPIRED = '{"code":"expired","message":"Nobody began to answer in time."}'
 # ms. Longer than any stream lives: the key must not be forgotten before the stream has ended.
 CONVERSATION_TTL = 7 * 24 * 3_600_000
-# What a reader got before these is a complete answer; the others are failures.
-GOOD_ENDS = frozenset({"completed", "stopped"})
 Kind = Literal[
     "ok", "duplicate", "gap", "fenced", "closed", "unknown", "busy", "too-large", "exists",
     "asked", "ended", "alive", "error", "epoch", "sequence", "type", "held", "deleted",

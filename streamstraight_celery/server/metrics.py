@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import MissingDependencyError
+from ..relays.end_reasons import WRITTEN_OVER_HTTP
 from .counters import ALL_DOORS, LIVE_DOORS, RESUMED_DOORS, Tally, door_name
 from .http import Refused, Reply
 from .live.feed import Feed
 from .live.reader import Reader
-from .writes.durable_writes import END_REASONS
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Shown:
             writes.add_metric([method, str(status)], number)
         yield writes
         closed = Counted(f"{NAME}streams_closed", "Streams closed over HTTP", labels=["reason"])
-        for reason in END_REASONS:
+        for reason in WRITTEN_OVER_HTTP:
             closed.add_metric([reason], tally.closed[reason])
         yield closed
         yield Counted(f"{NAME}resets", "Readers whose chunks a new attempt replaced", tally.resets)

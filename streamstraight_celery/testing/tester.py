@@ -14,9 +14,10 @@ from ..codecs import Codec, get_codec
 from ..errors import DecodeError
 from ..reader.decoding import make_decode, name_of
 from ..relays import options
+from ..relays.end_reasons import GOOD_ENDS
 from ..relays.memory.relay import name_store
 from ..relays.memory.store import MemoryStore
-from ..relays.requests import GOOD_ENDS, Create, Read, Reap
+from ..relays.requests import Create, Read, Reap
 from ..runtime import Runtime
 from ..settings import StreamSettings, install_settings, read_settings, this_app
 from ..tasks.task import StreamTask

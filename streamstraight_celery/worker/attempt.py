@@ -29,7 +29,8 @@ from ..ids import STREAM_NONCE
 from ..producing.driver import Driver
 from ..producing.failures import describe_error, retry_delay
 from ..producing.writer import StreamWriter
-from ..relays.requests import GOOD_ENDS, REAPED, EndReason, Expect, Read, Recall
+from ..relays.end_reasons import GOOD_ENDS, LOST, EndReason
+from ..relays.requests import Expect, Read, Recall
 from ..runtime import Runtime
 from . import telemetry
 from .telemetry import RunningTask
@@ -126,7 +127,7 @@ def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> 
     request.stream_writer = writer
     if fails:
         # Readers keep what they have, and are told that no more will come.
-        writer.finish("producer-disconnected", REAPED)
+        writer.finish("producer-disconnected", LOST)
         raise StreamClosedError(task.stream_id, "producer-disconnected")
     if task.on_redelivery == "resume" and writer.attempt > 1:
         request.stream_saved = _recall(runtime, task.stream_id)

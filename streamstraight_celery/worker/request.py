@@ -26,15 +26,15 @@ from celery.worker.request import Request
 from ..errors import ConfigurationError
 from ..ids import STREAM_ID_HEADER, STREAM_NONCE
 from ..offsets import new_nonce
-from ..producing.failures import describe_error, error_json
-from ..relays.requests import EXPIRED, REAPED, Answer, Conclude, EndReason, Stop
+from ..producing.failures import TIME_LIMIT, describe_error
+from ..relays.end_reasons import EXPIRED, LOST, EndReason, error_json
+from ..relays.requests import Answer, Conclude, Stop
 from ..runtime import Runtime
 from ..signals import stream_concluded
 
 # How often the parent looks for processes that are lost. Celery does when one ends, which may be a
 # moment too early to see it, and then every 5 s.
 LOOK_INTERVAL = 0.5
-TIME_LIMIT = error_json("time-limit", "The task ran into its time limit.")
 NOT_REGISTERED = error_json("not-registered", "No worker can answer this.")
 
 
@@ -125,7 +125,7 @@ class StreamRequest(Request):  # type: ignore[misc]
         finally:
             if delivered_again:
                 self._stream_awaited = self._ttl
-            self._conclude("producer-disconnected", REAPED)
+            self._conclude("producer-disconnected", LOST)
 
     def _retry_worker_lost(self, *args: Any, **kwargs: Any) -> bool:
         retried: bool = super()._retry_worker_lost(*args, **kwargs)
@@ -171,7 +171,7 @@ def _meaning(error: BaseException) -> tuple[EndReason, str]:
         return "producer-error", TIME_LIMIT
     if isinstance(error, Exception) and not isinstance(error, (WorkerLostError, Terminated)):
         return describe_error(error)
-    return "producer-disconnected", REAPED
+    return "producer-disconnected", LOST
 
 
 @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]

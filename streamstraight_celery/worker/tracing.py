@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from ..relays.requests import GOOD_ENDS
+from ..relays.end_reasons import GOOD_ENDS
 
 NAME = "streamstraight_celery"
 GOOD = GOOD_ENDS | {"released"}

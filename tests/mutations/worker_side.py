@@ -83,7 +83,7 @@ WORKER_SIDE = (
     ),
     Mutation(
         "the end at a cold shutdown", "worker/request.py",
-        'self._conclude("producer-disconnected", REAPED)', "pass",
+        'self._conclude("producer-disconnected", LOST)', "pass",
         (f"{ENDS} -k cold_shutdown_ends_the_stream_of_a_greenlet",),
     ),
     Mutation(

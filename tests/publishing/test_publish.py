@@ -154,7 +154,10 @@ class TestEnds:
             published.wait(30)
         log = ended_log(app, published.id)
         assert (log.chunks, log.end) == (["a"], "producer-error")
-        assert log.error == {"code": "producer-error", "message": "The task failed."}
+        assert log.error == {
+            "code": "producer-error",
+            "message": "The answer could not be completed. Please try again.",
+        }
 
     def test_a_public_error_is_shown(self, app: Celery) -> None:
         async def failing() -> AsyncIterator[str]:

@@ -91,6 +91,9 @@ def test_a_provider_that_breaks_off_is_an_error_for_readers(
     assert len(reading.chunks) == 20
     assert reading.end is not None
     assert reading.end["endReason"] == "producer-error"
-    assert reading.end["error"] == {"code": "producer-error", "message": "The task failed."}
+    assert reading.end["error"] == {
+        "code": "producer-error",
+        "message": "The answer could not be completed. Please try again.",
+    }
     with pytest.raises(Exception, match="Connection error"):
         handle.result.get(timeout=30)

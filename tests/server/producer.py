@@ -7,7 +7,8 @@ from itertools import count
 
 from streamstraight_celery.offsets import Offset, new_nonce
 from streamstraight_celery.relays.base import Relay
-from streamstraight_celery.relays.requests import Answer, Append, Claim, Create, EndReason, Release
+from streamstraight_celery.relays.end_reasons import EndReason
+from streamstraight_celery.relays.requests import Answer, Append, Claim, Create, Release
 
 _names = count(1)
 

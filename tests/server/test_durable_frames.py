@@ -7,7 +7,7 @@ import json
 import pytest
 
 from streamstraight_celery.relays.requests import Entry
-from streamstraight_celery.server.reads.durable_frames import DurableFrames, error_of
+from streamstraight_celery.server.reads.durable_frames import DurableFrames, shown_error
 
 from .plain import FakeLog
 
@@ -61,7 +61,7 @@ def test_a_good_end_has_no_error(reason: str) -> None:
 )
 @pytest.mark.parametrize("error", ["", "not json", "[]", '"text"'])
 def test_a_bad_end_always_has_an_error(reason: str, error: str) -> None:
-    shown = error_of(reason, error)
+    shown = shown_error(reason, error)
     assert isinstance(shown, dict)
     assert shown["code"] == reason
     assert shown["message"]

@@ -12,7 +12,7 @@ import pytest
 from streamstraight_server import streamstraight_server
 
 from streamstraight_celery.codecs import get_codec, wire_encoder
-from streamstraight_celery.relays.requests import EndReason
+from streamstraight_celery.relays.end_reasons import EndReason
 from tests.conftest import eventually
 from tests.streamstraight.servers import KEY, Server
 from tests.support.providers import RECORDINGS, recorded_events

@@ -113,7 +113,10 @@ def test_what_pydantic_refuses_fails_the_task_and_its_stream(app: Celery, prefor
         stream.result.get(timeout=PATIENCE)
     log = ended_log(app, stream.id)
     assert (log.end, log.chunks) == ("producer-error", [])
-    assert log.error == {"code": "producer-error", "message": "The task failed."}
+    assert log.error == {
+        "code": "producer-error",
+        "message": "The answer could not be completed. Please try again.",
+    }
 
 
 # -- shown to nobody

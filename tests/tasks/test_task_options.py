@@ -22,7 +22,7 @@ from tests.tasks.speaker import Speaker
 
 pytestmark = pytest.mark.usefixtures("prefork")
 
-TIME_LIMIT_ERROR = {"code": "time-limit", "message": "The task ran into its time limit."}
+TIME_LIMIT_ERROR = {"code": "time-limit", "message": "The answer took too long. Please try again."}
 
 
 def test_an_ignored_result_is_not_stored(app: Celery) -> None:

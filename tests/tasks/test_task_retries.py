@@ -151,7 +151,10 @@ def test_a_failed_task_ends_its_stream_behind_the_chunks_it_made(app: Celery, ta
 def test_readers_are_not_shown_the_message_of_an_exception(app: Celery, task: Any) -> None:
     log = ended_log(app, task.stream(PROMPT).id)
 
-    assert log.error == {"code": "producer-error", "message": "The task failed."}
+    assert log.error == {
+        "code": "producer-error",
+        "message": "The answer could not be completed. Please try again.",
+    }
     assert PROMPT not in log.state.error
 
 
@@ -175,7 +178,10 @@ def test_retries_that_are_used_up_end_the_stream(app: Celery) -> None:
     log = ended_log(app, stream.id)
 
     assert (log.chunks, log.end, log.state.attempt) == (["beginning"], "producer-error", 2)
-    assert log.error == {"code": "producer-error", "message": "The task failed."}
+    assert log.error == {
+        "code": "producer-error",
+        "message": "The answer could not be completed. Please try again.",
+    }
     with pytest.raises(MaxRetriesExceededError):
         stream.result.get(timeout=PATIENCE)
 

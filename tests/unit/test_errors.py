@@ -34,7 +34,9 @@ ERRORS: list[StreamError] = [
     StreamClosedError("s", "producer-disconnected"),
     StreamReadError("bad-response", "stream 's': the relay answered 418", status=418),
     StreamGoneError("gone", "stream 's': it is lost", status=410),
-    StreamFailedError("s", "producer-error", "time-limit", "The task ran into its time limit."),
+    StreamFailedError(
+        "s", "producer-error", "time-limit", "The answer took too long. Please try again."
+    ),
     StreamResetError("s", 2),
     DecodeError("s", 3, "int", "'x' is no number"),
     TokenError("expired-token", "the token has expired"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import streamstraight_celery
-from streamstraight_celery.relays.requests import EndReason
+from streamstraight_celery.relays.end_reasons import EndReason
 from tests.conftest import ROOT
 
 DOCUMENT = (ROOT / "docs/protocol.md").read_text()

@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions
+from ..end_reasons import EXPIRED, LOST
 from ..requests import (
     CONVERSATION_TTL,
-    EXPIRED,
-    REAPED,
     Answer,
     Append,
     Checkpoint,
@@ -303,7 +302,7 @@ class MemoryStore:
             return Answer("alive", due - now)
         if not stream.attempt:
             return self.end(request.stream_id, stream, "expired", EXPIRED, False)
-        return self.end(request.stream_id, stream, "producer-disconnected", REAPED, False)
+        return self.end(request.stream_id, stream, "producer-disconnected", LOST, False)
 
     def _conclude(self, request: Conclude) -> Answer:
         stream = self.get(request.stream_id)

@@ -11,10 +11,9 @@ from typing import Any, cast
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions, StreamState
+from ..end_reasons import EXPIRED, LOST
 from ..requests import (
     CONVERSATION_TTL,
-    EXPIRED,
-    REAPED,
     Answer,
     Append,
     Checkpoint,
@@ -166,7 +165,7 @@ class Calls:
                 return two, (options.ttl, self._publish, channel)
             case Reap():
                 return two, (
-                    options.reap_after, options.ttl, REAPED, self._publish, EXPIRED, channel,
+                    options.reap_after, options.ttl, LOST, self._publish, EXPIRED, channel,
                     options.reap_notice,
                 )  # fmt: skip
             case Conclude(_, owner, nonce, end, error, wait, begun):

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 
+from ..end_reasons import end_of
 from ..requests import Answer
 from .progress import Progress, Service
 from .socketio import IO_TIMEOUT, ConnectionLost, ConnectionRefused, EngineSocket, encode_event
@@ -27,7 +28,6 @@ SEND_AT_ONCE = 64
 FIRST_BACKOFF = 0.05
 MAX_BACKOFF = 1.0
 # What the service has no word for: who stopped a stream is content with it, the rest are failures.
-END_REASONS = {"stopped": "completed", "too-large": "producer-error", "expired": "producer-error"}
 
 
 class Connection:
@@ -126,7 +126,8 @@ class Connection:
                 return answer
             if progress.end_sent:
                 return Answer("waits")
-            reason = reason if progress.ours else END_REASONS.get(reason, reason)
+            if not progress.ours and (known := end_of(reason)) is not None:
+                reason = known.stream_v1
             payload: dict[str, object] = {
                 "reason": reason,
                 "lastSeq": max(0, progress.position - 1),

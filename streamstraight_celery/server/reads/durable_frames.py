@@ -10,17 +10,10 @@ import json
 from collections.abc import Callable
 
 from ...offsets import Verdict
+from ...relays.end_reasons import end_of
 from ...relays.requests import Entry
 from ..content import JSON_CONTENT, Content
 from ..live.reader import Log
-
-_MESSAGES = {
-    "producer-error": "The producer of this stream failed.",
-    "producer-disconnected": "The producer of this stream was lost.",
-    "inactivity-timeout": "The producer of this stream was silent for too long.",
-    "too-large": "This stream is larger than allowed.",
-    "expired": "This stream's task expired before it began.",
-}
 
 
 class DurableFrames:
@@ -66,7 +59,7 @@ class DurableFrames:
             "streamClosed": True,
             "endReason": reason,
         }
-        if (shown := error_of(reason, error)) is not None:
+        if (shown := shown_error(reason, error)) is not None:
             control["error"] = shown
         # In ASCII, because an error may hold half of a split emoji.
         text = json.dumps(control, separators=(",", ":"))
@@ -85,7 +78,7 @@ class DurableFrames:
         return b'"streamNextOffset":"%b","streamCursor":"%b"' % (position, raw)
 
 
-def error_of(reason: str, error: str) -> object:
+def shown_error(reason: str, error: str) -> object:
     """What readers may know of a stream that did not end well; None when it did."""
     if error:
         try:
@@ -94,6 +87,6 @@ def error_of(reason: str, error: str) -> object:
             shown = None
         if isinstance(shown, dict):
             return shown
-    if reason in _MESSAGES:
-        return {"code": reason, "message": _MESSAGES[reason]}
+    if (end := end_of(reason)) is not None and not end.good:
+        return {"code": reason, "message": end.message}
     return None

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 
 from ...errors import MalformedOffsetError
 from ...offsets import Offset, Verdict
-from ...relays.requests import GOOD_ENDS, Entry
+from ...relays.end_reasons import GOOD_ENDS
+from ...relays.requests import Entry
 from ..content import JSON_CONTENT
 from ..http import Headers, Refused, Reply, Request, query_fields
 from ..live.position import Asked, parse_asked
 from ..live.reader import Log
 from .durable import EVENT_STREAM
-from .durable_frames import error_of
+from .durable_frames import shown_error
 
 METHODS = ("GET", "POST")
 # What the OpenAI clients put behind their `base_url`.
@@ -76,7 +77,7 @@ class PlainFrames:
         mark = f"{offset}.{reason if _MARK.match(reason) else 'unknown'}"
         if reason in GOOD_ENDS:
             return f"event: end\nid: {mark}\ndata: [DONE]\n\n".encode()
-        shown = error_of(reason, error)
+        shown = shown_error(reason, error)
         return _failure("failed", mark, shown if isinstance(shown, dict) else {})
 
     def farewell(self, offset: str, verdict: Verdict) -> bytes:

@@ -12,7 +12,7 @@ from ..live.hub import Hub
 from ..live.position import Position
 from ..live.reader import Reader
 from ..live.window import SEND_BYTES, Window
-from ..reads.durable_frames import error_of
+from ..reads.durable_frames import shown_error
 from .protocol import DEPLOYMENT, from_line
 
 Emit = Callable[[str, Mapping[str, object]], Awaitable[None]]
@@ -95,7 +95,7 @@ class Consumer:
             "lastSeq": last - 1,
             "redisId": _id(feed, last),
         }
-        if (error := error_of(feed.end, feed.error)) is not None:
+        if (error := shown_error(feed.end, feed.error)) is not None:
             end["error"] = error
         await self._emit("stream:end", end)
 

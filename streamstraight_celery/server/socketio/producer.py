@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from ...errors import RelayUnavailableError
 from ...relays.base import AsyncRelay
+from ...relays.end_reasons import error_json
 from ...relays.requests import Answer, Append, Release, Renew
 from ...settings import StreamSettings
 from .protocol import DEPLOYMENT, Denied, End, Handshake, parse_chunk, parse_end, to_line
@@ -320,4 +320,4 @@ def _error(reason: str) -> str:
     """The readers' error for end reasons that only the SDK has."""
     if reason not in _MESSAGES:
         return ""
-    return json.dumps({"code": reason, "message": _MESSAGES[reason]}, separators=(",", ":"))
+    return error_json(reason, _MESSAGES[reason])

@@ -17,7 +17,7 @@ from typing import Any
 from ...codecs import utf8
 from ...errors import ConfigurationError, StreamError
 from ...ids import check_stream_id
-from ...relays.requests import EndReason
+from ...relays.end_reasons import ENDS
 
 VERSION = "stream-v1"
 # What `stream:info` calls this deployment, and a worker's `sdkVersion` says of its codec.
@@ -31,7 +31,7 @@ SDK_REASONS = frozenset(
         "ignore-ended",
     }
 )  # fmt: skip
-OUR_REASONS: frozenset[EndReason] = frozenset({"stopped", "too-large", "expired"})
+OUR_REASONS = frozenset(ENDS) - SDK_REASONS
 
 
 class Denied(StreamError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from ...offsets import new_nonce
+from ...relays.end_reasons import WRITTEN_OVER_HTTP
 from ...relays.requests import Answer, Open, Write
 from ..content import (
     BYTES,
@@ -25,7 +26,6 @@ from ..http import Headers, Refused, Reply, Request, bad_request, deleted, not_f
 from ..reads.durable import closing
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
-END_REASONS = ("completed", "producer-error", "stopped")
 MAX_TTL = 10 * 365 * 24 * 3600
 MAX_NAME = 256  # characters of a producer's name or a sequence
 
@@ -200,8 +200,8 @@ def _end(headers: dict[str, str]) -> str:
     if headers.get("stream-closed", "").strip().lower() != "true":
         return ""
     reason = headers.get("stream-end-reason", "completed")
-    if reason not in END_REASONS:
-        raise bad_request(f"Stream-End-Reason is one of {', '.join(END_REASONS)}")
+    if reason not in WRITTEN_OVER_HTTP:
+        raise bad_request(f"Stream-End-Reason is one of {', '.join(WRITTEN_OVER_HTTP)}")
     return reason
 
 

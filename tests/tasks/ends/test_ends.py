@@ -26,7 +26,7 @@ SOON = 20.0
 
 LOST = {
     "code": "producer-disconnected",
-    "message": "The producer of this stream was lost.",
+    "message": "The answer was interrupted. Please try again.",
 }
 
 
