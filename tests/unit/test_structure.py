@@ -92,7 +92,7 @@ def test_configuration_is_read_in_one_place() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "conf"
     }
-    assert readers <= {"settings.py"}
+    assert readers <= {"settings/__init__.py"}
 
 
 def test_exports() -> None:

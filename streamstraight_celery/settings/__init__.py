@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from celery import Celery, current_app
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 
 PREFIX = "stream_"
 MIN_SECRET_LENGTH = 16  # characters, of secrets and API keys
