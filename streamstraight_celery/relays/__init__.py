@@ -14,6 +14,12 @@ from .urls import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 
 STREAMSTRAIGHT = ("streamstraight", "streamstraight+http")
 
+# How Celery writes some of ours.
+CELERY_SCHEMES = {
+    "sentinel": "write redis+sentinel://host:26379,host:26379/0?service=mymaster; ",
+    "redis+socket": "write unix:///path/to/redis.sock?db=0; ",
+}
+
 __all__ = ["AsyncRelay", "Relay", "RelayOptions", "open_async_relay", "open_relay"]
 
 
@@ -25,14 +31,16 @@ def open_relay(settings: StreamSettings) -> Relay:
     """
     scheme = _scheme(settings)
     if scheme == "memory":
+        _refuse_options(settings)
         return MemoryRelay(store_for(settings.relay_url, options(settings)))
     if scheme in CLUSTER_SCHEMES:
-        return ClusterRelay(_redis_url(settings), options(settings))
+        return ClusterRelay(*_redis(settings), connection=settings.relay_options)
     if scheme in STREAMSTRAIGHT:
         from .streamstraight import StreamstraightRelay
 
+        _refuse_options(settings)
         return StreamstraightRelay(settings)
-    return RedisRelay(_redis_url(settings), options(settings))
+    return RedisRelay(*_redis(settings), connection=settings.relay_options)
 
 
 def open_async_relay(settings: StreamSettings) -> AsyncRelay:
@@ -48,14 +56,15 @@ def open_async_relay(settings: StreamSettings) -> AsyncRelay:
             "A relay server of your own keeps them in Redis"
         )
     if scheme == "memory":
+        _refuse_options(settings)
         return AsyncMemoryRelay(store_for(settings.relay_url, options(settings)))
     if scheme in CLUSTER_SCHEMES:
         from .cluster.async_relay import AsyncClusterRelay
 
-        return AsyncClusterRelay(_redis_url(settings), options(settings))
+        return AsyncClusterRelay(*_redis(settings), connection=settings.relay_options)
     from .redis.async_relay import AsyncRedisRelay
 
-    return AsyncRedisRelay(_redis_url(settings), options(settings))
+    return AsyncRedisRelay(*_redis(settings), connection=settings.relay_options)
 
 
 def options(settings: StreamSettings) -> RelayOptions:
@@ -69,13 +78,22 @@ def options(settings: StreamSettings) -> RelayOptions:
     )
 
 
-def _redis_url(settings: StreamSettings) -> str:
-    """The URL, which may be the broker's: Celery calls `required` CERT_REQUIRED, redis-py not."""
-    return re.sub(
+def _refuse_options(settings: StreamSettings) -> None:
+    if settings.relay_options:
+        raise ConfigurationError(
+            "stream_relay_options are options of Redis connections, and stream_relay_url is not "
+            f"Redis but {_scheme(settings)}://"
+        )
+
+
+def _redis(settings: StreamSettings) -> tuple[str, RelayOptions]:
+    """The URL, which may be written as for Celery (CERT_REQUIRED for `required`), and options."""
+    url = re.sub(
         r"(?<=[?&]ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)\b",
         lambda found: found[1].lower(),
         settings.relay_url,
     )
+    return url, options(settings)
 
 
 def _scheme(settings: StreamSettings) -> str:
@@ -88,8 +106,9 @@ def _scheme(settings: StreamSettings) -> str:
     scheme = settings.relay_url.partition(":")[0]
     known = (*SCHEMES, *CLUSTER_SCHEMES, *SENTINEL_SCHEMES, "memory", *STREAMSTRAIGHT)
     if scheme not in known:
+        hint = CELERY_SCHEMES.get(scheme, "")
         raise ConfigurationError(
-            f"stream_relay_url: unknown scheme {scheme!r}; "
+            f"stream_relay_url: unknown scheme {scheme!r}; {hint}"
             f"use one of {', '.join(name + '://' for name in known)}"
         )
     return scheme

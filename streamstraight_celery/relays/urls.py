@@ -114,8 +114,9 @@ def unreadable(error: Exception) -> ConfigurationError:
     if (text := str(error)).startswith("Invalid value for"):
         return ConfigurationError(f"stream_relay_url: {text}")
     return ConfigurationError(
-        "stream_relay_url cannot be read: it is scheme://user:password@host:port/database. Special "
-        "characters in a password must be percent-encoded (urllib.parse.quote(password, safe=''))"
+        "stream_relay_url has no host and port where they belong: write "
+        "scheme://user:password@host:port/database. Special characters in a password "
+        "must be percent-encoded (urllib.parse.quote(password, safe=''))"
     )
 
 

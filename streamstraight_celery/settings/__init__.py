@@ -9,13 +9,15 @@ import difflib
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from celery import Celery, current_app
+from celery.exceptions import ImproperlyConfigured
 
 from ..errors import ConfigurationError
+from .celery_redis import CeleryRedis, backend_prefix, backend_redis, broker_redis, is_redis
 
 PREFIX = "stream_"
 MIN_SECRET_LENGTH = 16  # characters, of secrets and API keys
@@ -32,7 +34,10 @@ class StreamSettings:
     Attributes:
         relay_url: where streams are kept: `redis://`, `rediss://`, `unix://`, `redis+cluster://`,
             `redis+sentinel://` or `memory://`.
-            Default: the broker's or the result backend's URL when that is Redis.
+            Default: the broker or the result backend when that is Redis, with all that Celery is
+            told about the connection.
+        relay_options: for redis-py's connections, what a URL cannot say or should not show:
+            `ssl_ca_certs`, `credential_provider`, `socket_timeout`, `sentinel_kwargs`, ...
         public_url: the relay server as browsers see it, without `/v1/...`.
         secret: signs tokens; a list of two rotates (the first signs, both verify).
         development: allow a missing secret; never in production.
@@ -41,7 +46,8 @@ class StreamSettings:
         writing: allow writing streams over HTTP, with a token or an API key.
         api_keys: keys of back ends that may read and write every stream.
         codec: name of the codec for tasks that name none.
-        key_prefix: first part of every Redis key.
+        key_prefix: first part of every Redis key and channel; behind the `global_keyprefix` of
+            Celery's own Redis when streams are kept there.
         ttl: how long a stream is kept after its last write.
         lease: how long a silent producer counts as alive.
         reap_after: how long after its lease a lost producer's stream is ended.
@@ -65,7 +71,8 @@ class StreamSettings:
         metrics_host: the address for that.
     """
 
-    relay_url: str = ""
+    relay_url: str = field(default="", repr=False)
+    relay_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     public_url: str = "http://127.0.0.1:8787"
     secret: tuple[str, ...] = field(default=(), repr=False)
     development: bool = False
@@ -166,7 +173,8 @@ def read_settings(app: Celery) -> StreamSettings:
     if unknown:
         raise ConfigurationError(_unknown_message(unknown[0]))
     values = {name: _checked(name, value) for name, value in given.items()}
-    values.setdefault("relay_url", _default_relay_url(app))
+    if "relay_url" not in values:
+        values.update(_default_relay(app, values))
     values.setdefault("api_key", os.environ.get("STREAMSTRAIGHT_API_KEY", ""))
     values.setdefault("api_base_url", os.environ.get("STREAMSTRAIGHT_API_BASE_URL") or HOSTED)
     settings = StreamSettings(**values)
@@ -253,6 +261,9 @@ def _checked(name: str, value: Any) -> Any:
     elif wanted in ("float", "int"):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value) if wanted == "float" or not math.isfinite(value) else int(value)
+    elif wanted == "Mapping[str, Any]":
+        if isinstance(value, Mapping):
+            return dict(value)
     elif isinstance(value, str):
         return value.rstrip("/") if name in ("public_url", "api_base_url") else value
     raise ConfigurationError(f"{PREFIX}{name} must be a {wanted}, not {value!r}")
@@ -266,12 +277,51 @@ def _strings(name: str, value: Any) -> tuple[str, ...]:
     raise ConfigurationError(f"{PREFIX}{name} must be a string or a list of strings")
 
 
-def _default_relay_url(app: Celery) -> str:
+def _default_relay(app: Celery, given: Mapping[str, Any]) -> dict[str, Any]:
     """The relay next to Celery's own Redis, so that a Redis user need not configure one."""
-    for url in (app.conf.broker_url, app.conf.result_backend):
-        if isinstance(url, str) and url.startswith(("redis://", "rediss://")):
-            return url.split(";")[0]
-    return os.environ.get("STREAM_RELAY_URL", "")
+    found = _broker_redis(app) or _backend_redis(app)
+    if found is None:
+        return {"relay_url": os.environ.get("STREAM_RELAY_URL", "")}
+    return {
+        "relay_url": found.url,
+        "relay_options": {**found.options, **given.get("relay_options", {})},
+        "key_prefix": found.key_prefix + given.get("key_prefix", _FIELDS["key_prefix"].default),
+    }
+
+
+def _broker_redis(app: Celery) -> CeleryRedis | None:
+    # Not the URL that workers read from: all processes write to this one.
+    url = app.conf.broker_write_url
+    first = str((url if isinstance(url, str) or not url else url[0]) or "")
+    if not is_redis(first if "://" in first else app.conf.broker_transport):
+        return None
+    try:
+        connection = app.connection_for_write()
+    except (TypeError, KeyError, ValueError) as error:
+        # A ValueError may show a part of the password.
+        why = "" if isinstance(error, ValueError) else f": {error}"
+        raise ConfigurationError(f"broker_url: Celery cannot read it{why}") from None
+    found = broker_redis(connection)
+    if found is None or found.key_prefix:
+        return found
+    # The results of apps that share a broker may be all that is kept apart.
+    prefix = _backend_prefix(app) if is_redis(app.conf.result_backend) else ""
+    return replace(found, key_prefix=prefix)
+
+
+def _backend_redis(app: Celery) -> CeleryRedis | None:
+    if not is_redis(app.conf.result_backend):
+        return None
+    try:
+        backend = app.backend
+    except (ImportError, ImproperlyConfigured, TypeError, KeyError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise ConfigurationError(f"result_backend: Celery cannot read it: {why}") from error
+    return backend_redis(backend, app.conf.result_backend_transport_options or {})
+
+
+def _backend_prefix(app: Celery) -> str:
+    return backend_prefix(app.conf.result_backend_transport_options or {})
 
 
 def _check_public_url(url: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from ...cancellation import cancelled
@@ -30,11 +30,14 @@ class AsyncClusterRelay(AsyncRelay):
     """Requests as scripts on the nodes of a Redis Cluster.
 
     Args:
-        url, options: as `ClusterRelay`.
+        url, options, connection: as `ClusterRelay`.
     """
 
-    def __init__(self, url: str, options: RelayOptions) -> None:
+    def __init__(
+        self, url: str, options: RelayOptions, *, connection: Mapping[str, Any] | None = None
+    ) -> None:
         self._url = url
+        self._connection = connection
         self._parsed = parse_hosts_url(url)
         self._parsed.connection_options()  # a wrong option is told now
         self._options = options
@@ -86,7 +89,9 @@ class AsyncClusterRelay(AsyncRelay):
         relay = self._nodes.get(node)
         if relay is None:
             url = self._parsed.node_url(*node)
-            relay = self._nodes[node] = AsyncRedisRelay(url, self._options, publish=slots.publish)
+            relay = self._nodes[node] = AsyncRedisRelay(
+                url, self._options, publish=slots.publish, connection=self._connection
+            )
         return relay
 
     async def slots(self, *, anew: bool = False) -> SlotMap:
@@ -152,7 +157,9 @@ class AsyncClusterRelay(AsyncRelay):
     async def _read_slots(self) -> SlotMap:
         failures: list[tuple[Node, Exception]] = []
         for host in some_order(self._primaries, self._parsed.hosts):
-            relay = AsyncRedisRelay(self._parsed.node_url(*host), self._options)
+            relay = AsyncRedisRelay(
+                self._parsed.node_url(*host), self._options, connection=self._connection
+            )
             try:
                 raw = await relay.ask("CLUSTER", "SLOTS")
                 slots = parse_slots(raw, host, await relay.ask("COMMAND", "INFO", "SPUBLISH"))

@@ -14,7 +14,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -82,10 +82,14 @@ class ClusterRelay(Relay):
     Args:
         url: `redis+cluster://` or `rediss+cluster://`, with redis-py's options in its query.
         options: what the requests have in common.
+        connection: as `RedisRelay`, for every node.
     """
 
-    def __init__(self, url: str, options: RelayOptions) -> None:
+    def __init__(
+        self, url: str, options: RelayOptions, *, connection: Mapping[str, Any] | None = None
+    ) -> None:
         self._url = url
+        self._connection = connection
         self._parsed = parse_hosts_url(url)
         self._parsed.connection_options()  # a wrong option is told now
         self._options = options
@@ -174,7 +178,9 @@ class ClusterRelay(Relay):
             relay = self._nodes.get(node)
             if relay is None:
                 url = self._parsed.node_url(*node)
-                relay = self._nodes[node] = RedisRelay(url, self._options, publish=publish)
+                relay = self._nodes[node] = RedisRelay(
+                    url, self._options, publish=publish, connection=self._connection
+                )
             return relay
 
     def _known_slots(self) -> SlotMap:
@@ -190,7 +196,9 @@ class ClusterRelay(Relay):
         self._stale_since = time.monotonic()
         failures: list[tuple[Node, Exception]] = []
         for node in some_order(self._primaries, self._parsed.hosts):
-            relay = RedisRelay(self._parsed.node_url(*node), self._options)
+            relay = RedisRelay(
+                self._parsed.node_url(*node), self._options, connection=self._connection
+            )
             try:
                 raw, info = relay.ask("CLUSTER", "SLOTS"), relay.ask("COMMAND", "INFO", "SPUBLISH")
                 slots = parse_slots(raw, node, info)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..base import AsyncRelay, OnGap, OnNotice, Page, RelayOptions
 from ..requests import Answer, Read, Request
 from ..urls import SENTINEL_SCHEMES, unreadable
 from .pubsub import Address, RedisWatcher
-from .relay import as_answer, as_page, connection_options, unavailable
+from .relay import as_answer, as_page, check_connection, connection_options, unavailable
 from .scripts import PUBLISH, SCRIPTS, Calls
 from .sentinel import async_sentinel_client
 
@@ -35,15 +35,23 @@ class AsyncRedisRelay(AsyncRelay):
             its query.
         options: what the requests have in common.
         publish: as `Calls`.
+        connection: more options of redis-py's connections, as in `stream_relay_options`.
     """
 
-    def __init__(self, url: str, options: RelayOptions, *, publish: bytes = PUBLISH) -> None:
+    def __init__(
+        self,
+        url: str,
+        options: RelayOptions,
+        *,
+        publish: bytes = PUBLISH,
+        connection: Mapping[str, Any] | None = None,
+    ) -> None:
         self._url = url
         self._sentinels: Any = None
         # Beyond that many, requests wait for a connection.
         self._turn = asyncio.Semaphore(MAX_CONNECTIONS)
         # No silent re-sending: whether and what to repeat is the caller's to decide.
-        given = {**connection_options(), "retry": Retry(NoBackoff(), 0)}
+        given = {**connection_options(url, connection), "retry": Retry(NoBackoff(), 0)}
         if url.startswith(SENTINEL_SCHEMES):
             self._redis, self._sentinels = async_sentinel_client(url, given)
         else:
@@ -52,6 +60,7 @@ class AsyncRedisRelay(AsyncRelay):
             except ValueError as error:
                 raise unreadable(error) from None
         self._pool: Any = self._redis.connection_pool
+        check_connection(self._pool)
         # Entries as Redis sends them, not as dicts.
         self._redis.set_response_callback("XRANGE", _as_it_is)
         database = int(self._pool.connection_kwargs.get("db") or 0)
@@ -86,6 +95,8 @@ class AsyncRedisRelay(AsyncRelay):
     async def close(self) -> None:
         await self._redis.aclose()
         await self._pool.disconnect()
+        for sentinel in self._sentinels.sentinels if self._sentinels else ():
+            await sentinel.aclose()
 
     async def ask(self, *words: str | bytes) -> Any:
         """The plain answer to a command of Redis.
@@ -133,6 +144,8 @@ class AsyncRedisRelay(AsyncRelay):
             tls=tls,
             username=given.get("username") or "",
             password=given.get("password") or "",
+            provider=given.get("credential_provider"),
+            client_name=given.get("client_name") or "",
         )
 
     async def run_reads(self, reads: Sequence[Read], *, asking: bool = False) -> list[Any]:

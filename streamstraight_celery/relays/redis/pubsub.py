@@ -34,7 +34,11 @@ OnReply = Callable[[Any], None]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where Redis is and how to log in, as redis-py read it from the URL."""
+    """Where Redis is and how to log in, as redis-py read it.
+
+    Attributes:
+        provider: a `redis.CredentialProvider`, asked at each connection.
+    """
 
     host: str = "localhost"
     port: int = 6379
@@ -42,14 +46,21 @@ class Address:
     tls: ssl.SSLContext | None = None
     username: str = ""
     password: str = ""
+    provider: Any = None
+    client_name: str = ""
 
-    def login(self) -> list[tuple[str, ...]]:
+    async def greeting(self) -> list[tuple[str, ...]]:
         """The commands to begin a connection with."""
-        if not self.password:
-            return []
-        if self.username:
-            return [("AUTH", self.username, self.password)]
-        return [("AUTH", self.password)]
+        commands: list[tuple[str, ...]] = []
+        if self.provider is not None:
+            commands.append(("AUTH", *await self.provider.get_credentials_async()))
+        elif self.username:
+            commands.append(("AUTH", self.username, self.password))
+        elif self.password:
+            commands.append(("AUTH", self.password))
+        if self.client_name:
+            commands.append(("CLIENT", "SETNAME", self.client_name))
+        return commands
 
 
 async def _now(address: Address) -> Address:
@@ -209,8 +220,12 @@ class RedisWatcher(Watcher):
         link = Link(self._on_reply)
         address = self._connected_to = await asyncio.wait_for(self._locate(), CONNECT_TIMEOUT)
         await asyncio.wait_for(self._open(link, address), CONNECT_TIMEOUT)
-        for words in address.login():
-            link.send(*words)
+        try:
+            for words in await asyncio.wait_for(address.greeting(), CONNECT_TIMEOUT):
+                link.send(*words)
+        except BaseException:
+            link.abort()
+            raise
         return link
 
     async def _open(self, link: Link, address: Address) -> None:

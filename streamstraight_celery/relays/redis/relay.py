@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -14,7 +14,7 @@ import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ...errors import RelayUnavailableError
+from ...errors import ConfigurationError, RelayUnavailableError
 from ..base import Page, Relay, RelayOptions
 from ..requests import Answer, Read, Request, repeatable
 from ..urls import SENTINEL_SCHEMES, unreadable, without_secrets
@@ -32,15 +32,28 @@ AT_ONCE = 4
 READS_AT_ONCE = 250
 
 
-def connection_options() -> dict[str, Any]:
-    """How our clients connect; the URL's own query may override it."""
-    return {
+def connection_options(url: str, more: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How our clients connect; `more` and then the URL's own query may override it."""
+    options: dict[str, Any] = {
         "socket_timeout": TIMEOUT,
-        "socket_connect_timeout": TIMEOUT,
-        "socket_keepalive": True,
         # RESP2: the scripts' answers have one shape on every server version.
         "protocol": 2,
     }
+    if not url.startswith("unix:"):
+        options |= {"socket_connect_timeout": TIMEOUT, "socket_keepalive": True}
+    return {**options, **(more or {})}
+
+
+def check_connection(pool: Any) -> None:
+    """Let redis-py say now which options it does not take.
+
+    Raises:
+        ConfigurationError: an option is unknown, or has a value that it cannot have.
+    """
+    try:
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, redis.exceptions.RedisError) as error:
+        raise ConfigurationError(f"stream_relay_url or stream_relay_options: {error}") from error
 
 
 def unavailable(url: str, error: Exception) -> RelayUnavailableError:
@@ -59,19 +72,28 @@ class RedisRelay(Relay):
             its query.
         options: what the requests have in common.
         publish: as `Calls`.
+        connection: more options of redis-py's connections, as in `stream_relay_options`.
     """
 
-    def __init__(self, url: str, options: RelayOptions, *, publish: bytes = PUBLISH) -> None:
+    def __init__(
+        self,
+        url: str,
+        options: RelayOptions,
+        *,
+        publish: bytes = PUBLISH,
+        connection: Mapping[str, Any] | None = None,
+    ) -> None:
         self._url = url
         # No silent re-sending: whether and what to repeat is the caller's to decide.
-        given = {**connection_options(), "retry": Retry(NoBackoff(), 0)}
-        try:
-            if url.startswith(SENTINEL_SCHEMES):
-                self._redis = sentinel_client(url, given)
-            else:
+        given = {**connection_options(url, connection), "retry": Retry(NoBackoff(), 0)}
+        if url.startswith(SENTINEL_SCHEMES):
+            self._redis = sentinel_client(url, given)
+        else:
+            try:
                 self._redis = redis.Redis.from_url(url, **given)
-        except ValueError as error:
-            raise unreadable(error) from None
+            except ValueError as error:
+                raise unreadable(error) from None
+        check_connection(self._redis.connection_pool)
         database = self._redis.connection_pool.connection_kwargs.get("db") or 0
         self._calls = Calls(options, database=int(database), publish=publish)
         self._pid = os.getpid()
@@ -133,7 +155,11 @@ class RedisRelay(Relay):
         while self._recent:
             self._redis.connection_pool.release(self._recent.pop()[0])
         self._redis.close()
-        self._redis.connection_pool.disconnect()
+        pool: Any = self._redis.connection_pool
+        pool.disconnect()
+        if (known := getattr(pool, "sentinel_manager", None)) is not None:
+            for sentinel in known.sentinels:
+                sentinel.close()
 
     def run(self, requests: Sequence[Request | Read], *, asking: bool = False) -> list[Any]:
         """What the scripts answer, or the exception with which Redis refused a request.

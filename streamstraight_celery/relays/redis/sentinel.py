@@ -2,7 +2,8 @@
 
     redis+sentinel://host:26379,host:26379/<db>?service=mymaster
 
-`sentinel_username` and `sentinel_password` in the query log in to the sentinels.
+`sentinel_username` and `sentinel_password` in the query log in to the sentinels; other options of
+the connections to them are the `sentinel_kwargs` of `stream_relay_options`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import redis.asyncio.sentinel as asynchronous
 import redis.sentinel as synchronous
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from ...errors import ConfigurationError
 from ..urls import HostsUrl, parse_hosts_url
 
 # redis-py leaves these untyped.
@@ -33,9 +36,7 @@ def sentinel_client(url: str, options: dict[str, Any]) -> Any:
         ConfigurationError: the URL is wrong.
     """
     parsed = parse_hosts_url(url)
-    known = _Sentinel(
-        parsed.hosts, sentinel_kwargs={**_sentinel_options(parsed), "retry": Retry(NoBackoff(), 0)}
-    )
+    known = _sentinels(_Sentinel, parsed, options, Retry(NoBackoff(), 0))
     return known.master_for(_service(parsed), **_primary_options(parsed, options))
 
 
@@ -46,11 +47,21 @@ def async_sentinel_client(url: str, options: dict[str, Any]) -> tuple[Any, Any]:
         ConfigurationError: the URL is wrong.
     """
     parsed = parse_hosts_url(url)
-    known = _AsyncSentinel(
-        parsed.hosts,
-        sentinel_kwargs={**_sentinel_options(parsed), "retry": AsyncRetry(NoBackoff(), 0)},
-    )
+    known = _sentinels(_AsyncSentinel, parsed, options, AsyncRetry(NoBackoff(), 0))
     return known.master_for(_service(parsed), **_primary_options(parsed, options)), known
+
+
+def _sentinels(kind: Any, parsed: HostsUrl, options: dict[str, Any], retry: Any) -> Any:
+    """The client of the sentinels; takes what is for them out of the options."""
+    given = dict(options.pop("sentinel_kwargs", None) or {})
+    try:
+        return kind(
+            parsed.hosts,
+            min_other_sentinels=options.pop("min_other_sentinels", 0),
+            sentinel_kwargs={**_sentinel_options(parsed), **given, "retry": retry},
+        )
+    except (TypeError, ValueError, RedisError) as error:
+        raise ConfigurationError(f"sentinel_kwargs: {error}") from error
 
 
 def _service(parsed: HostsUrl) -> str:
