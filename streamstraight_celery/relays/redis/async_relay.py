@@ -184,6 +184,7 @@ class AsyncRedisRelay(AsyncRelay):
                     raw[index] = item
         except LOST as error:
             raise unavailable(self._url, error) from error
+        self._calls.note_unheard(raw)
         return raw
 
     async def _lengthen(self, reads: Sequence[Read], answers: list[Any]) -> None:

@@ -165,6 +165,7 @@ class RedisWatcher(Watcher):
         self._link: Link | None = None
         self._down = False  # the last attempt to connect failed
         self._told = False  # the log was told of it
+        self._refused = False  # the log was told that Redis refuses something
         self._missed = False  # notices may have been missed since the last on_gap
         self._resubscribing: set[bytes] = set()
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -295,7 +296,14 @@ class RedisWatcher(Watcher):
             # A wrong password, or no permission for the channel: the log is still read by and by.
             self._missed = True
             if self._on_trouble is None:
-                logger.error("no notices: Redis refuses (%s)", reply)
+                if not self._refused:
+                    self._refused = True
+                    logger.error(
+                        "readers see chunks late: Redis refuses notices (%s). The Redis user needs "
+                        "SUBSCRIBE, PING and the channels of streams: see 'Users and rights' in "
+                        "the documentation's page on Redis",
+                        reply,
+                    )
             elif self._link is not None:
                 # A channel of another node: it is not said which, so all are asked for again.
                 self._link.abort()

@@ -30,6 +30,10 @@ RECENT = 1.0
 AT_ONCE = 4
 # Reads in one round trip.
 READS_AT_ONCE = 250
+RIGHTS = (
+    "the Redis user lacks a right. Those that each process needs are under 'Users and rights' in "
+    "the documentation's page on Redis; `celery -A proj streams doctor` tries them"
+)
 
 
 def connection_options(url: str, more: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -57,10 +61,31 @@ def check_connection(pool: Any) -> None:
 
 
 def unavailable(url: str, error: Exception) -> RelayUnavailableError:
-    """The error for a Redis that does not answer; the password is not shown."""
+    """The error for a Redis that does not answer or refuses; no password is shown."""
+    text, place = str(error), without_secrets(url)
+    if not_allowed(error):
+        return RelayUnavailableError(f"the relay at {place} refuses ({text}): {RIGHTS}")
+    if isinstance(error, redis.exceptions.AuthenticationError) or "NOAUTH" in text:
+        return RelayUnavailableError(
+            f"the relay at {place} refuses the login ({text}). Correct the user and password of "
+            "stream_relay_url, or those of Celery's broker or result backend if it is there"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return RelayUnavailableError(
+            f"the relay at {place} has a certificate that is not trusted here ({text}). Name its "
+            "CA: stream_relay_options = {'ssl_ca_certs': '/path/ca.pem'}"
+        )
+    tls = "" if url.startswith("rediss") else ". If it expects TLS, write rediss://"
     return RelayUnavailableError(
-        f"the relay at {without_secrets(url)} does not answer ({error}). Is Redis running there? "
-        "Set stream_relay_url to where it is, or start one: redis-server"
+        f"the relay at {place} does not answer ({text}). Is Redis running there? "
+        f"Set stream_relay_url to where it is, or start one: redis-server{tls}"
+    )
+
+
+def not_allowed(error: BaseException) -> bool:
+    """Whether Redis is there, and its ACL refuses a command, a key or a channel."""
+    return isinstance(error, redis.exceptions.NoPermissionError) or any(
+        words in str(error) for words in ("NOPERM", "The user executing the script can't")
     )
 
 
@@ -184,6 +209,7 @@ class RedisRelay(Relay):
                     raw[index] = item
         except (redis.exceptions.RedisError, OSError) as error:
             raise unavailable(self._url, error) from error
+        self._calls.note_unheard(raw)
         return raw
 
     def _send(self, requests: Sequence[Request | Read], asking: bool) -> list[Any]:
@@ -254,7 +280,7 @@ def refusal(error: Exception) -> str:
             f"it is a node of a Redis Cluster and serves only some streams (MOVED {error}): "
             "write redis+cluster:// instead of redis:// in stream_relay_url"
         )
-    return str(error)
+    return f"{error}: {RIGHTS}" if not_allowed(error) else str(error)
 
 
 def _reply(connection: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ from ..requests import (
 )
 
 PUBLISH = b"PUBLISH"
+
+logger = logging.getLogger(__name__)
 
 Argument = str | bytes | int
 
@@ -91,6 +94,21 @@ class Calls:
         self._options = options
         self._suffix = f":n{database or ''}"
         self._publish = publish
+        self._unheard = False
+
+    def note_unheard(self, answers: Sequence[Any]) -> None:
+        """Log, the first time, that Redis refused to publish a notice of a write."""
+        if self._unheard:
+            return
+        for answer in answers:
+            if isinstance(answer, list) and len(answer) == 5:
+                self._unheard = True
+                logger.error(
+                    "readers see chunks late: Redis refuses to publish notices (%s). Allow the "
+                    "Redis user PUBLISH on these channels: ACL SETUSER <user> +publish &%s*",
+                    answer[4].decode(), self._options.key_prefix,
+                )  # fmt: skip
+                return
 
     @property
     def sharded(self) -> bool:
@@ -216,7 +234,7 @@ def _inherited(request: Open) -> list[Argument]:
 
 
 def parse_answer(raw: Sequence[Any]) -> Answer:
-    kind, number, stop, reason = raw
+    kind, number, stop, reason, *_ = raw
     return Answer(cast(Kind, kind.decode()), int(number), bool(stop), reason.decode())
 
 

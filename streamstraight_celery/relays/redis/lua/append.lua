@@ -49,4 +49,4 @@ if not add(at, last, chunks, finish, ARGV[10]) then
   redis.call('HSET', state, 'q', 0, 'b', 0)
   return {'gap', 1, stop, ''}
 end
-return {kind, last, stop, finish}
+return {kind, last, stop, finish, unheard}

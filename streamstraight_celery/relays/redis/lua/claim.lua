@@ -56,4 +56,4 @@ redis.call('HSET', state, 'a', attempt, 'n', nonce, 'q', seq, 'x', now + lease, 
 redis.call('PEXPIRE', state, ttl)
 local at = {attempt = attempt, nonce = nonce, publish = ARGV[7], channel = ARGV[10]}
 tell(at, seq + 1, seq, '', '')
-return {'ok', attempt, stop, tostring(seq)}
+return {'ok', attempt, stop, tostring(seq), unheard}

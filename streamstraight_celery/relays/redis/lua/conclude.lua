@@ -41,4 +41,4 @@ close({
   attempt = attempt, nonce = m[2], seq = seq, now = now, ttl = ARGV[6],
   publish = ARGV[7], channel = ARGV[9],
 }, reason, error)
-return {'ended', seq, stop, reason}
+return {'ended', seq, stop, reason, unheard}

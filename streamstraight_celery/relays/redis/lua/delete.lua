@@ -19,4 +19,4 @@ else
 end
 local at = {attempt = m[1], nonce = m[2], publish = ARGV[1], channel = ARGV[2]}
 tell(at, m[3] + 1, m[3], 'deleted', '')
-return {'ok', 0, 0, source}
+return {'ok', 0, 0, source, unheard}

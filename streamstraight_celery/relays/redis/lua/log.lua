@@ -13,12 +13,17 @@ local function keep(state, log, ttl)
   end
 end
 
+-- Why Redis refused to publish a notice, in this call; the fifth part of the answer. Readers then
+-- see what was written only when they look for themselves. What was written stays.
+local unheard
+
 -- Tell readers of `chunks`, which are `first` to `last` (none: `first` is one more), and of an end
 -- ('': none). at: attempt, nonce, publish, channel
 local function tell(at, first, last, finish, chunks)
   local nonce = at.nonce == '' and '-' or at.nonce
-  redis.call(at.publish, at.channel, at.attempt .. ' ' .. nonce .. ' ' .. first .. ' ' .. last .. ' '
-    .. (finish == '' and '-' or finish) .. '\n' .. chunks)
+  local heard = redis.pcall(at.publish, at.channel, at.attempt .. ' ' .. nonce .. ' ' .. first .. ' '
+    .. last .. ' ' .. (finish == '' and '-' or finish) .. '\n' .. chunks)
+  if type(heard) == 'table' then unheard = heard.err end
 end
 
 -- End the stream behind its last chunk, and tell readers.

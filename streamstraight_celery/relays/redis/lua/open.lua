@@ -42,4 +42,4 @@ add({
   attempt = attempt, nonce = ARGV[2], seq = seq, bytes = bytes, now = now, lease = never, kept = 0,
   ttl = tonumber(ARGV[7]), publish = ARGV[12], channel = ARGV[15],
 }, seq + count, chunks, finish, '')
-return {'ok', 0, 0, place(attempt, ARGV[2], seq + count, ARGV[14], finish)}
+return {'ok', 0, 0, place(attempt, ARGV[2], seq + count, ARGV[14], finish), unheard}

@@ -30,4 +30,4 @@ close({
   attempt = attempt, nonce = m[2], seq = seq, now = now, ttl = ARGV[2],
   publish = ARGV[4], channel = ARGV[6],
 }, reason, error)
-return {'ended', seq, 0, reason}
+return {'ended', seq, 0, reason, unheard}

@@ -16,7 +16,7 @@ if m[4] then
     attempt = current, nonce = m[2], seq = m[5], now = now, ttl = ARGV[4],
     publish = ARGV[5], channel = ARGV[6],
   }, 'stopped', '')
-  return {'ok', current, 1, 'stopped'}
+  return {'ok', current, 1, 'stopped', unheard}
 end
 redis.call('HSET', KEYS[1], 'r', 1, 'x', now + ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] + ARGV[4])

@@ -16,4 +16,4 @@ close({
   attempt = attempt, nonce = m[2], seq = tonumber(m[3]), now = now, ttl = ARGV[1],
   publish = ARGV[2], channel = ARGV[3],
 }, 'stopped', '')
-return {'ended', m[7] and 1 or 0, 1, 'stopped'}
+return {'ended', m[7] and 1 or 0, 1, 'stopped', unheard}

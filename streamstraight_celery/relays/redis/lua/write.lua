@@ -78,4 +78,4 @@ if not add(at, last, chunks, finish, '') then
   redis.call('DEL', state)
   return {'unknown', 0, 0, ''}
 end
-return {'ok', number or 0, 0, place(attempt, m[2], last, m[12], finish)}
+return {'ok', number or 0, 0, place(attempt, m[2], last, m[12], finish), unheard}
