@@ -18,8 +18,8 @@ from streamstraight_celery.tokens import Tokens
 from tests.faults.ledger import Ledgers, StreamRecord
 from tests.faults.oracle import Loss
 from tests.faults.processes import PersistentRedis, ProducerProcess, RelayProcess
-from tests.faults.proxy import Proxy
 from tests.faults.reader import Door, ReaderRecord, ResumingReader
+from tests.support.proxy import Proxy
 
 LEASE, REAP_AFTER = 1.5, 1.5
 # A producer and a relay that are told of nothing look this often; both are the package's own.

@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from tests.faults.oracle import Loss, judge_stream
-from tests.faults.proxy import Proxy
 from tests.faults.stage import LEASE, POLL, REAP_AFTER, Cast, until
 from tests.support.clusters import Cluster, SentinelGroup, Server, wait_for
+from tests.support.proxy import Proxy
 
 TOTAL = 300
 BOUND = LEASE + REAP_AFTER + 2 * POLL + 15.0
