@@ -9,7 +9,10 @@ import select
 import struct
 import subprocess
 import termios
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from unittest import mock
 
 from tests.conftest import ROOT
 
@@ -23,12 +26,42 @@ def on_a_terminal(
     status: int = 0,
 ) -> str:
     """What a command writes to a terminal of that size; it has to end with that status."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    ours, theirs = _open_terminal(lines, columns)
     size = {"COLUMNS": str(columns), "LINES": str(lines)}
     environment = {**environment, **size, "TERM": "xterm-256color"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=theirs, stderr=theirs)
     os.close(theirs)
+    text = _read_to_end(ours)
+    assert process.wait(30) == status, text
+    return text
+
+
+def on_a_terminal_here(command: Callable[[], object], *, columns: int = 160) -> str:
+    """What a function writes to a terminal of that width, as its standard output."""
+    ours, theirs = _open_terminal(40, columns)
+    read: list[str] = []
+    reading = threading.Thread(target=lambda: read.append(_read_to_end(ours)))
+    reading.start()
+    size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
+    try:
+        with (
+            os.fdopen(theirs, "w", encoding="utf-8") as terminal,
+            mock.patch.dict(os.environ, size),
+            redirect_stdout(terminal),
+        ):
+            command()
+    finally:
+        reading.join()
+    return read[0]
+
+
+def _open_terminal(lines: int, columns: int) -> tuple[int, int]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    return ours, theirs
+
+
+def _read_to_end(ours: int) -> str:
     written = b""
     while True:
         ready, _, _ = select.select([ours], [], [], 60)
@@ -40,6 +73,4 @@ def on_a_terminal(
             break
         written += part
     os.close(ours)
-    text = written.decode()
-    assert process.wait(30) == status, text
-    return text
+    return written.decode()

@@ -1,4 +1,7 @@
-"""`celery -A proj streams ...` as a real process, over streams in a real Redis."""
+"""`celery -A proj streams ...`, over streams in a real Redis.
+
+Most commands run in this process, as Celery runs them: a `celery` process takes a second to start.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
+from celery.bin.base import CLIContext
+from celery.bin.celery import celery
+from click import Context
+from click.testing import CliRunner, Result
 
+from streamstraight_celery.cli import streams as streams_command
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.redis.relay import RedisRelay
-from tests.cli.terminal import on_a_terminal
+from streamstraight_celery.runtime import Runtime
+from tests.cli.app import make_app
+from tests.cli.terminal import on_a_terminal, on_a_terminal_here
 from tests.conftest import ROOT, eventually, free_port
 from tests.server.producer import Producer
 from tests.support.clusters import Cluster
@@ -26,7 +37,7 @@ WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from celery.__main__ imp
 
 
 class Streams:
-    """Calls the command line against one Redis."""
+    """Calls the command line against one Redis, in this process."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -36,17 +47,38 @@ class Streams:
     def environment(self, **conf: Any) -> dict[str, str]:
         return {**os.environ, "BROKER": self.url, "CONF": json.dumps(conf), "COLUMNS": "160"}
 
-    def __call__(self, *arguments: str, **conf: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=ROOT, env=self.environment(**conf), capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+    def __call__(self, *arguments: str, **conf: Any) -> Result:
+        with celery_context(self.url, conf) as parent:
+            runner = CliRunner(env={"COLUMNS": "160"})
+            done = runner.invoke(streams_command, arguments, parent=parent)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done
+
+    def on_a_terminal(self, *arguments: str, columns: int = 160, colours: bool = True) -> str:
+        """What a command writes to a terminal of that width."""
+        with celery_context(self.url, {}, colours=colours) as parent:
+            return on_a_terminal_here(
+                lambda: streams_command.main(arguments, standalone_mode=False, parent=parent),
+                columns=columns,
+            )
 
     def json(self, *arguments: str, **conf: Any) -> Any:
         return json.loads(self(*arguments, "--json", **conf).stdout)
 
     def producer(self, stream_id: str) -> Producer:
         return Producer(self.relay, stream_id).create()
+
+
+@contextmanager
+def celery_context(url: str, conf: dict[str, Any], *, colours: bool = True) -> Iterator[Context]:
+    """What `celery -A tests.cli.app` hands to its commands."""
+    with make_app(url, conf) as app:
+        context = Context(celery, info_name="celery")
+        context.params["app"] = app
+        context.obj = CLIContext(app=app, no_color=not colours, workdir=None, quiet=False)
+        yield context
+        with suppress(ConfigurationError):
+            Runtime.of(app).close()
 
 
 @pytest.fixture
@@ -93,7 +125,7 @@ def test_show_tells_of_one_stream(three: Streams) -> None:
 
 def test_a_stream_that_is_not_there(streams: Streams) -> None:
     done = streams("show", "nothing")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "no stream 'nothing'" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -102,7 +134,7 @@ def test_stop_ends_a_queued_stream(three: Streams) -> None:
     done = three("stop", "queued-one", "completed-one", "nothing")
     assert done.stdout.splitlines() == ["queued-one\tstopping", "completed-one\thad ended already"]
     assert "nothing" in done.stderr
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert three.relay.state("queued-one").end == "stopped"
 
 
@@ -135,7 +167,7 @@ def test_tail_of_a_stream_that_failed(streams: Streams) -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[0]["chunk"] == 1
     assert lines[1] == {"end": "producer-error"}
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert streams("tail", "failed").stdout.splitlines()[-1] == "-- producer-error: no --"
 
 
@@ -156,7 +188,7 @@ def test_what_a_model_wrote_does_not_steer_the_terminal(streams: Streams) -> Non
     lines = streams("tail", "odd", "--json").stdout.splitlines()
     assert [json.loads(line).get("chunk") for line in lines] == [HOSTILE, {"t": HOSTILE}, None]
     assert f"error\t{shown}\n" in streams("show", "odd").stdout
-    table = on_a_terminal([*COMMAND, "show", "odd"], streams.environment())
+    table = streams.on_a_terminal("show", "odd")
     assert "\x1b[31mred" not in table
 
 
@@ -171,12 +203,17 @@ def test_what_a_model_wrote_does_not_steer_the_terminal(streams: Streams) -> Non
 )
 @pytest.mark.parametrize("rich", [True, False])
 def test_a_narrow_terminal_shows_whole_ids(
-    streams: Streams, columns: int, header: list[str], rich: bool
+    streams: Streams,
+    columns: int,
+    header: list[str],
+    rich: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich", None)
     name = "4edc6949-1d9f-4de5-92e6-de25662df61b"
     streams.producer(name)
-    start = COMMAND if rich else [sys.executable, "-c", WITHOUT_RICH, *COMMAND[3:]]
-    written = on_a_terminal([*start, "ls"], streams.environment(), columns=columns)
+    written = streams.on_a_terminal("ls", columns=columns)
     first, second, *rest = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
     assert re.split(" {3,}", first.strip()) == header
     assert second.startswith(f"{name}   queued")
@@ -207,8 +244,7 @@ def test_a_terminal_gets_a_table(three: Streams) -> None:
 
 
 def test_a_terminal_without_colours(three: Streams) -> None:
-    command = [sys.executable, "-m", "celery", "--no-color", *COMMAND[3:], "ls"]
-    text = on_a_terminal(command, three.environment())
+    text = three.on_a_terminal("ls", colours=False)
     assert "streaming-one" in text
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", text)
 
@@ -355,17 +391,28 @@ def test_the_doctor_says_which_node_of_a_cluster_is_down(streams: Streams) -> No
     assert found[f"redis 127.0.0.1:{cluster.primaries[1].port}"]["grade"] == "ok"
 
 
-@pytest.mark.parametrize("command", ["ls", "doctor", "relay"])
-def test_no_application_was_given(command: str) -> None:
+NO_APPLICATION = "No application was given: celery -A proj streams "
+
+
+def test_no_application_was_given() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "STREAM_RELAY_URL"}
     done = subprocess.run(
-        [sys.executable, "-m", "celery", "streams", command],
+        [sys.executable, "-m", "celery", "streams", "ls"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[1] == (
-        f"No application was given: celery -A proj streams {command}"
-    )
+    assert done.stderr.splitlines()[1] == f"{NO_APPLICATION}ls"
+
+
+@pytest.mark.parametrize("command", sorted(streams_command.commands))
+def test_each_command_needs_an_application(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STREAM_RELAY_URL", raising=False)
+    arguments = ["one"] if command in ("show", "stop", "tail") else []
+    with celery_context("memory://", {}) as parent:
+        del parent.params["app"]
+        done = CliRunner().invoke(streams_command, [command, *arguments], parent=parent)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[1] == f"{NO_APPLICATION}{command}"
 
 
 @pytest.mark.parametrize(
@@ -373,7 +420,7 @@ def test_no_application_was_given(command: str) -> None:
 )
 def test_redis_is_down(arguments: list[str]) -> None:
     done = Streams(f"redis://127.0.0.1:{free_port()}/0")(*arguments)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (1, "")
     assert "does not answer" in done.stderr
     assert "stream_relay_url" in done.stderr
     assert "Traceback" not in done.stderr
@@ -381,6 +428,6 @@ def test_redis_is_down(arguments: list[str]) -> None:
 
 def test_the_doctor_fails_when_redis_is_down() -> None:
     done = Streams(f"redis://127.0.0.1:{free_port()}/0")("doctor", stream_public_url="/relay")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "does not answer" in done.stdout
     assert "Traceback" not in done.stderr
