@@ -22,12 +22,12 @@ from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.requests import Release
 from streamstraight_celery.settings import read_settings
 from tests.clients.conftest import make_app
-from tests.clients.proxy import CuttingProxy
 from tests.clients.ways import Site, Way
 from tests.conftest import RedisServer, free_port
 from tests.server.producer import Producer
 from tests.server.test_cli import Relay as RelayProcess
 from tests.server.test_dropping import heal
+from tests.support.proxy import Proxy
 
 PATIENCE = 60
 
@@ -37,7 +37,7 @@ def test_cut_connections_and_new_attempts(http_way: Way, seed: int) -> None:
     rng = random.Random(seed)
     producer = http_way.site.producer()
     # A frame has up to 32 KB, so that every other connection brings one at least.
-    with CuttingProxy(http_way.site.port, rng, most=80_000) as proxy:
+    with Proxy(http_way.site.port, reply_bytes=lambda: rng.randint(1, 80_000)) as proxy:
         behind = Way(
             Site(proxy.port, http_way.site.relay, http_way.site.app),
             asynchronous=http_way.asynchronous,

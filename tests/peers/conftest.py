@@ -14,10 +14,11 @@ import pytest
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import RedisServer, eventually, free_port, missing
 from tests.peers.app import app
-from tests.peers.processes import Dictation, Proxy, start_peers
+from tests.peers.processes import Dictation, start_peers
 from tests.peers.web import Web
 from tests.support.processes import answers, stop
 from tests.support.providers import ReplayProvider
+from tests.support.proxy import Proxy
 
 FOLDER = Path(__file__).parent
 BUNDLES = ("chat7", "chat6", "chat5", "durable")

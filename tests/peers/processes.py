@@ -1,12 +1,9 @@
-"""What these tests run beside Redis: a worker, a relay, and a proxy that drops connections."""
+"""What these tests run beside Redis: a worker and a relay."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,50 +20,6 @@ def start_peers(conf: dict[str, Any], log: Path, *words: str) -> subprocess.Pope
     return start_celery("tests.peers.app", log, *words, env={CONF_VARIABLE: json.dumps(conf)})
 
 
-class Proxy:
-    """Passes TCP connections on to a port, until they are cut."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._server.getsockname()[1])
-        self._open: set[socket.socket] = set()
-        self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """Drop all connections there are, in the middle of whatever they carry."""
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                incoming, _ = self._server.accept()
-                outgoing = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
-                return
-            self.connections += 1
-            for pair in ((incoming, outgoing), (outgoing, incoming)):
-                threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        self._open.add(source)
-        with contextlib.suppress(OSError), source:
-            while data := source.recv(65536):
-                target.sendall(data)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
-        self._open.discard(source)
-
-
 class Dictation:
     """A stream of the worker's that goes on when it is told to."""
 
@@ -81,7 +34,7 @@ class Dictation:
 
     def begin_run(self) -> StreamHandle:
         """Enqueue the task whose chunks are the events of an AG-UI run, or join it."""
-        return self._begin(dictated_run.conversation(self._channel, if_active="join"))  # type: ignore[attr-defined]
+        return self._begin(dictated_run.conversation(self._channel, if_active="join"))
 
     def say(self, *chunks: Any) -> None:
         self._tell(*(("chunk", chunk) for chunk in chunks))

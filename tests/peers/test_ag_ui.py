@@ -14,8 +14,9 @@ import pytest
 
 from tests.conftest import ROOT, eventually
 from tests.peers.app import app
-from tests.peers.processes import Dictation, Proxy
+from tests.peers.processes import Dictation
 from tests.peers.web import Web
+from tests.support.proxy import Proxy
 from tests.tasks.apps import agents
 
 FOLDER = Path(__file__).parent

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from streamstraight_celery import StreamHandle
-from tests.peers.processes import Dictation, Proxy
+from tests.peers.processes import Dictation
+from tests.support.proxy import Proxy
 
 FOLDER = Path(__file__).parent
 

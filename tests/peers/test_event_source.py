@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.peers.processes import Dictation, Proxy
+from tests.peers.processes import Dictation
 from tests.peers.web import Web
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.browser
 

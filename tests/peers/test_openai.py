@@ -15,8 +15,9 @@ from openai import OpenAI
 from streamstraight_celery import StreamHandle
 from streamstraight_celery.codecs import encode_json
 from tests.peers import app as tasks
-from tests.peers.processes import Dictation, Proxy
+from tests.peers.processes import Dictation
 from tests.support.providers import RECORDINGS, ReplayProvider, recorded_events
+from tests.support.proxy import Proxy
 
 FILES = sorted(RECORDINGS.glob("openai-*.sse"))
 TEXT = RECORDINGS / "openai-responses-text-short.sse"

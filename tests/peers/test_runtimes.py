@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, missing
-from tests.peers.processes import Dictation, Proxy
+from tests.peers.processes import Dictation
+from tests.support.proxy import Proxy
 
 SCRIPT = Path(__file__).with_name("read_ours.mjs")
 CLIENT = ROOT / "streamstraight_celery/static/streamstraight_celery/client.js"

@@ -9,8 +9,9 @@ from playwright.sync_api import Page
 
 from tests.conftest import eventually
 from tests.peers.chat import FINISH, START, ChatPage, delta
-from tests.peers.processes import Dictation, Proxy
+from tests.peers.processes import Dictation
 from tests.peers.web import Web
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.browser
 

@@ -16,9 +16,9 @@ import pytest
 import streamstraight_celery
 from streamstraight_celery.relays.requests import Read
 from tests.conftest import ROOT, missing
+from tests.support.proxy import Proxy, once
 
 from .conftest import MakeSite, Site, eventually
-from .lossy import LossyProxy, once
 
 EXAMPLE = ROOT / "example_project" / "bullmq"
 CLIENT = Path(streamstraight_celery.__file__).parent / "static/streamstraight_celery/client.js"
@@ -115,8 +115,8 @@ async def test_an_answer_is_streamed_once_though_one_reply_is_lost(
 ) -> None:
     words = b"Producer-Seq" if nth else b"Stream-Closed: true"
     loses = once(words.lower(), nth or 1)
-    proxy = LossyProxy(site.port, lambda piece: loses(piece.lower()))
-    async with proxy.running():
+    with Proxy(site.port) as proxy:
+        proxy.lose_replies(lambda piece: loses(piece.lower()))
         example = Example(node, site, proxy.port, redis_url, tmp_path / "worker.log")
         async with example.worker():
             asking = await example.ask(PROMPT, "chat-1")

@@ -14,10 +14,10 @@ import redis
 from streamstraight_celery.server.access import COOKIE
 from streamstraight_celery.server.writes import handlers as writing
 from streamstraight_celery.server.writes.durable_writes import parse_write
+from tests.support.proxy import Proxy, once
 
 from .client import Client, read_chunk
 from .conftest import MakeSite, Site, eventually
-from .lossy import LossyProxy, once
 from .writer import JSON, Writer
 
 APP = "https://app.example"
@@ -417,8 +417,8 @@ class TestFaults:
     ) -> None:
         target = int(redis_url.rpartition(":")[2].partition("/")[0])
         database = redis_url.rpartition("/")[2]
-        proxy = LossyProxy(target, once(b"the lost one"))
-        async with proxy.running():
+        with Proxy(target) as proxy:
+            proxy.lose_replies(once(b"the lost one"))
             site = await make_site(f"redis://127.0.0.1:{proxy.port}/{database}", writing=True)
             writer = Writer(site)
             await writer.put()
@@ -438,8 +438,8 @@ class TestFaults:
     ) -> None:
         target = int(redis_url.rpartition(":")[2].partition("/")[0])
         database = redis_url.rpartition("/")[2]
-        proxy = LossyProxy(target, once(b"the fork's own"))
-        async with proxy.running():
+        with Proxy(target) as proxy:
+            proxy.lose_replies(once(b"the fork's own"))
             site = await make_site(
                 f"redis://127.0.0.1:{proxy.port}/{database}", writing=True, api_keys=(KEY,)
             )

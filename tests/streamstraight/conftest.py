@@ -13,7 +13,7 @@ from streamstraight_celery.producing.sender import Sender
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.streamstraight import StreamstraightRelay
 from streamstraight_celery.settings import StreamSettings
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, eventually
 from tests.streamstraight.servers import KEY, Bare, Ours, Server
 
 
@@ -118,5 +118,9 @@ def client() -> Iterator[Callable[..., Client]]:
     yield make
     for each in made:
         each.close()
-    left = set(threading.enumerate()) - before
-    assert not [thread for thread in left if thread.name.startswith("stream-")]
+
+    def left() -> list[str]:
+        new = set(threading.enumerate()) - before
+        return [thread.name for thread in new if thread.name.startswith("stream-")]
+
+    eventually(lambda: not left())

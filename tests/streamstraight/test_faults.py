@@ -27,8 +27,8 @@ from streamstraight_celery.relays.streamstraight.progress import Progress
 from streamstraight_celery.relays.streamstraight.socketio import EngineSocket, Packet
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import ROOT, RedisServer, eventually
-from tests.streamstraight.proxy import Proxy
 from tests.streamstraight.servers import KEY, Bare, Ours
+from tests.support.proxy import Proxy
 
 CONNECTION = "streamstraight_celery.relays.streamstraight.connection"
 PROGRESS = "streamstraight_celery.relays.streamstraight.progress"
@@ -80,7 +80,7 @@ def test_a_cut_connection_is_made_anew(
     write(writer, 20, 40)
     writer.finish("completed")
     assert server.log(name) == (numbers(40), "completed")
-    assert cutter.accepted == 2
+    assert cutter.connections == 2
 
 
 def test_a_cut_connection_to_our_relay(
@@ -96,7 +96,7 @@ def test_a_cut_connection_to_our_relay(
     assert ours.log(name) == (numbers(1000), "completed")
     state = ours.relay.state(name)
     assert state.attempt == 1
-    assert cutter.accepted > 2
+    assert cutter.connections > 2
 
 
 def test_one_that_does_not_say_what_it_has_fails_clearly(
@@ -141,7 +141,7 @@ def test_a_connection_lost_before_the_first_chunk_is_no_harm(
     cutter = proxy(server.port)
     writer = client(cutter.url).open(name)
     cutter.cut()
-    eventually(lambda: cutter.accepted == 2)
+    eventually(lambda: cutter.connections == 2)
     write(writer, 0, 5)
     writer.finish("completed")
     assert server.log(name) == (numbers(5), "completed")
@@ -156,11 +156,11 @@ def test_one_that_is_lost_and_made_anew_between_the_chunks_and_the_end(
     send = EngineSocket.send
 
     def send_and_lose(engine: EngineSocket, *texts: str) -> None:
-        if cutter.accepted > 1 or "producer:chunk" not in texts[0]:
+        if cutter.connections > 1 or "producer:chunk" not in texts[0]:
             send(engine, *texts)
             return
         cutter.cut()
-        eventually(lambda: cutter.accepted > 1 and relay._open[name]._ready)
+        eventually(lambda: cutter.connections > 1 and relay._open[name]._ready)
 
     monkeypatch.setattr(EngineSocket, "send", send_and_lose)
     relay.call(Claim(name, "0badcafe"))

@@ -1,4 +1,4 @@
-"""A TCP proxy whose network is at the test's mercy. It runs on a thread of its own."""
+"""A TCP proxy whose connections fail as a test says. It runs on its own thread."""
 
 from __future__ import annotations
 
@@ -18,20 +18,44 @@ class Proxy:
     Faults strike all connections: `cut` ends them, `freeze` holds all bytes back until `thaw`,
     `refuse` takes no new ones until `accept`. `once` arms a fault for the next bytes that pass in
     one direction: `half` of them pass, or none (`swallow`), and then the connection is cut.
+    `lose_replies` carries out a request whose reply never arrives.
+
+    Args:
+        target: the port to pass on to.
+        reply_bytes: asked for each new connection; it is cut after so many bytes of replies.
+
+    Attributes:
+        connections: how many were accepted.
+        struck: how many one-shot faults have struck.
+        lost: how many replies were lost.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, *, reply_bytes: Callable[[], int] | None = None) -> None:
         self.target = target
         self.port = 0
+        self.connections = 0
+        self.struck = 0
+        self.lost = 0
+        self._reply_bytes = reply_bytes
+        self._loses: Callable[[bytes], bool] = lambda _: False
         self._armed: list[tuple[Direction, OneShot]] = []
         self._open: set[asyncio.StreamWriter] = set()
         self._refusing = False
-        self.struck = 0  # one-shot faults that have struck
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._flowing = self._call(self._event())
         self._server = self._call(self._listen())
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def cut(self) -> None:
         """End all connections, without a farewell."""
@@ -57,6 +81,10 @@ class Proxy:
     def once(self, direction: Direction, fault: OneShot, times: int = 1) -> None:
         """Strike at the next bytes in that direction."""
         self._armed += [(direction, fault)] * times
+
+    def lose_replies(self, to: Callable[[bytes], bool]) -> None:
+        """Lose the reply to each piece of a request for which `to` is true, and cut there."""
+        self._loses = to
 
     def disarm(self) -> None:
         """Forget what has not struck yet."""
@@ -112,6 +140,7 @@ class Proxy:
         if self._refusing:
             writer.transport.abort()
             return
+        self.connections += 1
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -119,10 +148,11 @@ class Proxy:
             return
         both = {writer, far_writer}
         self._open |= both
+        losing = asyncio.Event()
         try:
             ways = [
-                asyncio.ensure_future(self._pump(reader, far_writer, "requests")),
-                asyncio.ensure_future(self._pump(far_reader, writer, "replies")),
+                asyncio.ensure_future(self._pass_requests(reader, far_writer, losing)),
+                asyncio.ensure_future(self._pass_replies(far_reader, writer, losing)),
             ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for way in ways:
@@ -133,19 +163,59 @@ class Proxy:
             for each in both:
                 each.transport.abort()
 
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
+    async def _pass_requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 await self._flowing.wait()
-                fault = next((each for way, each in self._armed if way == direction), None)
-                if fault is not None:
-                    self._armed.remove((direction, fault))
-                    self.struck += 1
-                    if fault == "half":
-                        writer.write(data[: len(data) // 2])
-                        await writer.drain()
+                if self._loses(data):
+                    losing.set()
+                if not await self._write(writer, data, "requests"):
                     return
-                writer.write(data)
-                await writer.drain()
+            await _flush(writer)
+
+    async def _pass_replies(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event
+    ) -> None:
+        left = self._reply_bytes() if self._reply_bytes else None
+        with contextlib.suppress(OSError):
+            while left != 0 and (data := await reader.read(65536 if left is None else left)):
+                await self._flowing.wait()
+                if losing.is_set():
+                    self.lost += 1
+                    return
+                if not await self._write(writer, data, "replies"):
+                    return
+                if left is not None:
+                    left -= len(data)
+            await _flush(writer)
+
+    async def _write(self, writer: asyncio.StreamWriter, data: bytes, way: Direction) -> bool:
+        """Pass on bytes, or strike; whether the connection stays."""
+        fault = next((each for armed, each in self._armed if armed == way), None)
+        if fault is not None:
+            self._armed.remove((way, fault))
+            self.struck += 1
+            data = data[: len(data) // 2] if fault == "half" else b""
+        writer.write(data)
+        await writer.drain()
+        return fault is None
+
+
+async def _flush(writer: asyncio.StreamWriter) -> None:
+    """Close a connection once everything written has left."""
+    writer.close()
+    await writer.wait_closed()
+
+
+def once(words: bytes, nth: int = 1) -> Callable[[bytes], bool]:
+    """For `lose_replies`: true for the `nth` piece of requests that contains these words."""
+    seen = 0
+
+    def accepts(piece: bytes) -> bool:
+        nonlocal seen
+        seen += words in piece
+        return words in piece and seen == nth
+
+    return accepts
