@@ -241,7 +241,8 @@ class Publication(StreamLink):
     def _open(self) -> Driver | None:
         """Claim the stream; None when it was stopped before it began."""
         runtime = self._runtime
-        driver = self._driver = Driver(wire_encoder(self._codec), runtime.sender.poke)
+        encode = wire_encoder(self._codec, runtime.settings.nan)
+        driver = self._driver = Driver(encode, runtime.sender.poke)
         try:
             self._writer = runtime.sender.open(
                 self.id, owner=self._owner, kind=self._codec.kind, on_interrupt=driver.interrupt

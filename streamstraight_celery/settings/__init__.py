@@ -46,6 +46,7 @@ class StreamSettings:
         writing: allow writing streams over HTTP, with a token or an API key.
         api_keys: keys of back ends that may read and write every stream.
         codec: name of the codec for tasks that name none.
+        nan: what becomes of NaN and Infinity in a chunk: `error` (the task fails) or `null`.
         key_prefix: first part of every Redis key and channel; behind the `global_keyprefix` of
             Celery's own Redis when streams are kept there.
         ttl: how long a stream is kept after its last write.
@@ -81,6 +82,7 @@ class StreamSettings:
     writing: bool = False
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     codec: str = "json"
+    nan: str = "error"
     key_prefix: str = "ss:"
     ttl: float = 3600.0
     lease: float = 10.0
@@ -353,6 +355,8 @@ def _check_ranges(settings: StreamSettings) -> None:
         raise ConfigurationError("stream_linger is in seconds, from 0 to 0.005")
     if not 0 <= settings.metrics_port <= 65535:
         raise ConfigurationError("stream_metrics_port is a port, from 1 to 65535; 0 for none")
+    if settings.nan not in ("error", "null"):
+        raise ConfigurationError(f"stream_nan is 'error' or 'null', not {settings.nan!r}")
     positive: Mapping[str, float] = {
         name: getattr(settings, name)
         for name in _FIELDS

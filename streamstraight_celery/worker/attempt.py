@@ -76,7 +76,8 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
     codec = self.codec_in(runtime)
     # An eager task stays in its caller's thread, with its database connections.
     detached = None if self.request.is_eager else functools.partial(_current, self, self.request)
-    driver = Driver(wire_encoder(codec), runtime.sender.poke, detached=detached)
+    encode = wire_encoder(codec, runtime.settings.nan)
+    driver = Driver(encode, runtime.sender.poke, detached=detached)
     try:
         writer = _open(self, runtime, codec, driver)
     except StreamBusyError as busy:

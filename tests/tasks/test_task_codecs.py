@@ -238,10 +238,10 @@ UNSENT = {"code": "encode-error", "message": "The answer could not be sent."}
         ("bytes", "the generator yielded bytes: decode it first"),
         ("bytearray", "the generator yielded bytearray: decode it first"),
         ("None", "the generator yielded None: yield the chunk, or do not yield"),
-        ("nan", "could not encode a chunk of type float"),
-        ("nested nan", "could not encode a chunk of type dict"),
-        ("set", "set is not JSON-serialisable"),
-        ("object", "object is not JSON-serialisable"),
+        ("nan", "chunk: nan is not JSON compliant"),
+        ("nested nan", r"chunk\.score\[0\]: nan is not JSON compliant"),
+        ("object", "chunk: object is not data"),
+        ("nested object", r"chunk\.agent\.tools\[0\]: object is not data"),
     ],
 )
 def test_a_chunk_that_cannot_be_encoded_fails_the_task_and_ends_the_stream(
