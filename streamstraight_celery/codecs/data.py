@@ -212,12 +212,22 @@ _AS_LISTS: tuple[type, ...] = (
 
 def _choose(kind: type) -> Step:
     if framework := framework_reducer(kind):
-        return Step(framework)
+        return Step(_of_framework(framework))
     if _is_sdk_model(kind):
         return Step(lambda value: json.loads(value.to_json(indent=None, warnings=False)))
     if _is_own(kind) and not issubclass(kind, enum.Enum):
         return _record_step(kind)
     return Step(_choose_plain(kind))
+
+
+def _of_framework(project: Reducer) -> Reducer:
+    def reduce(value: Any) -> Any:
+        try:
+            return project(value)
+        except ValueError as error:
+            raise NotDataError(f"{type(value).__name__} is not data ({error})") from None
+
+    return reduce
 
 
 def _choose_plain(kind: type) -> Reducer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from json.encoder import encode_basestring as json_string
 from typing import Any, NoReturn
@@ -20,8 +19,7 @@ from .data import (
     sdk_json,
     step,
 )
-
-_NOT_FINITE = re.compile("NaN|Infinity")
+from .frameworks import PROJECTIONS, container_reducer, framework_reducer
 
 
 def _compact(**options: Any) -> Callable[[Any], str]:
@@ -70,10 +68,33 @@ def _encoder_for(kind: type) -> Callable[[Any], str]:
         )
     if kind is str:
         return json_string
+    if framework := framework_reducer(kind):
+        return _projected(framework)
+    if kind in (dict, tuple):
+        return _encode_container
     for choose in (sdk_json, own_json, _model_json):
         if (text := choose(kind)) is not None:
             return _finite(text)
     return _encode_data
+
+
+def _projected(project: Callable[[Any], Any]) -> Callable[[Any], str]:
+    """Encode what a framework's event becomes; `""` for nothing."""
+
+    def encode(chunk: Any) -> str:
+        try:
+            shown = project(chunk)
+        except ValueError:
+            plain(chunk)  # names the path
+            raise
+        return "" if shown is None else _encode_data(shown)
+
+    return encode
+
+
+def _encode_container(chunk: Any) -> str:
+    project = container_reducer(chunk)
+    return _encode_data(chunk) if project is None else _projected(project)(chunk)
 
 
 def _model_json(kind: type) -> Callable[[Any], str] | None:
@@ -115,4 +136,18 @@ def _encode_data(chunk: Any) -> str:
 
 _ENCODERS: dict[type, Callable[[Any], str]] = {}
 
+
+def _registered(name: str, project: Callable[[Any], Any]) -> Codec:
+    """Register a framework's codec: its events become less, everything else is data as ever."""
+
+    def encode(chunk: Any, nan: str = "error") -> str:
+        shown = project(chunk)
+        return "" if shown is None else encode_json(shown, nan)
+
+    return register(Codec(name, encode, json.loads, "json", project=project))
+
+
 JSON: Codec = register(Codec("json", encode_json, json.loads, "json", project=lambda chunk: chunk))
+FRAMEWORKS: dict[str, Codec] = {
+    name: _registered(name, project) for name, project in PROJECTIONS.items()
+}
