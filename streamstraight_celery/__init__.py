@@ -13,35 +13,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .agent_codecs import AG_UI, UI_MESSAGES
+from . import agent_codecs
 from .codecs import Codec, register_codec
 from .enqueue.conversations import active_stream
 from .enqueue.handle import StreamHandle, StreamRef, get_stream, stream_ref
 from .errors import (
-    AgentFailedError,
-    ChunkTooLargeError,
-    ConfigurationError,
-    DecodeError,
-    EncodeError,
-    MalformedOffsetError,
-    MissingDependencyError,
     PublicError,
-    RelayRefusedError,
     RelayUnavailableError,
     StreamActiveError,
-    StreamBusyError,
-    StreamClosedError,
     StreamError,
-    StreamExistsError,
     StreamFailedError,
-    StreamFencedError,
-    StreamGoneError,
     StreamNotFoundError,
-    StreamReadError,
-    StreamResetError,
-    StreamStopped,
-    StreamTooLargeError,
-    TokenError,
 )
 from .publishing.publish import Publication, apublish, prepare, publish
 from .publishing.tee import atee, tee
@@ -84,35 +66,17 @@ __all__ = [
     # codecs
     "Codec",
     "register_codec",
-    "UI_MESSAGES",
-    "AG_UI",
-    # errors
+    # errors; the others are in `.errors`
     "StreamError",
-    "AgentFailedError",
-    "ChunkTooLargeError",
-    "ConfigurationError",
-    "DecodeError",
-    "EncodeError",
-    "MalformedOffsetError",
-    "MissingDependencyError",
     "PublicError",
-    "RelayRefusedError",
-    "RelayUnavailableError",
-    "StreamActiveError",
-    "StreamBusyError",
-    "StreamClosedError",
-    "StreamExistsError",
     "StreamFailedError",
-    "StreamFencedError",
-    "StreamGoneError",
     "StreamNotFoundError",
-    "StreamReadError",
-    "StreamResetError",
-    "StreamStopped",
-    "StreamTooLargeError",
-    "TokenError",
+    "StreamActiveError",
+    "RelayUnavailableError",
     "__version__",
 ]
+
+assert agent_codecs  # registers its codecs
 
 _READING = ("AsyncStreamReader", "StreamReader", "aread_stream", "read_stream")
 

@@ -124,7 +124,9 @@ class StreamLink:
         return f"{self.sse_base_url}?token={self.token(scopes=['read'], ttl=ttl)}"
 
     def state(self) -> StreamState:
-        """The stream as the relay has it now; a lost producer's is ended, when that is due.
+        """The stream as it is now: its `status`, chunks, attempt, end and times.
+
+        Ends the stream of a lost producer, when that is due.
 
         Raises:
             StreamNotFoundError: it has expired.

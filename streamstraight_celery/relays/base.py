@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..errors import ConfigurationError, RelayUnavailableError, StreamNotFoundError
 from ..offsets import NO_NONCE, Offset, Segment
@@ -33,9 +33,39 @@ class RelayOptions:
         return min(self.lease, self.reap_after)
 
 
+StreamStatus = Literal["queued", "streaming", "stalled", "retrying", "open", "ended"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
-    """A stream at one moment of the relay's clock. Times are milliseconds of that clock."""
+    """A stream at one moment, as `handle.state()` gives it.
+
+    Times are whole milliseconds of the store's clock (Redis: since 1970); 0: not yet. Sizes are
+    bytes.
+
+    Attributes:
+        attempt: number of the current attempt, from 1; 0 before a worker has begun.
+        nonce: random mark of that attempt.
+        last: how many chunks there are, of the current attempt and those that it continues.
+        lineage: the attempts that the current one continues.
+        end: the end reason (`completed`, `stopped`, `producer-error`, ...); `""` while it is open.
+        error: what readers are told of a bad end, JSON `{"code", "message"}`; else `""`.
+        stop_asked: a stop was asked for.
+        released: its producer has given it up for a retry or another delivery of its task.
+        owner: the id of its task.
+        kind: of its chunks: `json`, `text` or `bytes`.
+        size: of its chunks.
+        lease_left: how long its producer still holds it; negative: it is overdue. Before it has
+            begun: how long a producer is awaited.
+        now: when this was read.
+        created: when it was announced.
+        first_chunk: when its first chunk was stored.
+        ended: when it ended.
+        content_type: of a stream written over HTTP; else `""`.
+        http_written: it is written over HTTP, by clients with the right to, and not by a task.
+        ttl, expires_at: the lifetime that its HTTP request asked for; `expires_at` since 1970.
+        deleted: it was deleted, and kept for its forks.
+    """
 
     attempt: int
     nonce: str
@@ -54,10 +84,28 @@ class StreamState:
     first_chunk: int
     ended: int
     content_type: str = ""
-    shared: bool = False  # written over HTTP, by any client with the right
+    http_written: bool = False
     ttl: int | None = None
     expires_at: int | None = None
-    deleted: bool = False  # but there are forks of it
+    deleted: bool = False
+
+    @property
+    def status(self) -> StreamStatus:
+        """What the stream is doing.
+
+        `queued`: no worker has begun. `streaming`: its producer is alive. `stalled`: its producer
+        has not been heard of for longer than its lease. `retrying`: the next attempt is awaited.
+        `open`: it is written over HTTP. `ended`: `end` says why.
+        """
+        if self.end:
+            return "ended"
+        if self.http_written:
+            return "open"
+        if not self.attempt:
+            return "queued"
+        if self.released:
+            return "retrying"
+        return "streaming" if self.lease_left > 0 else "stalled"
 
     @property
     def segments(self) -> tuple[Segment, ...]:

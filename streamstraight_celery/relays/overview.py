@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypedDict
+from typing import TypedDict
 
-from .base import StreamState
-
-Status = Literal["queued", "streaming", "stalled", "retrying", "open", "ended"]
+from .base import StreamState, StreamStatus
 
 
 class Overview(TypedDict):
     """A stream at one moment. Times are seconds, `age` since it was asked for; None: not yet."""
 
     stream_id: str
-    status: Status
+    status: StreamStatus
     end_reason: str
     error: str
     attempt: int
@@ -32,7 +30,7 @@ def overview(stream_id: str, state: StreamState) -> Overview:
     end = state.ended or state.now
     return {
         "stream_id": stream_id,
-        "status": status_of(state),
+        "status": state.status,
         "end_reason": state.end,
         "error": state.error,
         "attempt": state.attempt,
@@ -53,19 +51,6 @@ def newest_first(found: Iterable[tuple[str, StreamState]]) -> list[Overview]:
     # Not by age: states are read one after another, and ages grow while that happens.
     ordered = sorted(found, key=lambda each: (-each[1].created, each[0]))
     return [overview(stream_id, state) for stream_id, state in ordered]
-
-
-def status_of(state: StreamState) -> Status:
-    """What a stream is doing."""
-    if state.end:
-        return "ended"
-    if state.shared:
-        return "open"
-    if not state.attempt:
-        return "queued"
-    if state.released:
-        return "retrying"
-    return "streaming" if state.lease_left > 0 else "stalled"
 
 
 def _seconds(start: int, end: int) -> float:

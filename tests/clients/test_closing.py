@@ -14,10 +14,10 @@ from streamstraight_celery import (
     AsyncStreamReader,
     RelayUnavailableError,
     StreamReader,
-    StreamResetError,
     aread_stream,
     read_stream,
 )
+from streamstraight_celery.errors import StreamResetError
 from streamstraight_celery.reader.events import Arrival, Reset
 from streamstraight_celery.reader.inbox import Inbox
 from streamstraight_celery.reader.log.session import LogSession

@@ -11,13 +11,8 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery import (
-    RelayUnavailableError,
-    StreamGoneError,
-    TokenError,
-    aread_stream,
-    read_stream,
-)
+from streamstraight_celery import RelayUnavailableError, aread_stream, read_stream
+from streamstraight_celery.errors import StreamGoneError, TokenError
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.requests import Release
 from streamstraight_celery.settings import read_settings

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamstraight_celery import StreamGoneError
+from streamstraight_celery.errors import StreamGoneError
 from streamstraight_celery.reader.backoff import Timing
 from streamstraight_celery.reader.inbox import Inbox
 from streamstraight_celery.reader.log.session import AskReap, Await, LogSession

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery import StreamResetError
+from streamstraight_celery.errors import StreamResetError
 from tests.clients.ways import Reading, Way
 from tests.server.producer import Producer
 

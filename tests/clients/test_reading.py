@@ -10,13 +10,8 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery import (
-    MalformedOffsetError,
-    StreamFailedError,
-    StreamGoneError,
-    StreamNotFoundError,
-    StreamResetError,
-)
+from streamstraight_celery import StreamFailedError, StreamNotFoundError
+from streamstraight_celery.errors import MalformedOffsetError, StreamGoneError, StreamResetError
 from streamstraight_celery.relays import open_relay
 from streamstraight_celery.relays.requests import Release
 from streamstraight_celery.settings import read_settings

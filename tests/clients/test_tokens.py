@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery import ConfigurationError, aread_stream, read_stream
+from streamstraight_celery import aread_stream, read_stream
+from streamstraight_celery.errors import ConfigurationError
 from tests.clients.relay import Scripted, ScriptedRelay, part_bytes
 from tests.clients.ways import Site
 

@@ -13,13 +13,8 @@ import pydantic
 import pytest
 from typing_extensions import TypedDict
 
-from streamstraight_celery import (
-    ConfigurationError,
-    DecodeError,
-    MissingDependencyError,
-    aread_stream,
-    read_stream,
-)
+from streamstraight_celery import aread_stream, read_stream
+from streamstraight_celery.errors import ConfigurationError, DecodeError, MissingDependencyError
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.memory.relay import AsyncMemoryRelay, MemoryRelay
 from streamstraight_celery.relays.memory.store import MemoryStore
@@ -136,7 +131,7 @@ def test_a_decoder_that_fails(producer: Producer) -> None:
 
 
 def test_a_codec_that_wrote_no_json(producer: Producer) -> None:
-    from streamstraight_celery import StreamReadError
+    from streamstraight_celery.errors import StreamReadError
     from streamstraight_celery.relays.requests import Append
 
     request = Append(producer.stream_id, producer.attempt, producer.nonce, 1, 1, b"{oops")

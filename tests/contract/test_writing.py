@@ -72,7 +72,7 @@ class TestOpen:
         assert relay.call(opening()) == ("ok", 0, False, place(0))
         state = relay.state(S)
         assert (state.attempt, state.last, state.end, state.content_type) == (1, 0, "", JSON)
-        assert state.shared
+        assert state.http_written
         assert not state.deleted
         assert state.lease_left > 10**12
 
@@ -110,7 +110,7 @@ class TestOpen:
         if claimed:
             relay.call(Claim(S, "bbbbbbbb", "task-1"))
         assert relay.call(opening()).kind == "exists"
-        assert not relay.state(S).shared
+        assert not relay.state(S).http_written
 
     def test_too_large_creates_nothing(self, make_relay: MakeRelay) -> None:
         relay = make_relay(max_bytes=3)

@@ -15,14 +15,9 @@ from celery import Celery
 from celery._state import get_current_app
 from celery.signals import before_task_publish
 
-from streamstraight_celery import (
-    ConfigurationError,
-    StreamActiveError,
-    StreamNotFoundError,
-    active_stream,
-    get_stream,
-)
+from streamstraight_celery import StreamActiveError, StreamNotFoundError, active_stream, get_stream
 from streamstraight_celery.enqueue.conversations import resume_url
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Answer, Append, Claim, Request
 from streamstraight_celery.runtime import Runtime

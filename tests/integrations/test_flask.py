@@ -13,7 +13,8 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from streamstraight_celery import ConfigurationError, StreamTask, stream_task
+from streamstraight_celery import StreamTask, stream_task
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.integrations.flask import Streams, remember
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT, eventually

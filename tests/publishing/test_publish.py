@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 from celery import Celery
 
-from streamstraight_celery import PublicError, StreamClosedError, StreamExistsError, get_stream
+from streamstraight_celery import PublicError, get_stream
 from streamstraight_celery.errors import (
     ConfigurationError,
     EncodeError,
     RelayUnavailableError,
+    StreamClosedError,
     StreamError,
+    StreamExistsError,
 )
 from streamstraight_celery.producing.sender import Sender
 from streamstraight_celery.publishing.publish import (

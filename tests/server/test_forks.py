@@ -19,7 +19,7 @@ from .test_feed import STATE
 
 SOURCE: StreamState = replace(
     STATE, attempt=2, nonce="bbbbbbbb", last=5, lineage=(Segment(1, "aaaaaaaa", 2),), end="",
-    kind="json", content_type=JSON, shared=True, ttl=None, expires_at=None,
+    kind="json", content_type=JSON, http_written=True, ttl=None, expires_at=None,
 )  # fmt: skip
 LOG = (Entry(1, 2, b"1\n2"), Entry(3, 5, b"3\n4\n5"))
 
@@ -179,6 +179,6 @@ class TestFork:
         assert len({forked(call).config for call in calls} | {"c"}) == 5
 
     def test_a_workers_stream_can_be_forked(self) -> None:
-        source = replace(SOURCE, shared=False, content_type="", kind="text")
+        source = replace(SOURCE, http_written=False, content_type="", kind="text")
         opening = forked(ForkCall("s", at(3)), source)
         assert (opening.kind, opening.content_type) == ("text", JSON)

@@ -9,14 +9,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from streamstraight_celery import (
-    ConfigurationError,
-    StreamHandle,
-    StreamTask,
-    active_stream,
-    stream_ref,
-)
+from streamstraight_celery import StreamHandle, StreamTask, active_stream, stream_ref
 from streamstraight_celery.enqueue.conversations import resume_url
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.runtime import Runtime
 from tests.streamstraight.servers import KEY, Bare
 

@@ -14,7 +14,7 @@ from celery import Celery
 from celery._state import get_current_app
 from celery.backends.redis import RedisBackend
 
-from streamstraight_celery import ConfigurationError
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import RedisServer
 from tests.tasks.apps.project import app as project

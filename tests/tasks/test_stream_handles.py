@@ -11,14 +11,8 @@ import pytest
 from celery import Celery
 from celery.result import AsyncResult
 
-from streamstraight_celery import (
-    ConfigurationError,
-    StreamExistsError,
-    StreamHandle,
-    StreamNotFoundError,
-    TokenError,
-    get_stream,
-)
+from streamstraight_celery import StreamHandle, StreamNotFoundError, get_stream
+from streamstraight_celery.errors import ConfigurationError, StreamExistsError, TokenError
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.tokens import Grant
 from tests.tasks.apps import forms
@@ -77,7 +71,7 @@ def test_a_stream_is_known_to_the_relay_before_any_worker_runs(app: Celery) -> N
 
     state = handle.state()
 
-    assert (state.attempt, state.last, state.end) == (0, 0, "")
+    assert (state.status, state.attempt, state.last, state.end) == ("queued", 0, 0, "")
     assert state.owner == handle.task_id
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from celery import Celery
 
-from streamstraight_celery import AgentFailedError
+from streamstraight_celery.errors import AgentFailedError
 from tests.tasks.apps import agents
 from tests.tasks.log import ended_log
 from tests.tasks.processes import PATIENCE

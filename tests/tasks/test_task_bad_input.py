@@ -13,12 +13,8 @@ import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from streamstraight_celery import (
-    ConfigurationError,
-    RelayUnavailableError,
-    StreamError,
-    StreamHandle,
-)
+from streamstraight_celery import RelayUnavailableError, StreamError, StreamHandle
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.relays.requests import Read, Stop
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import RedisServer, free_port

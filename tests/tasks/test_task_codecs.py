@@ -16,14 +16,9 @@ import pydantic
 import pytest
 from celery import Celery
 
-from streamstraight_celery import (
-    ChunkTooLargeError,
-    ConfigurationError,
-    EncodeError,
-    StreamTask,
-    stream_task,
-)
+from streamstraight_celery import StreamTask, stream_task
 from streamstraight_celery.codecs import decode_wire, get_codec
+from streamstraight_celery.errors import ChunkTooLargeError, ConfigurationError, EncodeError
 from streamstraight_celery.relays.requests import Read
 from tests.tasks.apps import encoding
 from tests.tasks.log import ended_log, relay_of

@@ -10,7 +10,8 @@ import pytest
 from celery import Celery
 from celery.exceptions import MaxRetriesExceededError
 
-from streamstraight_celery import PublicError, StreamBusyError
+from streamstraight_celery import PublicError
+from streamstraight_celery.errors import StreamBusyError
 from streamstraight_celery.offsets import Verdict, judge
 from streamstraight_celery.runtime import Runtime
 from tests.tasks.apps import failing, forms

@@ -9,8 +9,9 @@ import pytest
 from ag_ui.core import RunErrorEvent, TextMessageContentEvent
 from pydantic_ai.ui.vercel_ai.response_types import DoneChunk, ErrorChunk, StartChunk
 
-from streamstraight_celery import AG_UI, UI_MESSAGES, AgentFailedError, EncodeError
+from streamstraight_celery.agent_codecs import AG_UI, UI_MESSAGES
 from streamstraight_celery.codecs import get_codec, wire_encoder
+from streamstraight_celery.errors import AgentFailedError, EncodeError
 
 UI, AG = wire_encoder(UI_MESSAGES), wire_encoder(AG_UI)
 DELTA = {"type": "text-delta", "id": "1", "delta": "Hi \u2028 there"}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from streamstraight_celery import ConfigurationError, StreamNotFoundError, get_stream, stream_ref
+from streamstraight_celery import StreamNotFoundError, get_stream, stream_ref
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.tokens import Tokens
 
 SECRET = "the secret of the handle tests"

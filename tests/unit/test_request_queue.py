@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 from celery.signals import worker_shutdown
 
-from streamstraight_celery import ConfigurationError, RelayUnavailableError
+from streamstraight_celery import RelayUnavailableError
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.producing.request_queue import Aftermath
 from streamstraight_celery.relays.base import Page, Relay
 from streamstraight_celery.relays.requests import Answer, Read, Request, Stop

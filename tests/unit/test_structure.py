@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ LEVELS = (
 LEVEL = {part: -number for number, level in enumerate(LEVELS) for part in level}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "lib", "tools", "base_utils"}
 MOST_LINES = 500
+MOST_EXPORTS = 36
 
 
 def modules() -> list[Path]:
@@ -99,6 +101,22 @@ def test_exports() -> None:
     for name in streamstraight_celery.__all__:
         assert hasattr(streamstraight_celery, name)
     assert len(set(streamstraight_celery.__all__)) == len(streamstraight_celery.__all__)
+    assert len(streamstraight_celery.__all__) <= MOST_EXPORTS
+
+
+def test_each_export_stands_in_the_docs() -> None:
+    root = PACKAGE.parent
+    docs = "\n".join(path.read_text() for path in (root / "docs").rglob("*.md"))
+    words = set(re.findall(r"\w+", docs))
+    exported = set(streamstraight_celery.__all__) - {"__version__"}
+    assert sorted(exported - words) == []
+    # And in the reference, where its docstring is shown.
+    reference = "\n".join(path.read_text() for path in (root / "docs/reference").glob("*.md"))
+    shown = set(re.findall(rf"::: {NAME}\.(?:\w+\.)*(\w+)", reference))
+    for module in (streamstraight_celery.errors, streamstraight_celery.signals):
+        assert module.__name__.rpartition(".")[2] in shown
+        exported -= set(vars(module))
+    assert sorted(exported - shown) == []
 
 
 def test_importing_needs_no_extra() -> None:

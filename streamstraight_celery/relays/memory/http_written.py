@@ -29,7 +29,8 @@ def open_stream(store: MemoryStore, request: Open) -> Answer:
     now, last = store.now(), request.lineage[-1].last if request.lineage else 0
     stream = Stream(
         now, NEVER, NEVER, attempt=request.lineage[-1].attempt + 1 if last else 1, last=last,
-        nonce=request.nonce, kind=request.kind, shared=True, content_type=request.content_type,
+        nonce=request.nonce, kind=request.kind, http_written=True,
+        content_type=request.content_type,
         config=request.config, ttl=request.ttl, expires_at=request.expires_at, size=size,
         lineage=request.lineage, entries=list(request.inherited), source=request.source,
         first_chunk=now if last else 0,
@@ -53,7 +54,7 @@ def write_stream(store: MemoryStore, request: Write) -> Answer:
         if again and (request.producer or request.end):
             return Answer("duplicate", request.number, reason=stream.place)
         return Answer("closed", reason=stream.place)
-    if not stream.shared:
+    if not stream.http_written:
         return Answer("held")
     if request.content_type not in ("", stream.content_type):
         return Answer("type", reason=stream.content_type)
@@ -80,7 +81,7 @@ def delete_stream(store: MemoryStore, request: Delete) -> Answer:
         return Answer("unknown")
     if stream.deleted:
         return Answer("deleted")
-    if not stream.end and not stream.shared:
+    if not stream.end and not stream.http_written:
         return Answer("held")
     stream.entries, source = [], ""
     if stream.forks > 0:

@@ -190,11 +190,11 @@ class MemoryStore:
         known = stream is not None
         if stream is None:
             stream = Stream(now, 0, 0, owner=request.owner)
-        if stream.end and request.overwrite and not stream.shared:
+        if stream.end and request.overwrite and not stream.http_written:
             stream.end, stream.error, stream.ended, stream.stop = "", "", 0, False
         if stream.end:
             return Answer("closed", 0, stream.stop, stream.end)
-        if stream.shared:
+        if stream.http_written:
             return Answer("fenced", stream.attempt, stream.stop)
         if stream.attempt and stream.nonce == request.nonce:
             stream.lease, stream.released = now + self.options.lease, False
@@ -281,11 +281,11 @@ class MemoryStore:
         if stream.end:
             return Answer("closed", stream.last, True, stream.end)
         stream.stop = True
-        producing = stream.attempt and not stream.released and not stream.shared
+        producing = stream.attempt and not stream.released and not stream.http_written
         if producing and stream.lease > self.now():
             return Answer("asked", stream.attempt, True)
         ended = self.end(request.stream_id, stream, "stopped", "", True)
-        return ended._replace(number=int(stream.shared))
+        return ended._replace(number=int(stream.http_written))
 
     def _reap(self, request: Reap) -> Answer:
         stream = self.get(request.stream_id)

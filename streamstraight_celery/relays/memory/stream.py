@@ -36,7 +36,7 @@ class Stream:
     lineage: tuple[Segment, ...] = ()
     entries: list[Entry] = field(default_factory=list)
     # Only of streams that others write.
-    shared: bool = False
+    http_written: bool = False
     content_type: str = ""
     config: str = ""
     ttl: int | None = None
@@ -63,6 +63,6 @@ class Stream:
             end=self.end, error=self.error, stop_asked=self.stop, released=self.released,
             owner=self.owner, kind=self.kind, size=self.size, lease_left=self.lease - now,
             now=now, created=self.created, first_chunk=self.first_chunk, ended=self.ended,
-            content_type=self.content_type, shared=self.shared, ttl=self.ttl,
+            content_type=self.content_type, http_written=self.http_written, ttl=self.ttl,
             expires_at=self.expires_at, deleted=self.deleted,
         )  # fmt: skip

@@ -259,7 +259,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
     text = [(field or b"").decode() for field in fields]
     attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
     size, created, first_chunk, ended, lineage = text[10:15]
-    content_type, shared, ttl, expires_at, deleted = text[15:]
+    content_type, http_written, ttl, expires_at, deleted = text[15:]
     return StreamState(
         attempt=int(attempt),
         nonce=nonce,
@@ -278,7 +278,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
         first_chunk=int(first_chunk or 0),
         ended=int(ended or 0),
         content_type=content_type,
-        shared=bool(shared),
+        http_written=bool(http_written),
         ttl=int(ttl) if ttl else None,
         expires_at=int(expires_at) if expires_at else None,
         deleted=bool(deleted),

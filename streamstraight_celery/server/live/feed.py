@@ -65,7 +65,7 @@ class Feed:
         self.lineage: tuple[Segment, ...] = ()
         self.tail = 0  # the last chunk known to exist, perhaps not here yet
         self.content = JSON_CONTENT
-        self.shared = False
+        self.http_written = False
         self.end = ""
         self.error = ""
         self.gone = False
@@ -216,7 +216,8 @@ class Feed:
             self._lose(now)
             return False
         state = page.state
-        self.content, self.shared = content_of(state.kind, state.content_type), state.shared
+        self.content = content_of(state.kind, state.content_type)
+        self.http_written = state.http_written
         if state.deleted:
             self._end_deleted()
             return False
@@ -290,7 +291,7 @@ class Feed:
         return True, asked.seq > 0
 
     def _lose(self, now: float) -> None:
-        if self.shared:
+        if self.http_written:
             self._end_deleted()  # or expired, or lost for good
         elif self.lost_since is None:
             self.lost_since = now

@@ -92,7 +92,7 @@ def position_of(call: ReadCall, state: StreamState) -> Position:
         Refused: 410, it may not.
     """
     # What others wrote, nobody sends again: an offset ahead of the log stays ahead for ever.
-    final = bool(state.end) or state.shared
+    final = bool(state.end) or state.http_written
     place = locate(call.asked, state.segments, final)
     if isinstance(place, Position):
         return place

@@ -257,7 +257,11 @@ class Reading:
         """
         feed = await self._patiently(lambda: self._hub.open(stream_id))
         asked = call.asked
-        if feed.shared and isinstance(asked, Offset) and (asked.attempt, asked.seq) > feed.reach:
+        if (
+            feed.http_written
+            and isinstance(asked, Offset)
+            and (asked.attempt, asked.seq) > feed.reach
+        ):
             # Or the feed is a little behind the log, which alone decides.
             durable.position_of(call, (await self._page(Read(stream_id))).state)
             feed = await self._hub.open(stream_id)

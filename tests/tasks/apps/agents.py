@@ -7,7 +7,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from streamstraight_celery import AgentFailedError, StreamTask, stream_task
+from streamstraight_celery import StreamTask, stream_task
+from streamstraight_celery.errors import AgentFailedError
 
 WORDS = ["Each", "of", "these", "words", "comes", "by", "itself", "from", "the", "worker"]
 SECRET = "sk-a-key-in-an-error"

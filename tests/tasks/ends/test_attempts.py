@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery import ConfigurationError, EncodeError, StreamHandle, stream_task
+from streamstraight_celery import StreamHandle, stream_task
+from streamstraight_celery.errors import ConfigurationError, EncodeError
 from streamstraight_celery.offsets import Verdict, judge
 from streamstraight_celery.relays.requests import Recall
 from tests.tasks.apps import ending, failing, listening, resuming

@@ -13,7 +13,7 @@ import pytest
 from celery import Celery
 from prometheus_client import CollectorRegistry, generate_latest
 
-from streamstraight_celery import MissingDependencyError
+from streamstraight_celery.errors import MissingDependencyError
 from streamstraight_celery.ids import STREAM_ID_HEADER
 from streamstraight_celery.relays.requests import Claim, Create, Reap, Release, Stop
 from streamstraight_celery.runtime import Runtime
