@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -12,28 +10,15 @@ from urllib.request import Request, urlopen
 from celery import Celery
 
 from ..errors import StreamError
-from ..relays.cluster.relay import ClusterRelay
-from ..relays.redis.relay import RedisRelay
 from ..relays.urls import without_secrets
 from ..runtime import Runtime
 from ..settings import StreamSettings, read_celery_times
 from ..tasks.task import StreamTask
+from .doctor_findings import Finding, Grade
+from .doctor_store import check_redis
 
-Grade = Literal["ok", "warning", "error"]
-
-MIN_REDIS = (6, 2)
-MAX_SKEW = 2.0  # seconds
 HTTP_TIMEOUT = 5.0  # seconds
 PING_TIMEOUT = 1.0  # seconds, in which workers answer
-
-
-class Finding(NamedTuple):
-    """One line of the doctor's report; `advice` is empty when all is well."""
-
-    check: str
-    grade: Grade
-    found: str
-    advice: str = ""
 
 
 def findings(app: Celery) -> Iterator[Finding]:
@@ -65,65 +50,6 @@ def check_secret(app: Celery, runtime: Runtime) -> Iterator[Finding]:
         grade = "error"
     advice = "set stream_secret, the same for the web application and the relay"
     yield Finding("secret", grade, "stream_secret is not set", advice)
-
-
-def check_redis(app: Celery, runtime: Runtime) -> Iterator[Finding]:
-    relay = runtime.relay
-    if isinstance(relay, RedisRelay):
-        yield from _server(relay)
-    elif isinstance(relay, ClusterRelay):
-        try:
-            primaries = relay.primaries()
-        except StreamError as error:
-            yield _unreached(error)
-            return
-        for (host, port), node in primaries.items():
-            for finding in _server(node):
-                yield finding._replace(check=f"{finding.check} {host}:{port}")
-    else:
-        yield Finding("relay", "ok", f"kept by {type(relay).__name__}")
-
-
-def _server(relay: RedisRelay) -> Iterator[Finding]:
-    """What one Redis says of itself."""
-    try:
-        began = time.monotonic()
-        told = relay.server_info()
-        took = time.monotonic() - began
-    except StreamError as error:
-        yield _unreached(error)
-        return
-    yield _version(told, took)
-    yield _eviction(told)
-    skew = abs(told["time"] - time.time())
-    if skew > MAX_SKEW:
-        advice = "synchronise the clocks: Celery's redelivery compares them"
-        yield Finding("clock", "warning", f"{skew:.0f} s away from Redis' clock", advice)
-    else:
-        yield Finding("clock", "ok", f"within {MAX_SKEW:.0f} s of Redis' clock")
-
-
-def _unreached(error: StreamError) -> Finding:
-    return Finding("redis", "error", str(error), "start Redis, or correct stream_relay_url")
-
-
-def _version(told: dict[str, Any], took: float) -> Finding:
-    version = str(told["redis_version"])
-    found = f"Redis {version} answers in {took * 1000:.1f} ms"
-    if tuple(int(part) for part in version.split(".")[:2]) < MIN_REDIS:
-        return Finding("redis", "error", found, "use Redis 6.2 or later")
-    return Finding("redis", "ok", found)
-
-
-def _eviction(told: dict[str, Any]) -> Finding:
-    policy, limit = str(told.get("maxmemory_policy", "noeviction")), int(told.get("maxmemory", 0))
-    if policy == "noeviction" or not limit:
-        return Finding("eviction", "ok", f"maxmemory-policy is {policy}")
-    advice = (
-        "set maxmemory-policy to noeviction: every other policy may drop streams, which have a "
-        "time to live, while they are written"
-    )
-    return Finding("eviction", "warning", f"maxmemory-policy is {policy}", advice)
 
 
 def check_times(app: Celery, runtime: Runtime) -> Iterator[Finding]:

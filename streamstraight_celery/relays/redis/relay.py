@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,6 +124,15 @@ class RedisRelay(Relay):
         self._calls = Calls(options, database=int(database), publish=publish)
         self._pid = os.getpid()
         self._recent: deque[tuple[Any, float]] = deque()
+
+    @property
+    def trusts_any_certificate(self) -> bool:
+        """Whether it uses TLS without checking who answers."""
+        pool: Any = self._redis.connection_pool
+        given = pool.connection_kwargs.get("ssl_cert_reqs", "required")
+        return issubclass(pool.connection_class, redis.SSLConnection) and given in (
+            None, "none", ssl.CERT_NONE,
+        )  # fmt: skip
 
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
         return [as_answer(raw) for raw in self.run(requests)]
