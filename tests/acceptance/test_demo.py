@@ -103,7 +103,11 @@ def assert_gone(processes: list[psutil.Process], seconds: float = 10) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "env"), [(["--once"], {}), (["--django"], {"ONCE": "1"})], ids=["flask", "django"]
+    ("arguments", "env"),
+    [
+        pytest.param(["--once"], {}, id="flask"),
+        pytest.param(["--django"], {"ONCE": "1"}, id="django", marks=pytest.mark.slow),
+    ],
 )
 def test_the_proof_holds(start: Start, arguments: list[str], env: dict[str, str]) -> None:
     demo = start(*arguments, **env)
@@ -125,7 +129,13 @@ def test_the_proof_holds(start: Start, arguments: list[str], env: dict[str, str]
     assert demo.left_files() == []
 
 
-@pytest.mark.parametrize("moment", ["Open http", "connection cut after chunk", "✓ redis"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "connection cut after chunk",
+        *[pytest.param(each, marks=pytest.mark.slow) for each in ("Open http", "✓ redis")],
+    ],
+)
 def test_ctrl_c_ends_everything(start: Start, moment: str) -> None:
     demo = start()
     demo.wait_output(moment)
@@ -142,6 +152,7 @@ def test_ctrl_c_ends_everything(start: Start, moment: str) -> None:
     assert demo.left_files() == []
 
 
+@pytest.mark.slow
 def test_the_page_is_served_until_sigterm(start: Start) -> None:
     demo = start()
     url = demo.wait_output(r"Open (http://\S+)")[1]
@@ -167,6 +178,7 @@ def test_sigkill_leaves_no_process_either(start: Start) -> None:
     assert_gone(processes)
 
 
+@pytest.mark.slow
 def test_an_interrupted_proof_is_no_success(start: Start) -> None:
     demo = start("--once")
     demo.wait_output("connection cut after chunk")
@@ -196,6 +208,7 @@ def test_a_worker_that_cannot_start_is_named_with_its_last_words(
     assert "no worker on a Sunday" in (Path(logs[1]) / "worker.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_later_ends_the_demo(start: Start) -> None:
     demo = start()
     demo.wait_output("Open http")
@@ -209,6 +222,7 @@ def test_a_child_that_dies_later_ends_the_demo(start: Start) -> None:
     assert_gone(processes, seconds=0)
 
 
+@pytest.mark.slow
 def test_a_proof_that_does_not_hold_says_so(start: Start) -> None:
     demo = start("--once", OPENAI_MODEL="canned@no-pace")  # which the model server refuses
 

@@ -16,7 +16,14 @@ OUR_OWN_MODEL = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "", "OPENAI_MODEL": "c
 REFUSED_MODEL = {**OUR_OWN_MODEL, "OPENAI_MODEL": "canned@no-pace"}
 
 
-@pytest.fixture(scope="module", params=["flask", "django", "fastapi"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "flask",
+        pytest.param("django", marks=pytest.mark.slow),
+        pytest.param("fastapi", marks=pytest.mark.slow),
+    ],
+)
 def framework(request: pytest.FixtureRequest) -> Framework:
     chosen: Framework = request.param
     return chosen

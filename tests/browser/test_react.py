@@ -176,7 +176,14 @@ def test_the_hook_is_drawn_once_a_frame_and_tells_a_failure(
     assert page.evaluate("draws") < 500
 
 
-@pytest.fixture(scope="module", params=["chat5", "chat6", "chat7"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "chat7",
+        pytest.param("chat6", marks=pytest.mark.slow),
+        pytest.param("chat5", marks=pytest.mark.slow),
+    ],
+)
 def sdk(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

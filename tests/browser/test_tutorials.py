@@ -146,6 +146,7 @@ def ask(tab: Page, prompt: str) -> None:
     eventually(lambda: before != answer_of(tab) and len(answer_of(tab)) > 100, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_tutorial_ends_with_a_page_that_streams(follower: Follower, tab: Page) -> None:
     stop = tab.get_by_role("button", name="Stop")
     tab.goto(follower.url)

@@ -41,7 +41,7 @@ def suite() -> Path:
     return HERE
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["redis", pytest.param("memory", marks=pytest.mark.slow)])
 def relay(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a relay server over each kind of relay."""
     url = request.getfixturevalue("redis_url") if request.param == "redis" else "memory://suite"

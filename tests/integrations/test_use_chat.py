@@ -23,7 +23,7 @@ __all__ = ["bundles", "node_modules"]
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(params=["django-uvicorn", "fastapi-uvicorn"])
+@pytest.fixture(params=["fastapi-uvicorn", pytest.param("django-uvicorn", marks=pytest.mark.slow)])
 def server(request: pytest.FixtureRequest, site: Callable[[str], Server]) -> Server:
     return site(request.param)
 

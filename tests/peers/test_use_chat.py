@@ -16,7 +16,13 @@ from tests.support.proxy import Proxy
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(params=["chat7", "chat6", "chat5"])
+@pytest.fixture(
+    params=[
+        "chat7",
+        pytest.param("chat6", marks=pytest.mark.slow),
+        pytest.param("chat5", marks=pytest.mark.slow),
+    ]
+)
 def script(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

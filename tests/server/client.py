@@ -206,4 +206,6 @@ async def read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) ->
         while piece := await read_chunk(reader):
             body += piece
         return body
+    if (length := headers.get("content-length")) is not None:
+        return await reader.readexactly(int(length))
     return await reader.read()

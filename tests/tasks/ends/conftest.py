@@ -28,7 +28,7 @@ LONG = 120.0
 # For what only the lease can end; long enough for a busy machine to deliver a task again.
 SHORT = {"stream_lease": 1.5, "stream_reap_after": 8}
 BROKERS = ["redis", "classic", "quorum"]
-# What depends on the broker. The rest runs on RabbitMQ too, but only when all faults are asked for.
+# What depends on the broker: slow on RabbitMQ. The rest runs there only with all faults.
 ON_EVERY_BROKER = {
     "test_a_background_response_whose_worker_is_killed_is_one_unbroken_stream",
     "test_a_cold_shutdown_hands_a_stream_on_that_comes_back",
@@ -43,7 +43,7 @@ ON_EVERY_BROKER = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the part of the matrix that is not run by default."""
+    """On RabbitMQ nothing of this runs by default."""
     for item in items:
         params = (
             item.callspec.params
@@ -51,8 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             else {}
         )
         broker = params.get("site")
-        if broker in BROKERS[1:] and item.originalname not in ON_EVERY_BROKER:
-            item.add_marker("faults")
+        if broker in BROKERS[1:]:
+            item.add_marker("slow" if item.originalname in ON_EVERY_BROKER else "faults")
 
 
 @pytest.fixture(scope="session")
