@@ -11,7 +11,6 @@ from ..errors import EncodeError
 from .codec import Codec, register
 from .data import (
     MOST_KINDS,
-    NotDataError,
     NotFiniteError,
     model_text,
     own_json,
@@ -48,14 +47,16 @@ def encode_json(chunk: Any, nan: str = "error") -> str:
         if len(_ENCODERS) >= MOST_KINDS:
             _ENCODERS.clear()
         encoder = _ENCODERS[kind] = _encoder_for(kind)
+    return _finite_or_null(encoder, chunk, nan)
+
+
+def _finite_or_null(encoder: Callable[[Any], str], chunk: Any, nan: str) -> str:
     try:
         return encoder(chunk)
     except NotFiniteError:
         if nan != "null":
             raise
-    except NotDataError as error:
-        raise EncodeError(str(error)) from None
-    return _dumps_plain(plain(chunk, nan=nan))
+        return _dumps_plain(plain(chunk, nan=nan))
 
 
 def _encoder_for(kind: type) -> Callable[[Any], str]:
@@ -142,7 +143,9 @@ def _registered(name: str, project: Callable[[Any], Any]) -> Codec:
 
     def encode(chunk: Any, nan: str = "error") -> str:
         shown = project(chunk)
-        return "" if shown is None else encode_json(shown, nan)
+        if shown is chunk:
+            return encode_json(chunk, nan)
+        return "" if shown is None else _finite_or_null(_encode_data, shown, nan)
 
     return register(Codec(name, encode, json.loads, "json", project=project))
 
