@@ -67,6 +67,18 @@ def test_imports_point_down() -> None:
     assert not offenders, "\n".join(offenders)
 
 
+def test_contributing_names_every_part_and_its_level() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| (\d) \| `(\w+)(?:/|\.py)` \|", text, re.MULTILINE)
+    said = {part: int(level) for level, part in rows}
+    assert said == {part: len(LEVELS) + level for part, level in LEVEL.items()}
+    assert {part(path) for path in modules()} == set(LEVEL)
+    # Files and folders that the text names exist.
+    named = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", text)
+    roots = (PACKAGE, PACKAGE.parent, *(each for each in PACKAGE.rglob("*") if each.is_dir()))
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
 def test_private_names_stay_in_their_module() -> None:
     offenders = [
         f"{path.relative_to(PACKAGE)} imports {name} from {module}"
