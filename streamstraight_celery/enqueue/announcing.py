@@ -46,16 +46,16 @@ def announce(runtime: Runtime, request: Create) -> bool:
         RelayUnavailableError: the relay does not answer.
     """
     answer = runtime.relay.call(request)
-    if answer.kind == "exists" and not answer.reason:
+    if answer.kind == "exists" and not answer.end_reason:
         # Its producer may be lost: then it ends, if that is due, and the message says so.
         runtime.relay.call(Reap(request.stream_id))
         answer = runtime.relay.call(request)
     if answer.kind == "exists":
-        state = f"has ended ({answer.reason})" if answer.reason else "is active"
+        state = f"has ended ({answer.end_reason})" if answer.end_reason else "is active"
         raise StreamExistsError(
             f"a stream named {request.stream_id!r} {state} already: give each its own stream_id"
         )
-    return answer.number == 1
+    return answer.is_new
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ class Conversation:
             if answer.kind == "ok":
                 return None
             # Held by another, or forgotten since we looked.
-            before = answer.reason
+            before = answer.holder
             owner = self._owner(before) if before else None
             if owner is None:
                 continue
@@ -115,7 +115,7 @@ class Conversation:
         self._runtime.relay.execute([Stop(stream_id), Delete(stream_id)])
 
     def _named(self) -> str:
-        return self._runtime.relay.call(Hold(self.key)).reason
+        return self._runtime.relay.call(Hold(self.key)).holder
 
     def _owner(self, stream_id: str) -> str | None:
         """The task of an active stream; None when it has ended or is gone."""

@@ -66,7 +66,7 @@ class Outbox:
         on_change: Callable[[bool], None],
     ) -> None:
         self.stream_id = claim.stream_id
-        self.attempt = answer.number
+        self.attempt = answer.attempt
         self.nonce = claim.nonce
         self.signalled = False
         self.blocked = False
@@ -83,7 +83,7 @@ class Outbox:
         self._on_room = on_room
         self._on_change = on_change
         self._settings = settings
-        self._base = int(answer.reason)
+        self._base = answer.continues
         self._entries: list[Entry] = []
         self._next = 0
         self._kept: Checkpoint | None = None
@@ -183,7 +183,7 @@ class Outbox:
         """Take the relay's answer to a request."""
         name, stop_known = self.stream_id, self.stop_asked
         if answer.kind == "error":
-            self.unanswered(RelayUnavailableError(f"the relay refused: {answer.reason}"), now)
+            self.unanswered(RelayUnavailableError(f"the relay refused: {answer.message}"), now)
             return
         self._last_answer = now
         if answer.kind != "waits":
@@ -193,23 +193,23 @@ class Outbox:
             case "ok" | "duplicate":
                 self._accepted(request, answer)
             case "gap":
-                self._rewind(answer.number)
+                self._rewind(answer.expected_seq)
             case "unknown":
                 self._lost = True
             case "fenced":
                 self._fail(
                     StreamFencedError(
-                        f"stream {name!r}: attempt {answer.number} has taken over from "
+                        f"stream {name!r}: attempt {answer.attempt} has taken over from "
                         f"attempt {self.attempt}"
                     )
                 )
             case "closed":
-                self.stop_asked = self.stop_asked or answer.reason == "stopped"
-                self._fail(StreamClosedError(name, answer.reason))
+                self.stop_asked = self.stop_asked or answer.end_reason == "stopped"
+                self._fail(StreamClosedError(name, answer.end_reason))
             case "waits":
                 pass  # not acknowledged yet, which is no sign of life: the same again in a moment
             case "refused":
-                self._fail(RelayRefusedError(answer.reason))
+                self._fail(RelayRefusedError(answer.message))
             case "too-large":
                 limit = self._settings.max_bytes
                 self._fail(
@@ -264,9 +264,9 @@ class Outbox:
     def _accepted(self, request: Request, answer: Answer) -> None:
         if isinstance(request, Claim):
             self._lost = False
-            self._rewind(int(answer.reason) + 1)
+            self._rewind(answer.continues + 1)
         elif isinstance(request, Release):
-            self._ended = answer.reason
+            self._ended = answer.end_reason
             self.done = True
         elif isinstance(request, Checkpoint):
             self._kept = request
@@ -276,8 +276,8 @@ class Outbox:
             if request.end:
                 self.done = True
         # A renewal that finds less than was acknowledged: Redis has lost its tail.
-        elif answer.number < (self._entries[self._next - 1].last if self._next else self._base):
-            self._rewind(answer.number + 1)
+        elif answer.last_seq < (self._entries[self._next - 1].last if self._next else self._base):
+            self._rewind(answer.last_seq + 1)
 
     def _rewind(self, expected: int) -> None:
         """Go on from chunk number `expected`."""

@@ -120,11 +120,11 @@ class Sender:
         # The same nonce makes the repetition harmless.
         answer = self.patiently(lambda: self._relay.call(claim))
         if answer.kind == "busy":
-            raise StreamBusyError(stream_id, answer.number / 1000)
+            raise StreamBusyError(stream_id, answer.retry_in_ms / 1000)
         if answer.kind == "closed":
-            raise StreamClosedError(stream_id, answer.reason)
+            raise StreamClosedError(stream_id, answer.end_reason)
         if answer.kind == "refused":
-            raise RelayRefusedError(answer.reason)
+            raise RelayRefusedError(answer.message)
         if answer.kind == "fenced":
             raise StreamExistsError(
                 f"stream {stream_id!r} is written over HTTP by others: give the task's stream "

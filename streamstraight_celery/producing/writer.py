@@ -42,9 +42,9 @@ class StreamWriter:
         now: Callable[[], float],
     ) -> None:
         self.stream_id = claim.stream_id
-        self.attempt = answer.number
+        self.attempt = answer.attempt
         self.nonce = claim.nonce
-        self.continues = int(answer.reason)
+        self.continues = answer.continues
         self.chunks = 0
         self.first_chunk_at: float | None = None
         self.on_first_chunk: Callable[[], None] | None = None

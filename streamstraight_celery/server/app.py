@@ -302,14 +302,14 @@ class RelayApp:
         if answer.kind == "unknown":
             raise not_found()
         if answer.kind == "error":
-            raise RelayUnavailableError(f"the relay refused to stop: {answer.reason}")
-        if answer.kind == "ended" and answer.number:
-            self._tally.closed[answer.reason] += 1
+            raise RelayUnavailableError(f"the relay refused to stop: {answer.message}")
+        if answer.kind == "ended" and answer.over_http:
+            self._tally.closed[answer.end_reason] += 1
         if answer.kind == "asked":
             if self._stops is not None:
                 self._stops.soon(stream_id)
             return json_reply(202, {"status": "asked"})
-        return json_reply(200, {"status": "ended", "endReason": answer.reason})
+        return json_reply(200, {"status": "ended", "endReason": answer.end_reason})
 
     def _unavailable(self, error: RelayUnavailableError) -> Reply:
         """503. The message names hosts, so it is for the log only, and not for each request."""

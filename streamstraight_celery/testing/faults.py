@@ -60,11 +60,11 @@ class FaultyRelay(Relay):
     def _execute(self, request: Request) -> Answer:
         answer = self._relay.call(request)
         if isinstance(request, Append) and answer.kind in ("ok", "duplicate"):
-            self._taken[request.stream_id] = answer.number
-            if _reached(self._faults.stop_after, answer.number):
+            self._taken[request.stream_id] = answer.last_seq
+            if _reached(self._faults.stop_after, answer.last_seq):
                 self._relay.call(Stop(request.stream_id))
                 return answer._replace(stop=True)
-            self._down = _reached(self._faults.relay_down_after, answer.number)
+            self._down = _reached(self._faults.relay_down_after, answer.last_seq)
         return answer
 
     def _is_lost(self, requests: Sequence[Request]) -> bool:

@@ -197,7 +197,7 @@ class StreamTester:
         self.relay.relay_up()
         # The relay says how long it still waits: for the lease, then for who was given notice.
         while (answer := self.relay.call(Reap(stream_id))).kind == "alive":
-            self.clock.advance(answer.number / 1000)
+            self.clock.advance(answer.retry_in_ms / 1000)
         return self.read(stream_id)
 
     def _decoded(self, stream_id: str, codec: Codec) -> list[Any]:

@@ -155,7 +155,7 @@ def _was_lost(runtime: Runtime, task: RunningTask) -> bool:
 def _recall(runtime: Runtime, stream_id: str) -> tuple[int, Any]:
     """The last checkpoint: how many chunks it covers, and its value."""
     answer = runtime.sender.patiently(lambda: runtime.relay.call(Recall(stream_id)))
-    return answer.number, json.loads(answer.reason) if answer.reason else None
+    return answer.last_seq, json.loads(answer.checkpoint) if answer.checkpoint else None
 
 
 def _times_before(request: Any) -> int:

@@ -38,7 +38,7 @@ def stop_stream(state: Any, stream_id: str) -> dict[str, str]:
     try:
         # Once for a relay that is away, not for each stop: the worker's other work would wait.
         answer = asked.result(0 if runtime.aftermath.unanswered else ANSWER_TIMEOUT)
-        said = {"ok": f"stream {stream_id}: {answer.reason or answer.kind}"}
+        said = {"ok": f"stream {stream_id}: {answer.end_reason or answer.kind}"}
     except (TimeoutError, RelayUnavailableError):
         # It is asked again until the relay answers, and the producer learns of it then.
         said = {"error": f"stream {stream_id}: the relay does not answer yet"}

@@ -161,7 +161,7 @@ class StreamRequest(Request):  # type: ignore[misc]
         if asked.exception() is None and (answer := asked.result()).kind == "ended":
             stream_concluded.send(
                 sender=self.task, stream_id=stream_id_of(self), task_name=self.task.name,
-                task_id=self.id, reason=answer.reason,
+                task_id=self.id, reason=answer.end_reason,
             )  # fmt: skip
 
 

@@ -87,11 +87,11 @@ MUTATIONS = (
     ),
     Mutation(
         "sending again what a gap asks for", "producing/outbox.py",
-        "                self._rewind(answer.number)\n", "                pass\n", (WRITER,),
+        "                self._rewind(answer.expected_seq)\n", "                pass\n", (WRITER,),
     ),
     Mutation(
         "sending again what a renewal misses", "producing/outbox.py",
-        "self._rewind(answer.number + 1)", "pass", (WRITER,),
+        "self._rewind(answer.last_seq + 1)", "pass", (WRITER,),
     ),
     Mutation(
         "re-creating what Redis has lost", "producing/outbox.py",

@@ -22,7 +22,7 @@ def open_stream(store: MemoryStore, request: Open) -> Answer:
         ):
             return Answer("exists")
         same = stream.nonce == request.nonce
-        return Answer("ok" if same else "duplicate", reason=stream.place)
+        return Answer("ok" if same else "duplicate", reason=stream.position)
     size = sum([len(entry.data) for entry in request.inherited])
     if size + len(request.data) > store.options.max_bytes:
         return Answer("too-large")
@@ -38,7 +38,7 @@ def open_stream(store: MemoryStore, request: Open) -> Answer:
     store.put(request.stream_id, stream)
     entry = Entry(last + 1, last + request.count, request.data) if request.count else None
     store.add(request.stream_id, stream, entry, request.end)
-    return Answer("ok", reason=stream.place)
+    return Answer("ok", reason=stream.position)
 
 
 def write_stream(store: MemoryStore, request: Write) -> Answer:
@@ -52,8 +52,8 @@ def write_stream(store: MemoryStore, request: Write) -> Answer:
     if stream.end:
         again = stream.ended_by == identity if request.producer else not request.count
         if again and (request.producer or request.end):
-            return Answer("duplicate", request.number, reason=stream.place)
-        return Answer("closed", reason=stream.place)
+            return Answer("duplicate", request.number, reason=stream.position)
+        return Answer("closed", reason=stream.position)
     if not stream.http_written:
         return Answer("held")
     if request.content_type not in ("", stream.content_type):
@@ -71,7 +71,7 @@ def write_stream(store: MemoryStore, request: Write) -> Answer:
         stream.producers[request.producer] = request.epoch, request.number
         stream.ended_by = identity if request.end else None
     stream.sequence = request.sequence or stream.sequence
-    return Answer("ok", request.number, reason=stream.place)
+    return Answer("ok", request.number, reason=stream.position)
 
 
 def delete_stream(store: MemoryStore, request: Delete) -> Answer:
@@ -117,7 +117,7 @@ def _check_producer(stream: Stream, request: Write) -> Answer | None:
         if request.number:
             return Answer("gap") if epoch < 0 else Answer("epoch")
     elif request.number <= number:
-        return Answer("duplicate", number, reason=stream.place)
+        return Answer("duplicate", number, reason=stream.position)
     elif request.number > number + 1:
         return Answer("gap", number + 1)
     return None

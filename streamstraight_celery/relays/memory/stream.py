@@ -53,7 +53,7 @@ class Stream:
         return (*self.lineage, Segment(self.attempt, self.nonce, self.last))
 
     @property
-    def place(self) -> str:
+    def position(self) -> str:
         """The offset of its end, and the end reason or `-`."""
         return f"{offset_at(self.segments, self.last)} {self.end or '-'}"
 

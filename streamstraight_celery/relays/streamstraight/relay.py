@@ -147,7 +147,7 @@ class StreamstraightRelay(Relay):
         self._close(connection)
         if answer.kind == "error":
             raise RelayUnavailableError(
-                f"{self._service.url} does not take streams ({answer.reason})"
+                f"{self._service.url} does not take streams ({answer.message})"
             )
         return answer
 

@@ -145,12 +145,12 @@ class SocketIOEndpoint:
             case "ok":
                 pass
             case "busy":
-                left = answer.number
+                left = answer.retry_in_ms
                 message = f"a living producer holds the stream for another {left} ms"
                 raise Denied("busy", message, retryInMs=left)
             case "closed":
-                message = f"the stream has ended ({answer.reason})"
-                raise Denied("closed", message, reason=answer.reason)
+                message = f"the stream has ended ({answer.end_reason})"
+                raise Denied("closed", message, reason=answer.end_reason)
             case "fenced":
                 raise Denied("fenced", "another producer has taken over")
             case _:
@@ -199,7 +199,7 @@ class SocketIOEndpoint:
                 left = self._settings.reap_after
             else:
                 self._hub.tally.reaped += answer.kind == "ended"
-                left = answer.number / 1000
+                left = answer.retry_in_ms / 1000
                 if answer.kind != "alive" or left > self._settings.reap_after:
                     return  # ended, or taken over: its lease is longer than the grace time
             await asyncio.sleep(left)

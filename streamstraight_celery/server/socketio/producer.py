@@ -62,7 +62,7 @@ class Producer:
     ) -> None:
         self.stream_id = handshake.stream_id
         self.nonce = nonce
-        self.attempt = claimed.number
+        self.attempt = claimed.attempt
         self.heard_at = now
         self.over = False
         self._relay = relay
@@ -70,7 +70,7 @@ class Producer:
         self._handshake = handshake
         self._emit = emit
         self._drop = drop
-        self._received = self._flushed = int(claimed.reason)
+        self._received = self._flushed = claimed.continues
         self._base = 0 if handshake.ours else self._received
         self._stop_told = False
         self._stop_asked = claimed.stop
@@ -143,7 +143,7 @@ class Producer:
         answer = await self._append(b"", 0, end.reason, end.error or _error(end.reason))
         if answer.kind not in ("ok", "duplicate"):
             await self._refused(answer)
-            return {"success": False, "error": f"the stream is not open: {answer.reason}"}
+            return {"success": False, "error": f"the stream is not open: {answer.end_reason}"}
         self._end, self.over = end, True
         return self._ended()
 
@@ -172,7 +172,7 @@ class Producer:
         self.over = True
         release = Release(self.stream_id, self.attempt, self.nonce, 0)
         answer = (await self._relay.execute([release]))[0]
-        return answer.kind == "ok" and not answer.reason
+        return answer.kind == "ok" and not answer.end_reason
 
     @property
     def renewal(self) -> Renew:
@@ -239,7 +239,7 @@ class Producer:
                 answer = (await self._relay.execute([request]))[0]
                 if answer.kind != "error":
                     return answer
-                reason = answer.reason
+                reason = answer.message
             except RelayUnavailableError as unavailable:
                 reason = str(unavailable)
             if self.over or loop.time() >= deadline:
@@ -279,10 +279,10 @@ class Producer:
                 limit = self._settings.max_bytes
                 await self.deny(Denied("too-large", f"the stream is larger than {limit} bytes"))
             case "error":
-                await self.deny(Denied("unavailable", answer.reason))
+                await self.deny(Denied("unavailable", answer.message))
             case _:
-                ended = f"the stream has ended ({answer.reason})"
-                await self.deny(Denied("closed", ended, reason=answer.reason))
+                ended = f"the stream has ended ({answer.end_reason})"
+                await self.deny(Denied("closed", ended, reason=answer.end_reason))
 
     async def _too_large(self, size: int) -> None:
         await self.flushed()

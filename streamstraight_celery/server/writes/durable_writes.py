@@ -103,7 +103,7 @@ def parse_write(stream_id: str, request: Request, body: bytes, limits: Limits) -
 def open_reply(call: Open, answer: Answer, location: str) -> Reply:
     """The answer to a PUT (section 5.1)."""
     if answer.kind in ("ok", "duplicate"):
-        headers = (("content-type", call.content_type), *_place(answer))
+        headers = (("content-type", call.content_type), *_position(answer))
         if answer.kind == "ok":
             return Reply(201, (("location", location), *headers))
         return Reply(200, headers)
@@ -115,10 +115,10 @@ def open_reply(call: Open, answer: Answer, location: str) -> Reply:
 def write_reply(call: Write, answer: Answer) -> Reply:
     """The answer to a POST (sections 5.2, 5.2.1 and 5.3)."""
     if answer.kind in ("ok", "duplicate"):
-        headers = _place(answer)
+        headers = _position(answer)
         if not call.producer:
             return Reply(204, headers)
-        numbers = (("producer-epoch", str(call.epoch)), ("producer-seq", str(answer.number)))
+        numbers = (("producer-epoch", str(call.epoch)), ("producer-seq", str(answer.producer_seq)))
         added = answer.kind == "ok" and call.count
         return Reply(200 if added else 204, (*headers, *numbers))
     raise _write_refused(call, answer)
@@ -136,20 +136,20 @@ def _write_refused(call: Write, answer: Answer) -> Refused:
     if answer.kind == "fenced":
         return Refused(
             403, "fenced", "a newer epoch of this producer writes",
-            (("producer-epoch", str(answer.number)),),
+            (("producer-epoch", str(answer.epoch)),),
         )  # fmt: skip
     if answer.kind == "gap":
         return Refused(
             409, "gap", "requests of this producer are missing in between",
             (
-                ("producer-expected-seq", str(answer.number)),
+                ("producer-expected-seq", str(answer.expected_seq)),
                 ("producer-received-seq", str(call.number)),
             ),
         )  # fmt: skip
     if answer.kind == "closed":
-        return Refused(409, "closed", "the stream has ended", _place(answer))
+        return Refused(409, "closed", "the stream has ended", _position(answer))
     message = {
-        "type": f"the stream's Content-Type is {answer.reason}",
+        "type": f"the stream's Content-Type is {answer.content_type}",
         "sequence": "Stream-Seq does not increase",
         "held": "a worker writes this stream",
     }[answer.kind]
@@ -167,9 +167,9 @@ def delete_reply(answer: Answer) -> Reply:
     return Reply(204)
 
 
-def _place(answer: Answer) -> Headers:
-    offset, _, end = answer.reason.partition(" ")
-    return (("stream-next-offset", offset), *closing("" if end == "-" else end))
+def _position(answer: Answer) -> Headers:
+    offset, end = answer.position
+    return (("stream-next-offset", offset), *closing(end))
 
 
 def _too_large() -> Refused:

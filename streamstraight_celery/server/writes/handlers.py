@@ -64,7 +64,7 @@ class Writing:
         """
         if request.method == "DELETE":
             answer = await self._execute(Delete(stream_id))
-            await self._count_out(answer.reason)
+            await self._count_out(answer.source)
             return delete_reply(answer)
         body = await read_body(receive, self._limits.body)
         if request.method == "POST":
@@ -111,7 +111,7 @@ class Writing:
     async def _count_out(self, source: str) -> None:
         """One fork less of `source`; when it is gone with that, one less of its own source."""
         while source:
-            source = (await self._execute(Fork(source, -1))).reason
+            source = (await self._execute(Fork(source, -1))).source
 
     async def _read(self, stream_id: str) -> Page:
         """The state and the whole log of a stream, as of one attempt.
@@ -136,7 +136,7 @@ class Writing:
     async def _execute(self, request: Open | Write | Delete | Fork) -> Answer:
         answer = (await self._relay.execute([request]))[0]
         if answer.kind == "error":
-            raise RelayUnavailableError(f"the relay refused to write: {answer.reason}")
+            raise RelayUnavailableError(f"the relay refused to write: {answer.message}")
         if answer.kind == "ok" and isinstance(request, (Open, Write)) and request.end:
             self._tally.closed[request.end] += 1
         return answer
