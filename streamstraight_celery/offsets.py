@@ -52,7 +52,7 @@ class Offset:
         match = _PATTERN.match(text)
         if match is None:
             raise MalformedOffsetError(
-                f"malformed offset {text[:64]!r}: use an offset the relay handed out, -1 or now"
+                f"malformed offset {text[:64]!r}: use an offset from the relay server, -1 or now"
             )
         return cls(int(match[1]), int(match[2]), match[3])
 

@@ -48,7 +48,7 @@ def check_secret(app: Celery, runtime: Runtime) -> Iterator[Finding]:
         settings.secrets()
     except StreamError:
         grade = "error"
-    advice = "set stream_secret, the same for the web application and the relay"
+    advice = "set stream_secret, the same for the web application and the relay server"
     yield Finding("secret", grade, "stream_secret is not set", advice)
 
 
@@ -92,7 +92,7 @@ def check_server(app: Celery, runtime: Runtime) -> Iterator[Finding]:
     if takes_tokens:
         yield Finding("relay server", "ok", found)
     else:
-        advice = "give the web application and the relay the same stream_secret"
+        advice = "give the web application and the relay server the same stream_secret"
         yield Finding("relay server", "error", f"{found}, and refuses our tokens", advice)
 
 
@@ -122,8 +122,8 @@ def check_origins(app: Celery, runtime: Runtime) -> Iterator[Finding]:
     elif settings.development or not settings.secret:
         yield Finding("origins", "ok", "pages on loopback may read (development)")
     else:
-        advice = "set stream_allowed_origins unless the relay is on the origin of your pages"
-        yield Finding("origins", "ok", "only pages of the relay's own origin may read", advice)
+        advice = "set stream_allowed_origins unless the relay server is on the origin of your pages"
+        yield Finding("origins", "ok", "only pages on the relay server's origin may read", advice)
 
 
 def check_workers(app: Celery, runtime: Runtime) -> Iterator[Finding]:

@@ -72,7 +72,7 @@ class Conversation:
         self._app = app
         self._runtime = Runtime.of(app)
         self._runtime.check_own_relay(
-            "conversations (key=) need a relay on Redis", "which has none"
+            "conversations (key=) need a stream store on Redis", "which has none"
         )
 
     def active(self) -> StreamHandle | None:

@@ -90,7 +90,7 @@ def error_answer(error: StreamError) -> Answer:
         return NOT_FOUND
     if isinstance(error, RelayUnavailableError):
         # The message names hosts.
-        words = "the relay's storage does not answer"
+        words = "the stream store does not answer"
         return Answer(503, {"error": {"code": error.code, "message": words}}, PRIVATE)
     raise error
 

@@ -183,7 +183,8 @@ class Outbox:
         """Take the relay's answer to a request."""
         name, stop_known = self.stream_id, self.stop_asked
         if answer.kind == "error":
-            self.unanswered(RelayUnavailableError(f"the relay refused: {answer.message}"), now)
+            refusal = RelayUnavailableError(f"the stream store refused: {answer.message}")
+            self.unanswered(refusal, now)
             return
         self._last_answer = now
         if answer.kind != "waits":

@@ -62,8 +62,9 @@ class Aftermath:
         future: Future[Answer] = Future()
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
-                future.set_exception(RelayUnavailableError("too many requests wait for the relay"))
-                log.warning("%r is not told to the relay: too many wait already", request)
+                problem = "too many requests wait for the stream store"
+                future.set_exception(RelayUnavailableError(problem))
+                log.warning("%r was dropped: %s", request, problem)
                 return future
             self._waiting.append((request, time.monotonic() + self._patience, future))
             if self._thread is None:
@@ -96,7 +97,7 @@ class Aftermath:
                     self._tell(relay, request, deadline, future)
                 except Exception as error:
                     # Whatever it is: the next request may fare better.
-                    log.exception("%r was not told to the relay", request)
+                    log.exception("%r did not reach the stream store", request)
                     future.set_exception(error)
         finally:
             if relay is not None:
@@ -115,7 +116,7 @@ class Aftermath:
             except RelayUnavailableError as error:
                 self._unanswered = True
                 if time.monotonic() + backoff > deadline:
-                    log.warning("%r was not told to the relay: %s", request, error)
+                    log.warning("%r did not reach the stream store: %s", request, error)
                     future.set_exception(error)
                     return
             time.sleep(backoff)

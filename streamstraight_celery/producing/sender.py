@@ -238,8 +238,8 @@ class Sender:
             raise
         except Exception as error:
             # Whatever it is: the thread that serves all streams of the process goes on.
-            log.exception("the relay failed in a way of its own")
-            raise RelayUnavailableError(f"the relay failed: {error!r}") from error
+            log.exception("unexpected error of the stream store")
+            raise RelayUnavailableError(f"the stream store failed: {error!r}") from error
 
     def _hold_back(self, ready: dict[int, Outbox], refused: dict[int, _Refused]) -> None:
         """Leave out the streams that were refused, until they are due."""

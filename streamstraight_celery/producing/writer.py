@@ -204,7 +204,7 @@ class StreamWriter:
         confirmed = self._done.wait(timeout)
         self._forget(self.outbox)
         if not confirmed:
-            raise RelayUnavailableError(f"the relay did not confirm within {timeout} s")
+            raise RelayUnavailableError(f"the stream store did not confirm within {timeout} s")
         self.check()
 
     def _react(self, stop: bool) -> None:

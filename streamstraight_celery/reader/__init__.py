@@ -1,4 +1,4 @@
-"""Read streams in Python: over HTTP with a token, or straight from the relay's storage.
+"""Read streams in Python: over HTTP with a token, or straight from the stream store.
 
 with read_stream(ref) as stream:
     for chunk in stream:
@@ -94,7 +94,7 @@ def read_stream(
 
     Args:
         source: a ref (`StreamRef`) or a URL, to read over HTTP; or a stream id (or a ref and
-            `app=`), to read straight from the relay's storage.
+            `app=`), to read straight from the stream store.
         type: what each chunk is, checked: whatever pydantic's `TypeAdapter` takes (a model, a
             dataclass, a TypedDict, a union of them), or a `msgspec.Struct`.
         decoder: turns the string of a custom codec into a value. Without `type` and `decoder` a

@@ -29,7 +29,7 @@ DEFAULTS = StreamSettings()
 
 
 def is_remote(source: Ref, *, token: object, local: object) -> bool:
-    """Whether the stream is read over HTTP, and not straight from the relay's storage.
+    """Whether the stream is read over HTTP, and not straight from the stream store.
 
     Raises:
         ConfigurationError: what is given does not go together.
@@ -44,7 +44,7 @@ def is_remote(source: Ref, *, token: object, local: object) -> bool:
         return True
     if isinstance(source, str) or token is not None:
         raise ConfigurationError(
-            "app= and relay= read straight from the relay's storage: give a stream id, and no "
+            "app= and relay= read straight from the stream store: give a stream id, and no "
             "token=, get_token= or client="
         )
     return False

@@ -14,10 +14,16 @@ from .urls import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 
 STREAMSTRAIGHT = ("streamstraight", "streamstraight+http")
 
-# How Celery writes some of ours.
-CELERY_SCHEMES = {
+# What was probably meant by a URL that is not a stream store's.
+_RELAY_SERVER = (
+    "stream_relay_url is the Redis that keeps streams; if you meant where browsers find the relay "
+    "server, that is stream_public_url; "
+)
+HINTS = {
     "sentinel": "write redis+sentinel://host:26379,host:26379/0?service=mymaster; ",
     "redis+socket": "write unix:///path/to/redis.sock?db=0; ",
+    "http": _RELAY_SERVER,
+    "https": _RELAY_SERVER,
 }
 
 __all__ = ["AsyncRelay", "Relay", "RelayOptions", "open_async_relay", "open_relay"]
@@ -52,8 +58,8 @@ def open_async_relay(settings: StreamSettings) -> AsyncRelay:
     scheme = _scheme(settings)
     if scheme in STREAMSTRAIGHT:
         raise ConfigurationError(
-            f"stream_relay_url is {scheme}://: the hosted service hands its streams out itself. "
-            "A relay server of your own keeps them in Redis"
+            f"stream_relay_url is {scheme}://: the hosted service serves its streams itself. "
+            "Your own relay server needs a stream store on Redis"
         )
     if scheme == "memory":
         _refuse_options(settings)
@@ -106,7 +112,7 @@ def _scheme(settings: StreamSettings) -> str:
     scheme = settings.relay_url.partition(":")[0]
     known = (*SCHEMES, *CLUSTER_SCHEMES, *SENTINEL_SCHEMES, "memory", *STREAMSTRAIGHT)
     if scheme not in known:
-        hint = CELERY_SCHEMES.get(scheme, "")
+        hint = HINTS.get(scheme, "")
         raise ConfigurationError(
             f"stream_relay_url: unknown scheme {scheme!r}; {hint}"
             f"use one of {', '.join(name + '://' for name in known)}"

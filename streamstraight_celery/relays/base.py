@@ -200,7 +200,7 @@ class Relay(ABC):
         answer = self.execute([request])[0]
         if answer.kind == "error":
             raise RelayUnavailableError(
-                f"the relay refused {type(request).__name__}: {answer.message}"
+                f"the stream store refused {type(request).__name__}: {answer.message}"
             )
         return answer
 

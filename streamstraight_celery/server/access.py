@@ -93,7 +93,7 @@ class Access:
         if refused.code == "invalid-token" and self._may_tell_token():
             logger.warning(
                 "a token was refused that this relay's stream_secret did not sign%s: the web "
-                "application and the relay need the same stream_secret",
+                "application and the relay server need the same stream_secret",
                 "" if self._has_secret else " (it has none)",
             )
         raise refused

@@ -210,7 +210,7 @@ class RelayApp:
             reply = self._unavailable(error)
         except Exception:
             logger.exception("%s %s failed", request.method, request.path)
-            reply = Refused(500, "internal", "the relay failed; its log says why").reply()
+            reply = Refused(500, "internal", "internal error; see the relay server's log").reply()
         common = self._access.headers(request)
         if isinstance(reply, SseConnection):
             frames = reply.frames
@@ -302,7 +302,7 @@ class RelayApp:
         if answer.kind == "unknown":
             raise not_found()
         if answer.kind == "error":
-            raise RelayUnavailableError(f"the relay refused to stop: {answer.message}")
+            raise RelayUnavailableError(f"the stream store refused to stop: {answer.message}")
         if answer.kind == "ended" and answer.over_http:
             self._tally.closed[answer.end_reason] += 1
         if answer.kind == "asked":
@@ -315,7 +315,7 @@ class RelayApp:
         """503. The message names hosts, so it is for the log only, and not for each request."""
         logger.log(logging.WARNING if self._may_tell() else logging.DEBUG, "%s", error)
         after = (("retry-after", str(random.randint(1, 3))),)
-        return Refused(503, error.code, "the relay's storage does not answer", after).reply()
+        return Refused(503, error.code, "the stream store does not answer", after).reply()
 
 
 def create_app(settings: StreamSettings, **options: Any) -> RelayApp:

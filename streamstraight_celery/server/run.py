@@ -87,9 +87,9 @@ def check_secret(settings: StreamSettings, host: str) -> None:
         return
     if not is_loopback(host):
         raise ConfigurationError(
-            f"stream_secret is not set, so the relay would let anybody on {host} read all streams. "
-            "Set it to a long random string, the same for the web application and the relay: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            f"stream_secret is not set, so the relay server would let anyone on {host} read all "
+            "streams. Set it to a long random string, the same for the web application and the "
+            "relay server: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     settings.secrets()
     click.echo(
@@ -118,7 +118,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigurationError(
-            f"the relay cannot listen on {host} port {port}: {error.strerror or error}. "
+            f"the relay server cannot listen on {host} port {port}: {error.strerror or error}. "
             "Is another one running? Choose another port with --port"
         ) from error
     # Inherited by its connections; asyncio sets it only on sockets that it has made itself.
@@ -131,7 +131,8 @@ def announce(settings: StreamSettings, listening: socket.socket) -> None:
     """One line: where the relay listens, and where it keeps streams."""
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Relay on http://{shown}:{port}, streams in {without_secrets(settings.relay_url)}")
+    store = without_secrets(settings.relay_url)
+    click.echo(f"Relay server on http://{shown}:{port}, streams in {store}")
     sys.stdout.flush()
 
 

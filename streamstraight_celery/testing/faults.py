@@ -45,10 +45,10 @@ class FaultyRelay(Relay):
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
         with self._lock:
             if self._down:
-                raise RelayUnavailableError("the relay is down, as the test asked for")
+                raise RelayUnavailableError("the stream store is down, as the test asked for")
             answers = [self._execute(request) for request in requests]
             if self._is_lost(requests):
-                raise RelayUnavailableError("the relay's answer was lost, as the test asked for")
+                raise RelayUnavailableError("the store's answer was lost, as the test asked for")
         return answers
 
     def read(self, read: Read) -> Page | None:

@@ -73,10 +73,12 @@ class WorkerMetrics:
             f"{name}stream_seconds", "How long attempts took", ["task"],
             registry=registry, buckets=STREAM_BUCKETS,
         )  # fmt: skip
-        self._chunks = counter(f"{name}chunks_sent", "Chunks sent to the relay", registry=registry)
+        self._chunks = counter(
+            f"{name}chunks_sent", "Chunks sent to the stream store", registry=registry
+        )
         self._bytes = counter(f"{name}bytes_sent", "Bytes of these chunks", registry=registry)
         self._flush = histogram(
-            f"{name}flush_seconds", "How long the relay took to acknowledge chunks",
+            f"{name}flush_seconds", "Time until the stream store acknowledged chunks",
             registry=registry, buckets=FLUSH_BUCKETS,
         )  # fmt: skip
         self._batch = histogram(
@@ -84,7 +86,9 @@ class WorkerMetrics:
             registry=registry, buckets=BATCH_BUCKETS,
         )  # fmt: skip
         self._failures = counter(
-            f"{name}flush_failures", "Flushes that the relay did not answer", registry=registry
+            f"{name}flush_failures",
+            "Flushes without an answer from the stream store",
+            registry=registry,
         )
 
     def connect(self) -> None:

@@ -41,7 +41,7 @@ def stop_stream(state: Any, stream_id: str) -> dict[str, str]:
         said = {"ok": f"stream {stream_id}: {answer.end_reason or answer.kind}"}
     except (TimeoutError, RelayUnavailableError):
         # It is asked again until the relay answers, and the producer learns of it then.
-        said = {"error": f"stream {stream_id}: the relay does not answer yet"}
+        said = {"error": f"stream {stream_id}: the stream store does not answer yet"}
     for request in list(worker_state.active_requests):
         if stream_id_of(request) == stream_id:
             _wake(request, runtime, state.consumer.pool)

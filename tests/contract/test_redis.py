@@ -276,6 +276,8 @@ class TestUnreachable:
         ("", "stream_relay_url is not set"),
         ("kafka://x", "unknown scheme 'kafka'; use one of redis://"),
         ("localhost:6379", "unknown scheme 'localhost'"),
+        ("http://127.0.0.1:8787", "find the relay server, that is stream_public_url"),
+        ("https://relay.example", "find the relay server, that is stream_public_url"),
         ("[redis]://x", "unknown scheme"),
         ("redis://localhost:notaport/0", "stream_relay_url"),
     ],

@@ -63,7 +63,7 @@ class Relay:
             line = self.process.stdout.readline()
             assert line, self.said
             self.said += line
-        self.port = int(re.findall(r"Relay on http://127\.0\.0\.1:(\d+)", self.said)[0])
+        self.port = int(re.findall(r"Relay server on http://127\.0\.0\.1:(\d+)", self.said)[0])
 
     def end(self, signum: int) -> float:
         """Send a signal; how long it took to end, in seconds."""

@@ -559,7 +559,7 @@ def test_what_the_service_cannot_do_is_said(client: MakeClient) -> None:
     with pytest.raises(RelayRefusedError, match="read it with Streamstraight's client"):
         relay.state("s")
     assert relay.call(Create("s", "task")).kind == "ok"
-    with pytest.raises(ConfigurationError, match="the hosted service hands its streams out itself"):
+    with pytest.raises(ConfigurationError, match="the hosted service serves its streams itself"):
         open_async_relay(StreamSettings(relay_url="streamstraight://"))
 
 

@@ -20,7 +20,7 @@ from . import stream_permission
 from .bridge import serve
 
 NO_ASGI = (
-    "The relay needs ASGI: serve this project with an ASGI server, or run the relay server "
+    "The relay server needs ASGI: serve this project with an ASGI server, or run the relay server "
     "separately (celery -A proj streams relay) and set CELERY_STREAM_PUBLIC_URL to it."
 )
 

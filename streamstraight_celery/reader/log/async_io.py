@@ -67,7 +67,7 @@ class AsyncLog:
         """
         answer = (await self._relay.execute([Stop(self._stream_id)]))[0]
         if answer.kind == "error":
-            raise RelayUnavailableError(f"the relay refused to stop: {answer.message}")
+            raise RelayUnavailableError(f"the stream store refused to stop: {answer.message}")
         if answer.kind == "asked" and self._on_stop is not None:
             # A control message to the workers, over Celery's own connection.
             await asyncio.get_running_loop().run_in_executor(None, self._on_stop)

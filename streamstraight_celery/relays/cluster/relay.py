@@ -55,7 +55,7 @@ def explained(url: str, failures: Iterable[tuple[Node, Exception]]) -> Exception
     if len(wrong) == len(shown):
         return wrong[0]
     return RelayUnavailableError(
-        f"no node of the relay at {without_secrets(url)} answers ({'; '.join(shown)}). "
+        f"no node of the stream store at {without_secrets(url)} answers ({'; '.join(shown)}). "
         "Is the cluster running? Set stream_relay_url to some of its nodes"
     )
 

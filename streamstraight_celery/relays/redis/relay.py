@@ -65,20 +65,20 @@ def unavailable(url: str, error: Exception) -> RelayUnavailableError:
     """The error for a Redis that does not answer or refuses; no password is shown."""
     text, place = str(error), without_secrets(url)
     if not_allowed(error):
-        return RelayUnavailableError(f"the relay at {place} refuses ({text}): {RIGHTS}")
+        return RelayUnavailableError(f"the stream store at {place} refuses ({text}): {RIGHTS}")
     if isinstance(error, redis.exceptions.AuthenticationError) or "NOAUTH" in text:
         return RelayUnavailableError(
-            f"the relay at {place} refuses the login ({text}). Correct the user and password of "
-            "stream_relay_url, or those of Celery's broker or result backend if it is there"
+            f"the stream store at {place} refuses the login ({text}). Correct the user and "
+            "password of stream_relay_url, or of Celery's broker or result backend if it is there"
         )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return RelayUnavailableError(
-            f"the relay at {place} has a certificate that is not trusted here ({text}). Name its "
-            "CA: stream_relay_options = {'ssl_ca_certs': '/path/ca.pem'}"
+            f"the stream store at {place} has a certificate that is not trusted here ({text}). "
+            "Name its CA: stream_relay_options = {'ssl_ca_certs': '/path/ca.pem'}"
         )
     tls = "" if url.startswith("rediss") else ". If it expects TLS, write rediss://"
     return RelayUnavailableError(
-        f"the relay at {place} does not answer ({text}). Is Redis running there? "
+        f"the stream store at {place} does not answer ({text}). Is Redis running there? "
         f"Set stream_relay_url to where it is, or start one: redis-server{tls}"
     )
 
@@ -278,7 +278,7 @@ def as_page(raw: Any, read: Read) -> Page | None:
     """
     if isinstance(raw, Exception):
         raise RelayUnavailableError(
-            f"the relay refused to read {read.stream_id!r}: {refusal(raw)}"
+            f"the stream store refused to read {read.stream_id!r}: {refusal(raw)}"
         ) from raw
     return parse_page(raw, read)
 

@@ -364,4 +364,4 @@ class Hub:
         self._tasks.discard(task)
         with contextlib.suppress(asyncio.CancelledError):
             if (error := task.exception()) is not None:
-                logger.error("a task of the relay's hub failed", exc_info=error)
+                logger.error("a task of the hub failed", exc_info=error)

@@ -40,7 +40,7 @@ class Consumer:
             await self._emit("stream:end", {"reason": "not-found", "lastSeq": -1, "redisId": None})
             return
         except RelayUnavailableError:
-            await self._error("the relay's storage does not answer", "unavailable", 1000)
+            await self._error("the stream store does not answer", "unavailable", 1000)
             return
         reader = Reader(feed, Position(0), None, counts_as=SOCKET_IO)
         self._hub.join(reader)

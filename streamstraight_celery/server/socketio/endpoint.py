@@ -140,7 +140,7 @@ class SocketIOEndpoint:
             answer = (await self._hub.relay.execute([claim]))[0]
         except RelayUnavailableError as error:
             logger.warning("%s", error)
-            raise Denied("unavailable", "the relay's storage does not answer") from None
+            raise Denied("unavailable", "the stream store does not answer") from None
         match answer.kind:
             case "ok":
                 pass
@@ -154,7 +154,7 @@ class SocketIOEndpoint:
             case "fenced":
                 raise Denied("fenced", "another producer has taken over")
             case _:
-                raise Denied("unavailable", "the relay's storage does not take the stream")
+                raise Denied("unavailable", "the stream store does not take the stream")
         producer = Producer(
             self._hub.relay, self._settings, handshake, nonce, answer,
             emit=functools.partial(self._emit, sid), drop=functools.partial(self._drop, sid),

@@ -245,7 +245,7 @@ class Producer:
             if self.over or loop.time() >= deadline:
                 about = {"stream_id": self.stream_id}
                 logger.warning("stream %s: %s", self.stream_id, reason, extra=about)
-                return Answer("error", reason="the relay's storage does not answer")
+                return Answer("error", reason="the stream store does not answer")
             await asyncio.sleep(backoff)
             backoff = min(MAX_BACKOFF, backoff * 2)
 
@@ -272,7 +272,7 @@ class Producer:
                 self.over = True
                 await self._drop()
             case "gap" | "unknown":
-                await self.deny(Denied("lost", "the relay has lost chunks of this stream"))
+                await self.deny(Denied("lost", "the stream store has lost chunks of this stream"))
             case "fenced":
                 await self.deny(Denied("fenced", "another producer has taken over"))
             case "too-large":

@@ -130,13 +130,13 @@ class Writing:
         if first is None or page is None or page.state.nonce != first.state.nonce:
             raise not_found()
         if window.last < page.state.last:
-            raise RelayUnavailableError(f"the relay has lost a part of {stream_id!r}")
+            raise RelayUnavailableError(f"the stream store has lost a part of {stream_id!r}")
         return Page(page.state, tuple(window.entries))
 
     async def _execute(self, request: Open | Write | Delete | Fork) -> Answer:
         answer = (await self._relay.execute([request]))[0]
         if answer.kind == "error":
-            raise RelayUnavailableError(f"the relay refused to write: {answer.message}")
+            raise RelayUnavailableError(f"the stream store refused to write: {answer.message}")
         if answer.kind == "ok" and isinstance(request, (Open, Write)) and request.end:
             self._tally.closed[request.end] += 1
         return answer
