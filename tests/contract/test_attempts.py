@@ -43,6 +43,7 @@ def release(nonce: str = MINE, owner: str = "task-1", wait: int = 60_000) -> Con
 
 
 class TestConclude:
+    @pytest.mark.fakeredis
     def test_ends_what_the_delivery_held(self, relay: Relay) -> None:
         begin(relay)
         relay.call(append(1, "1"))
@@ -116,6 +117,7 @@ class TestConclude:
 
 
 class TestCheckpoint:
+    @pytest.mark.fakeredis
     def test_is_kept_for_the_next_attempt(self, relay: Relay) -> None:
         begin(relay)
         relay.call(append(1, "1", "2"))
@@ -187,6 +189,7 @@ class TestQueued:
         relay.call(Create("stream-2", "task-2"))
         assert 3_500_000 < relay.state("stream-2").lease_left <= 3_600_000
 
+    @pytest.mark.fakeredis
     def test_expires_when_nobody_comes(self, make_relay: MakeRelay) -> None:
         relay = make_relay(reap_after=1)
         relay.call(Create(S, "task-1", wait=1))
@@ -224,6 +227,7 @@ class TestExpect:
         relay.call(Expect(S, "task-1", 60_000))
         assert relay.call(end()).kind == "ended"
 
+    @pytest.mark.fakeredis
     def test_only_for_so_long(self, relay: Relay) -> None:
         begin(relay)
         relay.call(Expect(S, "task-1", 0))

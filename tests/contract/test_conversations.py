@@ -27,6 +27,7 @@ def test_a_key_that_is_held_says_by_whom(relay: Relay) -> None:
     assert relay.call(Hold("chat", "two", "three")) == ("held", 0, False, "one")
 
 
+@pytest.mark.fakeredis
 def test_the_named_stream_is_replaced(relay: Relay) -> None:
     relay.call(Hold("chat", "one"))
     assert relay.call(Hold("chat", "two", "one")).kind == "ok"
@@ -58,6 +59,7 @@ def test_any_key(relay: Relay, key: str) -> None:
     assert relay.call(Hold(key)).reason == "one"
 
 
+@pytest.mark.fakeredis
 def test_one_of_many_wins(relay: Relay) -> None:
     answers: list[str] = []
     barrier = threading.Barrier(20)

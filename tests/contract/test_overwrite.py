@@ -15,6 +15,7 @@ def write(relay: Relay, nonce: str, attempt: int, text: str, end: str = "") -> N
     assert answer.kind == "ok"
 
 
+@pytest.mark.fakeredis
 def test_an_ended_stream_begins_anew(relay: Relay) -> None:
     relay.call(Claim(S, "aaaaaaaa"))
     relay.call(Stop(S))

@@ -48,6 +48,7 @@ def page(relay: Relay, seq: int = 0, attempt: int = 1, limit: int = 100) -> Page
 
 
 class TestCreate:
+    @pytest.mark.fakeredis
     def test_announces_a_queued_stream(self, relay: Relay) -> None:
         assert relay.call(Create(S, "task-1", "text")) == ("ok", 1, False, "")
         state = relay.state(S)
@@ -77,6 +78,7 @@ class TestClaim:
     def test_begins_attempt_one(self, relay: Relay) -> None:
         assert claim(relay) == ("ok", 1, False, "0")
 
+    @pytest.mark.fakeredis
     def test_same_nonce_same_answer(self, relay: Relay) -> None:
         claim(relay)
         relay.call(append(1, "1", "2"))
@@ -89,6 +91,7 @@ class TestClaim:
         assert answer.kind == "busy"
         assert 50_000 < answer.number <= 60_000
 
+    @pytest.mark.fakeredis
     def test_takes_over_when_the_lease_is_over(self, make_relay: MakeRelay) -> None:
         relay = make_relay(lease=1)
         claim(relay)
@@ -97,6 +100,7 @@ class TestClaim:
         assert claim(relay, "bbbbbbbb") == ("ok", 2, False, "0")
         assert chunks(relay, attempt=2) == []
 
+    @pytest.mark.fakeredis
     def test_takes_over_what_was_released(self, relay: Relay) -> None:
         claim(relay)
         relay.call(append(1, "1"))
@@ -136,6 +140,7 @@ class TestClaim:
 
 
 class TestAppend:
+    @pytest.mark.fakeredis
     def test_keeps_chunks_in_order(self, relay: Relay) -> None:
         claim(relay)
         assert relay.call(append(1, '"a"', '"b"')) == ("ok", 2, False, "")
@@ -154,6 +159,7 @@ class TestAppend:
         assert relay.call(append(1, "1", "2")) == ("duplicate", 2, False, "")
         assert chunks(relay) == ["1", "2"]
 
+    @pytest.mark.fakeredis
     def test_of_an_overlap_the_unseen_part_is_added(self, relay: Relay) -> None:
         claim(relay)
         relay.call(append(1, "1", "2"))
@@ -233,6 +239,7 @@ class TestAppend:
         after = relay.state(S)
         assert after.now + after.lease_left > before.now + before.lease_left
 
+    @pytest.mark.fakeredis
     def test_many_requests_are_answered_each(self, relay: Relay) -> None:
         claim(relay)
         answers = relay.execute([append(1, "1"), append(5, "5"), append(2, "2", end="completed")])
@@ -248,6 +255,7 @@ class TestRead:
         relay.call(append(5, "5", "6", "7"))
         assert chunks(relay, seq) == [str(number) for number in range(seq + 1, 8)]
 
+    @pytest.mark.fakeredis
     def test_in_pages(self, relay: Relay) -> None:
         claim(relay)
         for number in range(1, 6):
@@ -265,12 +273,14 @@ class TestRead:
         with pytest.raises(StreamNotFoundError, match="never"):
             relay.state("never")
 
+    @pytest.mark.fakeredis
     def test_a_stream_expires(self, make_relay: MakeRelay) -> None:
         relay = make_relay(ttl=20)
         claim(relay)
         relay.call(append(1, "1", end="completed"))
         eventually(lambda: relay.read(Read(S)) is None)
 
+    @pytest.mark.fakeredis
     def test_times(self, relay: Relay) -> None:
         relay.call(Create(S, "task-1"))
         claim(relay)
@@ -281,6 +291,7 @@ class TestRead:
 
 
 class TestRenewAndRelease:
+    @pytest.mark.fakeredis
     def test_renews(self, make_relay: MakeRelay) -> None:
         relay = make_relay(lease=60_000)
         claim(relay)
@@ -313,6 +324,7 @@ class TestStop:
         assert relay.call(Stop(S)) == ("ended", 0, True, "stopped")
         assert claim(relay) == ("closed", 0, True, "stopped")
 
+    @pytest.mark.fakeredis
     def test_a_living_producer_is_asked(self, relay: Relay) -> None:
         claim(relay)
         assert relay.call(Stop(S)) == ("asked", 1, True, "")
@@ -374,6 +386,7 @@ class TestReap:
             assert relay.call(Renew(S, 1, "aaaaaaaa")).kind == "ok"
             assert relay.call(Reap(S)).number > 200
 
+    @pytest.mark.fakeredis
     def test_ends_the_lost(self, make_relay: MakeRelay) -> None:
         relay = make_relay(lease=1, reap_after=1)
         claim(relay)
@@ -397,6 +410,7 @@ class TestReap:
         assert relay.call(Reap(S)) == ("closed", 0, False, "completed")
 
 
+@pytest.mark.fakeredis
 def test_streams_are_listed(relay: Relay) -> None:
     wanted = {f"listed-{number}" for number in range(5)}
     for name in wanted:
@@ -404,6 +418,7 @@ def test_streams_are_listed(relay: Relay) -> None:
     assert wanted <= set(relay.stream_ids())
 
 
+@pytest.mark.fakeredis
 def test_many_streams_are_read(relay: Relay) -> None:
     names = [f"read-{number}" for number in range(600)]
     relay.execute([Create(name, name) for name in names if name != "read-300"])

@@ -76,6 +76,7 @@ class TestOpen:
         assert not state.deleted
         assert state.lease_left > 10**12
 
+    @pytest.mark.fakeredis
     def test_may_begin_with_chunks_and_end_at_once(self, relay: Relay) -> None:
         assert relay.call(opening("1", "2", end="completed")).reason == place(2, "completed")
         assert chunks(relay) == ["1", "2"]
@@ -131,6 +132,7 @@ class TestOpen:
 
 
 class TestWrite:
+    @pytest.mark.fakeredis
     def test_adds_at_the_end(self, relay: Relay) -> None:
         relay.call(opening("1"))
         assert relay.call(writing("2", "3")) == ("ok", 0, False, place(3))
@@ -269,6 +271,7 @@ class TestProducer:
         assert relay.call(numbered(0, "x", epoch=0)) == ("fenced", 1, False, "")
         assert chunks(relay) == ["0", "1"]
 
+    @pytest.mark.fakeredis
     def test_the_largest_numbers_stay_exact(self, relay: Relay) -> None:
         relay.call(opening())
         assert relay.call(numbered(0, "0", epoch=LARGEST - 1)).kind == "ok"
@@ -352,6 +355,7 @@ class TestWorkersRequests:
 
 
 class TestDelete:
+    @pytest.mark.fakeredis
     def test_deletes(self, relay: Relay) -> None:
         relay.call(opening("1"))
         assert relay.call(Delete(S)) == ("ok", 0, False, "")
@@ -401,6 +405,7 @@ def forking(relay: Relay, source: str, name: str, *texts: str, upto: int, nonce:
 
 
 class TestForks:
+    @pytest.mark.fakeredis
     def test_begins_with_the_same_chunks_at_the_same_offsets(self, relay: Relay) -> None:
         relay.call(opening("1", "2", "3"))
         answer = forking(relay, S, "fork", upto=2, nonce="bbbbbbbb")
@@ -501,6 +506,7 @@ SOON = 400  # ms
 class TestLife:
     """Own times to live, on the relay's clock: bounds are generous, nothing is timed closely."""
 
+    @pytest.mark.fakeredis
     def test_it_ends_by_itself(self, relay: Relay) -> None:
         relay.call(opening("1", ttl=SOON))
         assert relay.state(S).ttl == SOON
