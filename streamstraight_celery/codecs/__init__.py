@@ -11,6 +11,7 @@ from .codec import (
     utf8,
     wire_encoder,
 )
+from .data import plain
 from .json_codec import JSON, encode_json
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "decode_wire",
     "encode_json",
     "get_codec",
+    "plain",
     "register_codec",
     "utf8",
     "wire_encoder",

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, NoReturn, TypedDict
+from typing import Any, NoReturn, TypedDict, TypeVar
 
 from billiard.process import current_process
 from celery._state import _task_stack
@@ -27,12 +27,13 @@ from ..errors import (
 )
 from ..ids import STREAM_NONCE
 from ..producing.driver import Driver
-from ..producing.failures import describe_error, retry_delay
+from ..producing.failures import describe_error, error_within, retry_delay
 from ..producing.writer import StreamWriter
 from ..relays.end_reasons import GOOD_ENDS, LOST, EndReason
 from ..relays.requests import Expect, Read, Recall
 from ..runtime import Runtime
 from . import telemetry
+from .results import storable
 from .telemetry import RunningTask
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ LAST_WORDS_TIMEOUT = 2.0
 HAND_OVER_TIMEOUT = 2.0
 HAND_OVER_POLL = 0.01
 
+T = TypeVar("T")
 Chunks = Iterator[Any] | AsyncIterator[Any]
 
 
@@ -89,7 +91,7 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
             raise
         return _had_ended(self, runtime, closed.reason)
     telemetry.begin(self, writer, started)
-    value, reason = _produce(self, driver, writer, args, kwargs)
+    value, reason = _retriable(self, lambda: _produce(self, driver, writer, args, kwargs))
     seconds = time.monotonic() - started
     if value is not None:
         return value
@@ -165,6 +167,23 @@ def _times_before(request: Any) -> int:
     return int(request.retries or 0) + int(replaced) + redelivered
 
 
+def _retriable(task: RunningTask, run: Callable[[], T]) -> T:
+    """Raise an error that `autoretry_for` names where it is wrapped, in a group or by `from`.
+
+    Celery looks only at the error itself, and async code raises groups.
+    """
+    kinds = tuple(getattr(task, "autoretry_for", ()) or ())
+    try:
+        return run()
+    except Exception as error:
+        found = error_within(error, kinds) if kinds else None
+        if found is None or found is error:
+            raise
+        log.info("%s: %r was raised within %r", task.name, found, error)
+    # Not in the block above, which would make each the context of the other.
+    raise found
+
+
 def _produce(
     task: RunningTask, driver: Driver, writer: StreamWriter, args: Any, kwargs: Any
 ) -> tuple[Any, EndReason]:
@@ -174,7 +193,7 @@ def _produce(
     try:
         if writer.stop_asked:
             raise StreamStopped
-        value = driver.run(_chunks(task, args, kwargs), writer)
+        value = storable(task, driver.run(_chunks(task, args, kwargs), writer))
     except StreamStopped:
         if not writer.stop_asked:
             # Interrupted because writing has become impossible; the writer knows why.

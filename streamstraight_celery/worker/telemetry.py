@@ -23,7 +23,9 @@ class RunningTask(Protocol):
     app: Any
     request: Any
     request_stack: Any
+    backend: Any
     acks_late: bool
+    ignore_result: bool
     on_redelivery: Any
     _stream_function: Callable[..., Any]
 

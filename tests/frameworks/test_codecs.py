@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery import EncodeError, StreamTask
+from streamstraight_celery import StreamTask
 from streamstraight_celery.codecs import get_codec, wire_encoder
+from streamstraight_celery.errors import EncodeError
 from streamstraight_celery.testing import StreamTester
 from tests.frameworks.models import WORDS, Models, chat
 from tests.frameworks.sources import CANARY, SOURCES

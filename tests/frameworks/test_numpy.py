@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from streamstraight_celery import EncodeError
 from streamstraight_celery.codecs import get_codec, wire_encoder
+from streamstraight_celery.errors import EncodeError
 from tests.frameworks.sources import need
 
 pytestmark = pytest.mark.slow

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamstraight_celery import EncodeError
 from streamstraight_celery.codecs import JSON, Codec, wire_encoder
+from streamstraight_celery.errors import EncodeError
 
 SECRET = "canary-7f3a"
 encode = wire_encoder(JSON)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from streamstraight_celery import PublicError, StreamTask, stream_task
 from tests.tasks.apps.listening import lines_from, lines_from_asynchronously
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 # Not 0: Celery stores that a task is to be retried after it has sent the message for that, and
 # would overwrite the result of a retry that is done sooner.
@@ -149,3 +153,32 @@ def exiting(kind: str) -> Iterator[str]:
 async def exiting_asynchronously(kind: str) -> AsyncIterator[str]:
     yield "beginning"
     raise EXITS[kind]
+
+
+def _wrapped(how: str, error: Exception) -> Exception:
+    """The error as a task group, or other code around it, raises it."""
+    if how == "group":
+        return ExceptionGroup("several", [ValueError("x"), ExceptionGroup("inner", [error])])
+    wrapper = RuntimeError(f"wrapped: {SECRET}")
+    wrapper.__cause__ = error
+    return wrapper
+
+
+SECRET = "sk-in-the-wrapper"
+
+
+@stream_task
+def frank_within(how: str) -> Iterator[str]:
+    """Raises a public error within another."""
+    yield "one"
+    raise _wrapped(how, PublicError("Too many questions", code="quota"))
+
+
+@stream_task(
+    bind=True, autoretry_for=(ConnectionResetError,), max_retries=3, default_retry_delay=SOON
+)
+def flaky_within(self: StreamTask[Any], how: str) -> Iterator[str]:
+    """Breaks off once, with an error that is wrapped."""
+    yield f"{self.request.retries}"
+    if self.request.retries == 0:
+        raise _wrapped(how, ConnectionResetError("the line is bad"))

@@ -42,6 +42,7 @@ app = Celery(
         "tests.tasks.apps.paced",
         "tests.tasks.apps.ending",
         "tests.tasks.apps.resuming",
+        "tests.tasks.apps.results",
     ],
     set_as_current=False,
 )
