@@ -171,7 +171,7 @@ MUTATIONS = (
     ),
     Mutation(
         "following streams whose slot is being moved", "relays/cluster/relay.py",
-        "groups.setdefault((answer.host, answer.port), []).append(place)", "pass", (CLUSTER,),
+        "groups.setdefault((answer.host, answer.port), []).append(index)", "pass", (CLUSTER,),
     ),
     Mutation(
         "reading streams of a cluster without those that cannot be read", "server/live/hub.py",

@@ -13,7 +13,7 @@ from streamstraight_celery.relays.base import StreamState
 from streamstraight_celery.relays.requests import Entry, Open
 from streamstraight_celery.server.content import BYTES, JSON, pieces_of
 from streamstraight_celery.server.http import Refused, Request
-from streamstraight_celery.server.writes.forks import ForkCall, fork_of, parse_fork, place_of
+from streamstraight_celery.server.writes.forks import ForkCall, fork_of, parse_fork, seq_of
 
 from .test_feed import STATE
 
@@ -100,7 +100,7 @@ class TestPlace:
         ],
     )
     def test_an_offset_of_the_source(self, offset: str, seq: int) -> None:
-        assert place_of(ForkCall("s", offset), SOURCE) == seq
+        assert seq_of(ForkCall("s", offset), SOURCE) == seq
 
     @pytest.mark.parametrize("end", ["", "completed"])
     @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ class TestPlace:
          "nonsense", "-2"],
     )  # fmt: skip
     def test_no_offset_of_the_source(self, offset: str, end: str) -> None:
-        assert status_of(place_of, ForkCall("s", offset), replace(SOURCE, end=end)) == 400
+        assert status_of(seq_of, ForkCall("s", offset), replace(SOURCE, end=end)) == 400
 
 
 class TestFork:

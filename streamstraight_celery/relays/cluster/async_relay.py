@@ -114,7 +114,7 @@ class AsyncClusterRelay(AsyncRelay):
         await self._send(requests, range(len(requests)), answers)
         if any(isinstance(answer, STALE) for answer in answers):
             self._slots = None
-            moved = [place for place, answer in enumerate(answers) if isinstance(answer, MOVED)]
+            moved = [index for index, answer in enumerate(answers) if isinstance(answer, MOVED)]
             if moved:
                 await self._send(requests, moved, answers)
         if ahead := gone_ahead(answers):
@@ -122,16 +122,16 @@ class AsyncClusterRelay(AsyncRelay):
         return answers
 
     async def _send(
-        self, requests: Sequence[Request | Read], places: Sequence[int], answers: list[Any]
+        self, requests: Sequence[Request | Read], indexes: Sequence[int], answers: list[Any]
     ) -> None:
         slots = await self.slots()
         groups: dict[Node, list[int]] = {}
-        for place in places:
-            node = slots.node_of(requests[place].stream_id)
+        for index in indexes:
+            node = slots.node_of(requests[index].stream_id)
             if node is None:
-                answers[place] = unserved(requests[place].stream_id)
+                answers[index] = unserved(requests[index].stream_id)
             else:
-                groups.setdefault(node, []).append(place)
+                groups.setdefault(node, []).append(index)
         await self._ask_all(slots, groups, requests, answers)
 
     async def _ask_all(
@@ -139,12 +139,12 @@ class AsyncClusterRelay(AsyncRelay):
         answers: list[Any], *, asking: bool = False,
     ) -> None:  # fmt: skip
         sent = [
-            self._ask(self.node(node, slots), [requests[place] for place in group], asking)
+            self._ask(self.node(node, slots), [requests[index] for index in group], asking)
             for node, group in groups.items()
         ]
         for group, found in zip(groups.values(), await asyncio.gather(*sent), strict=True):
-            for place, answer in zip(group, found, strict=True):
-                answers[place] = answer
+            for index, answer in zip(group, found, strict=True):
+                answers[index] = answer
 
     async def _ask(self, node: AsyncRedisRelay, requests: list[Any], asking: bool) -> list[Any]:
         try:

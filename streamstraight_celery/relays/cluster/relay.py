@@ -61,11 +61,11 @@ def explained(url: str, failures: Iterable[tuple[Node, Exception]]) -> Exception
 
 
 def gone_ahead(answers: Sequence[Any]) -> dict[Node, list[int]]:
-    """The places of the answers that send elsewhere for now (ASK), by the node to ask."""
+    """The indexes of the answers that send elsewhere for now (ASK), by the node to ask."""
     groups: dict[Node, list[int]] = {}
-    for place, answer in enumerate(answers):
+    for index, answer in enumerate(answers):
         if isinstance(answer, exceptions.AskError) and not isinstance(answer, MOVED):
-            groups.setdefault((answer.host, answer.port), []).append(place)
+            groups.setdefault((answer.host, answer.port), []).append(index)
     return groups
 
 
@@ -138,38 +138,38 @@ class ClusterRelay(Relay):
         self._send(requests, range(len(requests)), answers)
         if any(isinstance(answer, STALE) for answer in answers):
             self._slots = None
-            moved = [place for place, answer in enumerate(answers) if isinstance(answer, MOVED)]
+            moved = [index for index, answer in enumerate(answers) if isinstance(answer, MOVED)]
             if moved:
                 self._send(requests, moved, answers)
-        for node, places in gone_ahead(answers).items():
-            self._ask(node, requests, places, answers, asking=True)
+        for node, indexes in gone_ahead(answers).items():
+            self._ask(node, requests, indexes, answers, asking=True)
         return answers
 
     def _send(
-        self, requests: Sequence[Request | Read], places: Sequence[int], answers: list[Any]
+        self, requests: Sequence[Request | Read], indexes: Sequence[int], answers: list[Any]
     ) -> None:
         slots = self._known_slots()
         groups: dict[Node, list[int]] = {}
-        for place in places:
-            node = slots.node_of(requests[place].stream_id)
+        for index in indexes:
+            node = slots.node_of(requests[index].stream_id)
             if node is None:
-                answers[place] = unserved(requests[place].stream_id)
+                answers[index] = unserved(requests[index].stream_id)
             else:
-                groups.setdefault(node, []).append(place)
+                groups.setdefault(node, []).append(index)
         for node, group in groups.items():
             self._ask(node, requests, group, answers)
 
     def _ask(
-        self, node: Node, requests: Sequence[Request | Read], places: Sequence[int],
+        self, node: Node, requests: Sequence[Request | Read], indexes: Sequence[int],
         answers: list[Any], *, asking: bool = False,
     ) -> None:  # fmt: skip
         relay = self._node(node, self._known_slots().publish)
         try:
-            found = relay.run([requests[place] for place in places], asking=asking)
+            found = relay.run([requests[index] for index in indexes], asking=asking)
         except RelayUnavailableError as error:
-            found = [error] * len(places)
-        for place, answer in zip(places, found, strict=True):
-            answers[place] = answer
+            found = [error] * len(indexes)
+        for index, answer in zip(indexes, found, strict=True):
+            answers[index] = answer
 
     def _node(self, node: Node, publish: bytes) -> RedisRelay:
         with self._lock:

@@ -38,10 +38,10 @@ class SlotMap:
     def node_of(self, stream_id: str) -> Node | None:
         """The node that serves a stream's keys; None when no node does."""
         slot = key_slot(stream_id.encode())
-        place = bisect_right(self.starts, slot) - 1
-        if place < 0 or slot > self.ends[place]:
+        index = bisect_right(self.starts, slot) - 1
+        if index < 0 or slot > self.ends[index]:
             return None
-        return self.primaries[place]
+        return self.primaries[index]
 
 
 def parse_slots(raw: Sequence[Any], asked: Node, spublish: Sequence[Any]) -> SlotMap:

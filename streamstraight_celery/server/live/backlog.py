@@ -11,7 +11,7 @@ from .window import Window
 
 
 class Backlog:
-    """Reads pages. Readers at the same place at the same time share one read.
+    """Reads pages. Readers at the same position at the same time share one read.
 
     Args:
         relay: where the streams are.

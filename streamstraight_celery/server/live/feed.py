@@ -125,7 +125,7 @@ class Feed:
         """The next frames of `window` for `reader`, which is moved behind them.
 
         They contain the end when the stream has ended and nothing is left. `chunked` wraps them as
-        `http_chunk`. Readers at the same place get the same object.
+        `http_chunk`. Readers at the same position get the same object.
         """
         key = (reader.seq, reader.frames, reader.cursor, self.end, chunked)
         found = window.encoded.get(key)
@@ -224,8 +224,8 @@ class Feed:
         if self._is_behind(asked, state):
             self._end_gone() if state.end else self._lose(now)
             return False
-        turned, elsewhere = self._turn(state, asked)
-        news = turned or self.lost_since is not None
+        reset, elsewhere = self._adopt_attempt(state, asked)
+        news = reset or self.lost_since is not None
         if not elsewhere and self.window.extend(page.entries):
             self.window.trim(self._window_bytes)
             self._limit = page_limit(page.entries, self._limit)
@@ -273,7 +273,7 @@ class Feed:
             return state.attempt < self.attempt
         return state.nonce == self.nonce and state.last < asked.seq
 
-    def _turn(self, state: StreamState, asked: Read) -> tuple[bool, bool]:
+    def _adopt_attempt(self, state: StreamState, asked: Read) -> tuple[bool, bool]:
         """Adopt the attempt of `state`: whether it is another one, and what was read elsewhere."""
         if (state.attempt, state.nonce) == (self.attempt, self.nonce):
             return False, False
@@ -281,7 +281,7 @@ class Feed:
         self.attempt, self.nonce, self.lineage = state.attempt, state.nonce, state.lineage
         self.tail, self.kind = state.last, state.kind
         for reader in self.readers:
-            reader.rejudge(before, state.segments, bool(state.end))
+            reader.relocate(before, state.segments, bool(state.end))
         goes_on = judge(offset_at(before, last), state.segments, False) is Verdict.VALID
         if not new and (goes_on or not last):
             return True, False
@@ -308,7 +308,7 @@ class Feed:
         self.end, self.error = state.end, state.error
         for reader in self.readers:
             if reader.ahead is not None or reader.seq > self.last:
-                reader.rejudge(self.segments, self.segments, True)
+                reader.relocate(self.segments, self.segments, True)
 
     def _end_deleted(self) -> None:
         self.deleted = True

@@ -1,4 +1,4 @@
-"""A reader's place in a feed. No I/O."""
+"""A reader's position in a feed. No I/O."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class FrameWriter(Protocol):
 
 
 class Reader:
-    """One reader's place in a feed, and the future it waits on.
+    """One reader's position in a feed, and the future it waits on.
 
     Args:
         feed: the stream to read.
@@ -129,10 +129,10 @@ class Reader:
     def stalled(self) -> None:
         """The producer has not been heard of for longer than its lease."""
 
-    def rejudge(self, before: tuple[Segment, ...], now: tuple[Segment, ...], ended: bool) -> None:
-        """The log consists of other attempts than before: is this place still in it?"""
-        place = locate(self.ahead or offset_at(before, self.seq), now, ended)
-        if isinstance(place, Position):
-            self.seq, self.ahead = place
+    def relocate(self, before: tuple[Segment, ...], now: tuple[Segment, ...], ended: bool) -> None:
+        """The log consists of other attempts than before: find this position in it."""
+        position = locate(self.ahead or offset_at(before, self.seq), now, ended)
+        if isinstance(position, Position):
+            self.seq, self.ahead = position
         else:
-            self.verdict = place
+            self.verdict = position

@@ -80,7 +80,7 @@ class Window:
         self.last = entry.last
 
     def remember(self, key: object, frames: tuple[bytes, int]) -> None:
-        """Keep `frames` for other readers at the same place."""
+        """Keep `frames` for other readers at the same position."""
         if self._encoded_size > ENCODED_BYTES or not self.encoded:
             self.encoded.clear()
             self._encoded_size = 0

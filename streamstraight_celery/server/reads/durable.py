@@ -93,10 +93,10 @@ def position_of(call: ReadCall, state: StreamState) -> Position:
     """
     # What others wrote, nobody sends again: an offset ahead of the log stays ahead for ever.
     final = bool(state.end) or state.http_written
-    place = locate(call.asked, state.segments, final)
-    if isinstance(place, Position):
-        return place
-    raise refused_position(place, state.attempt)
+    position = locate(call.asked, state.segments, final)
+    if isinstance(position, Position):
+        return position
+    raise refused_position(position, state.attempt)
 
 
 def cursor_for(asked: str, now: float, jitter: float) -> str:
@@ -146,12 +146,12 @@ class Batch:
     content: Content = JSON_CONTENT
 
 
-def batch_of(place: Position, state: StreamState, entries: Sequence[Entry]) -> Batch:
-    """What a read found behind `place`; without entries there is nothing more for now."""
-    seq = entries[-1].last if entries else place.seq
-    start = str(place.ahead or offset_at(state.segments, place.seq))
+def batch_of(position: Position, state: StreamState, entries: Sequence[Entry]) -> Batch:
+    """What a read found behind `position`; without entries there is nothing more for now."""
+    seq = entries[-1].last if entries else position.seq
+    start = str(position.ahead or offset_at(state.segments, position.seq))
     following = str(offset_at(state.segments, seq)) if entries else start
-    at_end = place.ahead is None and seq >= state.last
+    at_end = position.ahead is None and seq >= state.last
     end = state.end if at_end else ""
     content = content_of(state.kind, state.content_type)
     return Batch(start, entries, following, at_end or not entries, end, content)

@@ -65,17 +65,17 @@ class Reading:
         limit = 0 if asked == NOW else FIRST_LIMIT
         page = await self._find(Read(stream_id, attempt, seq, limit, touch=True))
         state = page.state
-        place = durable.position_of(call, state)
-        window = Window(place.seq)
-        if place.ahead is None and asked != NOW:
+        position = durable.position_of(call, state)
+        window = Window(position.seq)
+        if position.ahead is None and asked != NOW:
             window.extend(page.entries)
             following = await self._fill(window, stream_id, state)
             if following is None:
                 return await self.catch_up(stream_id, call)
             state = following
         # Entries may be large: what the first page has of them is more than a body, perhaps.
-        entries = list(window.after(place.seq, BODY_BYTES))
-        batch = durable.batch_of(place, state, entries)
+        entries = list(window.after(position.seq, BODY_BYTES))
+        batch = durable.batch_of(position, state, entries)
         reply = durable.catch_up_reply(call, batch, self._cursor(call))
         return self._counted(CATCH_UP, call.asked, reply, batch.entries)
 
@@ -101,7 +101,7 @@ class Reading:
         until the client is gone.
         """
         feed = await self._open(stream_id, call)
-        reader = Reader(feed, self._place(feed, call), None)
+        reader = Reader(feed, self._position(feed, call), None)
         self._hub.join(reader)
         over = False
 
@@ -143,14 +143,14 @@ class Reading:
         under the frame writer's name unless it `counts_as` another.
         """
         feed = await self._open(stream_id, call)
-        place = self._place(feed, call)
-        if call.reconnects and feed.end and place.seq >= feed.last:
-            return durable.closed_reply(str(feed.offset(place.seq)), feed.end)
+        position = self._position(feed, call)
+        if call.reconnects and feed.end and position.seq >= feed.last:
+            return durable.closed_reply(str(feed.offset(position.seq)), feed.end)
         age = min(lifetime, self._settings.max_age * random.uniform(0.9, 1.1))
         frames, cursor = self._frames_of(feed.content), self._own_cursor(call)
         self._hub.tally.began(counts_as or frames.name, call.asked)
         return self._connect(
-            feed, place, frames, age, wire,
+            feed, position, frames, age, wire,
             cursor=cursor, counts_as=counts_as, greets=call.asked == NOW,
         )  # fmt: skip
 
@@ -164,19 +164,19 @@ class Reading:
         if call.mark:
             return sse.had_all_reply(call)
         feed = await self._patiently(lambda: self._hub.open(stream_id))
-        place = feed.locate(call.asked)
-        if place is Verdict.SUPERSEDED and call.reconnects:
+        position = feed.locate(call.asked)
+        if position is Verdict.SUPERSEDED and call.reconnects:
             self._hub.tally.resets += 1
             return sse.reset_reply(call)
-        if isinstance(place, Verdict):
-            raise durable.refused_position(place, feed.attempt)
+        if isinstance(position, Verdict):
+            raise durable.refused_position(position, feed.attempt)
         self._hub.tally.began(self._plain_frames.name, call.asked)
-        return self._connect(feed, place, self._plain_frames, lifetime, wire, has_body=has_body)
+        return self._connect(feed, position, self._plain_frames, lifetime, wire, has_body=has_body)
 
     def _connect(
         self,
         feed: Feed,
-        place: Position,
+        position: Position,
         frames: FrameWriter,
         age: float,
         wire: Wire | None,
@@ -188,7 +188,7 @@ class Reading:
     ) -> SseConnection:
         connection = SseConnection(
             feed,
-            place,
+            position,
             frames,
             cursor,
             hub=self._hub,
@@ -267,11 +267,11 @@ class Reading:
             feed = await self._hub.open(stream_id)
         return feed
 
-    def _place(self, feed: Feed, call: ReadCall) -> Position:
-        place = feed.locate(call.asked)
-        if isinstance(place, Verdict):
-            raise durable.refused_position(place, feed.attempt)
-        return place
+    def _position(self, feed: Feed, call: ReadCall) -> Position:
+        position = feed.locate(call.asked)
+        if isinstance(position, Verdict):
+            raise durable.refused_position(position, feed.attempt)
+        return position
 
     async def _pending(self, reader: Reader) -> list[Entry]:
         """What a long-poll reader has not had yet."""

@@ -49,7 +49,7 @@ def parse_fork(request: Request) -> ForkCall | None:
     return ForkCall(_stream_of(path), offset or "", count)
 
 
-def place_of(call: ForkCall, state: StreamState) -> int:
+def seq_of(call: ForkCall, state: StreamState) -> int:
     """The seq of the last chunk before the fork's offset.
 
     Raises:
@@ -80,7 +80,7 @@ def fork_of(opening: Open, call: ForkCall, state: StreamState, entries: Sequence
         entries: all of the source's log.
 
     Raises:
-        Refused: 400, there is no such place in the source; 409, the content types differ.
+        Refused: 400, there is no such position in the source; 409, the content types differ.
     """
     content = content_of(state.kind, state.content_type)
     if opening.content_type != content.media_type:
@@ -114,7 +114,7 @@ def _stream_of(path: str) -> str:
 
 def _reach(call: ForkCall, state: StreamState, entries: Sequence[Entry]) -> tuple[int, list[bytes]]:
     """The last chunk to inherit, and what the fork begins with of the one behind it."""
-    seq = place_of(call, state)
+    seq = seq_of(call, state)
     if not call.beyond:
         return seq, []
     beyond = Refused(400, "bad-request", "Stream-Fork-Sub-Offset is behind the source's end")
