@@ -22,9 +22,11 @@ interface Member {
   token: string;
   offset: string;
   cursor: string;
+  frames: string;
   url: string;
   init: RequestInit;
   settle: (answer: Response | Promise<Response>) => void;
+  type?: string;
   body?: ReadableStreamDefaultController<Uint8Array>;
 }
 
@@ -46,12 +48,12 @@ export function pooled(base: Fetch): Fetch {
         fields.delete(name);
         return value;
       };
-      const [, offset = "", cursor = ""] = ["live", "offset", "cursor"].map(take);
+      const [, offset = "", cursor = "", frames = ""] = ["live", "offset", "cursor", "frames"].map(take);
       const target = `${home}/v1/streams?${fields}`.replace(/\?$/, "");
       let line = shared.find((each) => each.target === target && each.members.size < MOST);
       if (!line) shared.push((line = new Shared(target, alone)));
       const token = new Headers(init.headers).get("authorization")?.slice(7) ?? "";
-      return line.join({ id: decodeURIComponent(id), token, offset, cursor, url, init });
+      return line.join({ id: decodeURIComponent(id), token, offset, cursor, frames, url, init });
     };
     pools.set(base, found);
   }
@@ -105,7 +107,7 @@ class Shared {
   async #ask(request: AbortController): Promise<void> {
     const { signal } = request;
     const asked = [...this.members];
-    const streams = asked.map(({ id, token, offset, cursor }) => ({ id, token, offset, cursor }));
+    const streams = asked.map(({ id, token, offset, cursor, frames }) => ({ id, token, offset, cursor, frames }));
     try {
       const headers = { accept: "text/event-stream", "content-type": "application/json" };
       const body = JSON.stringify({ streams });
@@ -154,6 +156,8 @@ class Shared {
     if (event === "refused") {
       const { status, body, ...headers } = JSON.parse(data);
       this.#answer(member, new Response(status === 204 ? null : body, { status, headers }));
+    } else if (event === "content") {
+      member.type = data;
     } else if (event === "closed") {
       this.#end(member);
     } else {
@@ -179,7 +183,9 @@ class Shared {
         },
       };
       const body = new ReadableStream(source, new ByteLengthQueuingStrategy({ highWaterMark: HELD }));
-      member.settle(new Response(body, { headers: { "content-type": "text/event-stream" } }));
+      const { type } = member;
+      const headers = { "content-type": "text/event-stream", ...(type && { "stream-content-type": type }) };
+      member.settle(new Response(body, { headers }));
     }
     return member.body as ReadableStreamDefaultController<Uint8Array>;
   }

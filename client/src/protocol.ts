@@ -13,6 +13,7 @@
  * | none, or cut       | tries again                                          |
  * | everything else    | fatal                                                |
  */
+import { bytesOf, Content, mediaTypeOf } from "./content.ts";
 import { type Failure, StreamError } from "./errors.ts";
 import type { Frame } from "./frames.ts";
 import type { EndReason } from "./types.ts";
@@ -66,6 +67,10 @@ export class Protocol {
   #cursor = "";
   /** Chunks of a server without `id:` lines, until the control frame tells their offset. */
   #held: unknown[] = [];
+  /** Undefined: the server has not told. */
+  #content: Content | undefined;
+  /** What a data frame holds. */
+  #framing: "chunks" | "base64" | "text" = "chunks";
   /** Failures in a row. */
   #failures = 0;
   /** This connection brought something new. */
@@ -101,7 +106,14 @@ export class Protocol {
     const { status, headers } = answer;
     const again = this.#refused;
     this.#refused = status === 401;
-    if (isStream(answer)) return { do: "read" };
+    if (isStream(answer)) {
+      const named = mediaTypeOf(headers.get("stream-content-type"));
+      this.#framing = "chunks";
+      if (named) this.#content ??= new Content(named);
+      else if (headers.get("stream-sse-data-encoding")?.toLowerCase() === "base64") this.#framing = "base64";
+      else if (this.#content?.isText) this.#framing = "text";
+      return { do: "read" };
+    }
     if (status === 204 && headers.get("stream-closed"))
       return this.#skip ? this.#restart(0) : ended(headers.get("stream-end-reason") ?? undefined);
     const failure = readRefusal(answer);
@@ -111,24 +123,45 @@ export class Protocol {
     return end(failure);
   }
 
+  /** The frame can only be read once HEAD has told the content type: `described`. */
+  needsType({ event, id }: Frame): boolean {
+    return event === "data" && !id && !this.#content && this.#framing === "chunks";
+  }
+
+  /** The answer to HEAD came, or none. A server that answers none has JSON. */
+  described({ status, headers }: Pick<Answer, "status" | "headers">): Move | undefined {
+    if (isPassing(status)) return this.#retry({ code: "unavailable", message: `the relay answered ${status}`, status });
+    const found = status === 200 ? mediaTypeOf(headers.get("content-type")) : "";
+    // A server that answers HEAD as GET tells nothing about the stream.
+    this.#content = new Content(found && found !== EVENT_STREAM ? found : "application/json");
+    if (this.#content.isText) this.#framing = "text";
+    return undefined;
+  }
+
   /** A frame came: nothing, chunks, the end, or chunks and then the end. */
   frame({ event, id, data }: Frame): (Arrival | Move)[] {
     if (event !== "data" && event !== "control") return [];
-    const value = parseJson(data);
-    if (event === "data" && Array.isArray(value)) {
-      this.#held = this.#held.concat(value);
-      return id ? this.#deliver(id) : [];
-    }
-    if (event === "control" && value) {
+    try {
+      if (event === "data") {
+        this.#hold(data);
+        return id ? this.#deliver(id) : [];
+      }
+      const value = JSON.parse(data);
+      if (typeof value !== "object" || Array.isArray(value)) throw new TypeError("not an object");
       const { streamNextOffset, streamCursor, streamClosed, endReason, error }: Control = value;
-      this.#cursor = streamCursor ?? this.#cursor;
+      const offset = text(streamNextOffset);
+      this.#cursor = text(streamCursor) || this.#cursor;
       // The end may come without an offset: what was held belongs before it all the same.
-      const found = streamNextOffset || streamClosed ? this.#deliver(streamNextOffset ?? "") : [];
+      const found = offset || streamClosed ? this.#deliver(offset) : [];
       if (!streamClosed || found.some((item) => "do" in item)) return found;
       // Less than was read before is another attempt.
-      return this.#skip ? [this.#restart(0)] : [...found, ended(endReason, error)];
+      if (this.#skip) return [this.#restart(0)];
+      const rest = this.#content?.rest();
+      if (rest) found.push({ chunk: rest, position: this.position });
+      return [...found, ended(endReason, error)];
+    } catch (cause) {
+      return [end({ code: "bad-frame", message: `malformed ${event} frame`, cause })];
     }
-    return [end({ code: "bad-frame", message: `malformed ${event} frame` })];
   }
 
   /**
@@ -150,6 +183,20 @@ export class Protocol {
     return this.#retry(noToken(cause));
   }
 
+  /** Keeps what a data frame holds until the offset after it is known. */
+  #hold(data: string): void {
+    if (this.#framing === "chunks") {
+      const value: unknown = JSON.parse(data);
+      if (!Array.isArray(value)) throw new TypeError("not an array");
+      this.#held = this.#held.concat(value);
+      return;
+    }
+    // Such a stream has no boundaries to keep: what comes before one offset is one chunk.
+    const [before] = this.#held;
+    if (this.#framing === "text") this.#held = [`${before ?? ""}${data}`];
+    else this.#held = [Uint8Array.from([...((before as Uint8Array) ?? []), ...bytesOf(data)])];
+  }
+
   /**
    * The held chunks belong before `offset`: all of them count, or, seen before, none. `""`: the
    * server does not say where they end.
@@ -165,11 +212,12 @@ export class Protocol {
     if (this.#grounded && offset && offset <= from) return [];
     const found: Arrival[] = [];
     let position = "";
-    for (const [i, chunk] of chunks.entries()) {
+    for (const [i, piece] of chunks.entries()) {
       const taken = i + 1;
-      if (skip || !this.#grounded) this.#sum = checksum(chunk, this.#sum);
+      if (skip || !this.#grounded) this.#sum = checksum(piece, this.#sum);
       if (taken === skip && !isSame(this.#proof, this.#sum, offset)) return [this.#restart(0)];
-      if (taken <= skip) continue;
+      const chunk = this.#framing === "chunks" && this.#content ? this.#content.chunk(piece) : piece;
+      if (taken <= skip || chunk === undefined) continue;
       const within = taken < length || !offset;
       position = within ? `${from},${taken},${this.#grounded ? "" : proofOf(this.#sum)}` : offset;
       found.push({ chunk, position });
@@ -191,6 +239,7 @@ export class Protocol {
     this.#skip = this.#sum = 0;
     this.#proof = this.#between = this.#cursor = "";
     this.#grounded = false;
+    this.#content?.reset();
     return { do: "reset", attempt, delay };
   }
 
@@ -248,8 +297,10 @@ const CODES: Record<number, string> = {
   410: "gone",
 };
 
+const EVENT_STREAM = "text/event-stream";
+
 export function isStream({ status, headers }: Pick<Answer, "status" | "headers">): boolean {
-  return status === 200 && !!headers.get("content-type")?.startsWith("text/event-stream");
+  return status === 200 && mediaTypeOf(headers.get("content-type")) === EVENT_STREAM;
 }
 
 function isPassing(status: number): boolean {
@@ -263,7 +314,8 @@ function retryAfter(value: string | null, now: number): number {
 }
 
 /** A server that knows no end reasons closes streams when they are complete. */
-function ended(reason: EndReason = "completed", error?: Refusal["error"]): Move {
+function ended(given?: unknown, error?: Refusal["error"]): Move {
+  const reason: EndReason = text(given) || "completed";
   if (reason === "completed" || reason === "stopped") return { do: "end", reason };
   return end({ ...describe(error, reason, `the stream ended: ${reason}`), endReason: reason });
 }
@@ -273,21 +325,25 @@ function end(failure: Failure): Move {
 }
 
 function describe(error: Refusal["error"], code: string, message: string): { code: string; message: string } {
-  return { code: error?.code ?? code, message: error?.message ?? message };
+  return { code: text(error?.code) || code, message: text(error?.message) || message };
 }
 
-/** The relay is trusted to keep to these; what is no JSON at all reads as `undefined`. */
+/** What is said; a proxy or another server may say anything. */
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
 interface Refusal {
-  error?: { code?: string; message?: string };
+  error?: { code?: unknown; message?: unknown };
   attempt?: number;
   startOffset?: string;
 }
 
 interface Control extends Refusal {
-  streamNextOffset?: string;
-  streamCursor?: string;
-  streamClosed?: boolean;
-  endReason?: EndReason;
+  streamNextOffset?: unknown;
+  streamCursor?: unknown;
+  streamClosed?: unknown;
+  endReason?: unknown;
 }
 
 function parseJson(text: string): any {

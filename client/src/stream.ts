@@ -223,7 +223,7 @@ export class LiveStream<T> implements Stream<T> {
 
   async #connect(): Promise<Move> {
     const url = new URL(this.#url);
-    for (const [key, value] of Object.entries(this.#protocol.connect())) url.searchParams.set(key, value);
+    for (const [key, value] of Object.entries({ ...this.#protocol.connect(), frames: "json" })) url.searchParams.set(key, value);
     const headers = this.#headers();
     headers.set("accept", "text/event-stream");
     const { signal, patiently, close } = connection(this.#clock, this.#life.signal);
@@ -256,6 +256,8 @@ export class LiveStream<T> implements Stream<T> {
       const bytes = reader && (await patiently(reader.read())).value;
       if (!bytes || this.#outcome) return undefined;
       for (const frame of parse(bytes)) {
+        const unread = this.#protocol.needsType(frame) && (await this.#describe(patiently));
+        if (unread) return unread;
         // Frame by frame: what follows a move in the same bytes does not count.
         for (const item of this.#protocol.frame(frame)) {
           if ("do" in item) return item;
@@ -264,6 +266,12 @@ export class LiveStream<T> implements Stream<T> {
         }
       }
     }
+  }
+
+  /** Asks what the stream consists of, where the server has not said it. */
+  async #describe(patiently: Connection["patiently"]): Promise<Move | undefined> {
+    const init: RequestInit = { method: "HEAD", headers: this.#headers(), cache: "no-store", signal: this.#life.signal };
+    return this.#protocol.described(await patiently(this.#fetch(this.#url.href, init)));
   }
 
   #fetch(url: string, init: RequestInit): Promise<Response> {

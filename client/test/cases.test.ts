@@ -29,11 +29,13 @@ interface Case {
   token?: string | null;
   tokens?: string[];
   decoder?: "upper";
+  described?: string;
   on_reset?: boolean;
   take?: number;
   script: Step[];
   expect: {
     chunks?: Json;
+    hex?: Json;
     resets?: number[];
     offset: string;
     end?: string;
@@ -148,6 +150,10 @@ async function run(given: Case, cutAt: number): Promise<void> {
     onError: (error) => error.fatal || retried.push(error.code),
     onStatus: (status) => statuses.push(status),
     async fetch(url, init) {
+      if (init.method === "HEAD")
+        return given.described
+          ? new Response(null, { headers: { "content-type": given.described } })
+          : new Response(null, { status: 405 });
       const { searchParams } = new URL(url);
       const request: Seen = {
         method: "GET",
@@ -187,7 +193,8 @@ async function run(given: Case, cutAt: number): Promise<void> {
   }
   assert.equal(error?.code, expect.error, error?.message);
   if (expect.message) assert.ok(error?.message.includes(expect.message), error?.message);
-  assert.deepEqual(chunks, expand(expect.chunks ?? []));
+  const shown = chunks.map((chunk) => (chunk instanceof Uint8Array ? Buffer.from(chunk).toString("hex") : chunk));
+  assert.deepEqual(shown, expand(expect.hex ?? expect.chunks ?? []));
   assert.deepEqual(resets, expect.resets ?? []);
   assert.equal(stream.offset, expect.offset);
   assert.equal(stream.endReason, expect.end);

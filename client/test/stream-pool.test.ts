@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openStream, type Stream, type StreamError, type StreamOptions } from "../src/index.ts";
-import { at, closed, data, drain, frames, ManualClock, never, settle, sse, take } from "./support.ts";
+import { at, closed, data, drain, frames, ManualClock, never, options, script, settle, sse, take } from "./support.ts";
 
 interface Asked {
   id: string;
@@ -62,8 +62,8 @@ test("streams that are opened together share one request, and each gets its own"
   assert.equal(posts.length, 1);
   assert.equal(posts[0]?.url, "https://relay.example/v1/streams");
   assert.deepEqual(posts[0]?.streams, [
-    { id: "a", token: "t-a", offset: "-1", cursor: "" },
-    { id: "b", token: "t-b", offset: "-1", cursor: "" },
+    { id: "a", token: "t-a", offset: "-1", cursor: "", frames: "json" },
+    { id: "b", token: "t-b", offset: "-1", cursor: "", frames: "json" },
   ]);
 });
 
@@ -163,7 +163,7 @@ test("a server without that door is asked for each stream alone", async () => {
   assert.deepEqual((await drain(open("a", fetch))).chunks, ["alone"]);
   assert.deepEqual((await drain(open("b", fetch))).chunks, ["alone"]);
   assert.equal(posts.length, 1, "it is not asked again");
-  assert.deepEqual(others, ["a", "b"].map((id) => `GET ${url(id)}?live=sse&offset=-1`));
+  assert.deepEqual(others, ["a", "b"].map((id) => `GET ${url(id)}?live=sse&offset=-1&frames=json`));
 });
 
 test("a consumer that lags is left out and comes back, the others go on", async () => {
@@ -237,4 +237,16 @@ test("stop goes its own way", async () => {
   await stream.stop();
   assert.deepEqual(others, ["POST https://relay.example/v1/stop/a"]);
   stream.close();
+});
+
+test("a stream that is not JSON is what the relay says it is", async () => {
+  const parts = [
+    'event: stream\ndata:0\n\nevent: content\ndata:text/plain\n\n',
+    'event: data\nid: o1\ndata:["WzEsMl0="]\n\nevent: control\ndata:{"streamNextOffset":"o1","streamClosed":true}\n\n',
+    'event: closed\ndata:{}\n\n',
+  ];
+  const served = script(sse(parts, "stay"));
+  const { chunks, error } = await drain(openStream(url("a"), options(served, { pool: true })));
+  assert.deepEqual(chunks, ["[1,2]"]);
+  assert.equal(error, undefined);
 });

@@ -18,7 +18,7 @@ test("the request: where, from where, as whom", async () => {
   assert.deepEqual(await drain(stream), { chunks: CHUNKS, error: undefined });
   const [request] = relay.seen;
   assert.equal(request?.path, "/v1/stream/abc");
-  assert.deepEqual(request?.query, { tenant: "1", live: "sse", offset: "-1" });
+  assert.deepEqual(request?.query, { tenant: "1", live: "sse", offset: "-1", frames: "json" });
   assert.deepEqual(request?.headers, { accept: "text/event-stream", authorization: "Bearer from-ref" });
   assert.equal(stream.status, "closed");
   assert.equal(stream.endReason, "completed");

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, MissingDependencyError
 
-# From a chunk's JSON value and its JSON text.
+# From a chunk and its JSON text; that is `""` for bytes.
 Decode = Callable[[Any, str], Any]
 
 
@@ -54,7 +54,7 @@ def _msgspec(kind: Any) -> Decode:
         decode = msgspec.json.Decoder(kind).decode
     except TypeError as error:
         raise ConfigurationError(f"type={name_of(kind)}: {error}") from error
-    return lambda value, text: decode(text)
+    return lambda value, text: decode(text) if text else msgspec.convert(value, kind)
 
 
 def _pydantic(kind: Any) -> Decode:
@@ -68,4 +68,4 @@ def _pydantic(kind: Any) -> Decode:
         raise ConfigurationError(f"type={name_of(kind)}: {error}") from error
     # From the text, because strict types take more from JSON than from Python values.
     validate = adapter.validate_json
-    return lambda value, text: validate(text)
+    return lambda value, text: validate(text) if text else adapter.validate_python(value)

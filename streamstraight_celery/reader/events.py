@@ -51,7 +51,7 @@ class Failure:
 
 
 class Arrival(NamedTuple):
-    """A chunk's JSON value, its JSON text, and the position after it."""
+    """A chunk, its JSON text (`""` for bytes, which have none), and the position after it."""
 
     value: Any
     text: str

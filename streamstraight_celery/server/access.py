@@ -38,8 +38,9 @@ _WRITING_HEADERS = (
 )
 _EXPOSED_HEADERS = (
     "Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-End-Reason, "
-    "Stream-TTL, Stream-Expires-At, Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, "
-    "Producer-Expected-Seq, Producer-Received-Seq, Location, ETag, Retry-After, WWW-Authenticate"
+    "Stream-TTL, Stream-Expires-At, Stream-SSE-Data-Encoding, Stream-Content-Type, "
+    "Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, "
+    "Location, ETag, Retry-After, WWW-Authenticate"
 )
 _SAFETY: Headers = (
     ("x-content-type-options", "nosniff"),

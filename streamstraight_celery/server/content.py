@@ -34,6 +34,11 @@ class Content:
     media_type: str
 
     @property
+    def as_chunks(self) -> Content:
+        """The same content as the JSON texts in the log: no piece is joined, split or decoded."""
+        return Content("json", self.media_type)
+
+    @property
     def in_base64(self) -> bool:
         """Server-sent events carry it in base64."""
         return self.kind == "bytes" and not self.media_type.startswith("text/")
@@ -61,6 +66,8 @@ JSON_CONTENT = Content("json", JSON)
 
 def content_of(kind: str, content_type: str) -> Content:
     """The content of a stream as the relay describes it."""
+    if kind == "bytes":
+        return Content(kind, content_type or BYTES)
     return Content(kind, content_type) if content_type else JSON_CONTENT
 
 

@@ -118,9 +118,10 @@ class ScriptedRelay:
         self._listener.close()
         self._thread.join()
 
-    def play(self, script: list[Scripted]) -> None:
-        """What to answer from now on."""
+    def play(self, script: list[Scripted], described: str | None = None) -> None:
+        """What to answer from now on; `described`: the content type that HEAD gets, else 405."""
         self._script = list(script)
+        self._described = described
         self.seen = []
 
     @property
@@ -155,6 +156,10 @@ class ScriptedRelay:
             name, _, value = text.partition(":")
             headers[name.lower()] = value.strip()
         query = parse_qs(urlsplit(line.decode().split(" ")[1]).query)
+        if line.startswith(b"HEAD "):
+            self._keep = True
+            self._describe(connection)
+            return
         bearer = headers.get("authorization")
         self.seen.append(
             Seen(
@@ -174,6 +179,12 @@ class ScriptedRelay:
             connection.recv(1)  # until the reader hangs up
         if answer.then == "cut":
             connection.shutdown(socket.SHUT_WR)
+
+    def _describe(self, connection: socket.socket) -> None:
+        head = "HTTP/1.1 405 Scripted\r\n"
+        if self._described:
+            head = f"HTTP/1.1 200 Scripted\r\ncontent-type: {self._described}\r\n"
+        connection.sendall(f"{head}content-length: 0\r\n\r\n".encode())
 
     def _send(self, connection: socket.socket, answer: Scripted) -> None:
         head = [f"HTTP/1.1 {answer.status} Scripted"]

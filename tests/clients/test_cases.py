@@ -121,7 +121,7 @@ def relay() -> Iterator[ScriptedRelay]:
 @pytest.mark.parametrize("how", [read, read_async], ids=["sync", "async"])
 def test_case(relay: ScriptedRelay, how: Any, case: dict[str, Any]) -> None:
     for cut_at in cuts(case):
-        relay.play(answers(case, cut_at))
+        relay.play(answers(case, cut_at), case.get("described"))
         consumer = Consumer(case)
         reader = how(relay, consumer)
         check(case["expect"], relay, consumer, reader, f"cut at {cut_at}")
@@ -132,7 +132,12 @@ def check(
 ) -> None:
     error = consumer.error
     assert (error and error.code) == wanted.get("error"), (error, where)
-    assert consumer.chunks == expand(wanted.get("chunks", [])), where
+    shown = (
+        [chunk if isinstance(chunk, str) else chunk.hex() for chunk in consumer.chunks]
+        if "hex" in wanted
+        else consumer.chunks
+    )
+    assert shown == expand(wanted.get("hex", wanted.get("chunks", []))), where
     assert consumer.resets == wanted.get("resets", [])
     assert reader.offset == wanted["offset"], where
     assert reader.end_reason == wanted.get("end")

@@ -10,10 +10,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from ...offsets import START
+from ..content import media_type_of
 from ..events import Failure
 
 # A relay cannot put a reader off for longer; finished streams are not kept longer either.
 RETRY_AFTER_CAP = 3600.0
+EVENT_STREAM = "text/event-stream"
 CODES = {
     400: "bad-request",
     401: "unauthorized",
@@ -141,6 +143,12 @@ def refusal(answer: Answer) -> tuple[Failure, int, str]:
     failure = Failure(code or default, message or f"the relay answered {status}{kind}", status)
     start = string(said.get("startOffset")) or START
     return failure, attempt if isinstance(attempt, int) else 0, start
+
+
+def is_stream(answer: Answer) -> bool:
+    """The answer is an event stream to read."""
+    kind = media_type_of(answer.headers.get("content-type"))
+    return answer.status == 200 and kind == EVENT_STREAM
 
 
 def is_passing(status: int) -> bool:

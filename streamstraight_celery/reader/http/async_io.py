@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..events import Pause
 from ..inbox import Inbox
 from .httpx_helpers import answer_of, errors, failure_of, is_body_wanted, load_httpx, timeout
-from .session import AskToken, Open, Receive, Session, Source
+from .session import AskToken, Look, Open, Receive, Session, Source
 
 if TYPE_CHECKING:
     import httpx
@@ -52,6 +52,8 @@ class AsyncHttp:
                 await self._ask_token()
             case Open(url, headers):
                 await self._open(url, headers)
+            case Look(url, headers):
+                await self._look(url, headers)
             case Receive():
                 await self._receive()
 
@@ -111,6 +113,20 @@ class AsyncHttp:
         self._pieces = response.aiter_bytes()
         try:
             self._session.answered(answer_of(response, body))
+        finally:
+            await self._tidy()
+
+    async def _look(self, url: str, headers: dict[str, str]) -> None:
+        request = self._client.build_request("HEAD", url, headers=headers, timeout=timeout())
+        try:
+            response = await self._client.send(request, follow_redirects=True)
+        except errors() as error:
+            self._session.failed(failure_of(error))
+        except BaseException:
+            self._session.interrupted()
+            raise
+        else:
+            self._session.described(answer_of(response))
         finally:
             await self._tidy()
 

@@ -1,6 +1,8 @@
 """The reading side of the wire, without sockets, clocks or timers: answers, frames and drops go in,
 chunks and moves come out. The wire is SSE mode of the Durable Streams protocol (its section 5.8)
-with `id:` lines, end reasons and attempts on top; a server without those works too.
+with `id:` lines, end reasons and attempts on top; a server without those works too. Our relay
+frames every stream as JSON arrays of chunks (`frames=json`) and names its content type. Another
+server is asked for the content type (HEAD) when its first data frame comes.
 
 | answer             | what the reader does                                 |
 |--------------------|------------------------------------------------------|
@@ -17,16 +19,28 @@ with `id:` lines, end reasons and attempts on top; a server without those works 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from typing import Any
 
 from ...offsets import START
 from ..backoff import BACKOFF_CAP, Backoff
+from ..content import JSON, Content, json_text, media_type_of
 from ..events import Arrival, Connect, End, Failure, Move, NewToken, Reset, ended
 from ..place import Place, checksum, is_same, proof_of
 from . import answers as wire
 from .answers import Answer
 from .sse_parser import Frame
+
+
+class Framing(Enum):
+    """What a data frame holds: a JSON array of chunks, bytes in base64, or text."""
+
+    CHUNKS = auto()
+    BASE64 = auto()
+    TEXT = auto()
 
 
 class Protocol:
@@ -49,6 +63,8 @@ class Protocol:
         self._cursor = ""
         # Chunks of a server without `id:` lines, until the control frame tells their offset.
         self._held: list[tuple[Any, str]] = []
+        self._content: Content | None = None  # None: the server has not told
+        self._framing = Framing.CHUNKS
         self._backoff = Backoff(random)
         self._advanced = False  # this connection brought something new
         self._refused = False  # the last answer was a 401
@@ -76,7 +92,8 @@ class Protocol:
         """
         status, headers, _ = answer
         again, self._refused = self._refused, status == 401
-        if status == 200 and headers.get("content-type", "").startswith("text/event-stream"):
+        if wire.is_stream(answer):
+            self._learn(headers)
             return None
         if status == 204 and headers.get("stream-closed") and self._skip:
             return self._restart(0)  # less than was read before: another attempt
@@ -91,11 +108,16 @@ class Protocol:
             return self._retry(failure, wire.retry_after(headers.get("retry-after"), time))
         return End(failure=failure)
 
+    def needs_type(self, frame: Frame) -> bool:
+        """The frame can only be read once HEAD has told the content type: `described`."""
+        unknown = self._framing is Framing.CHUNKS and self._content is None
+        return unknown and frame.event == "data" and not frame.id
+
     def frame(self, frame: Frame) -> list[Arrival | Move]:
         """A frame came: nothing, chunks, the end, or chunks and then the end."""
         try:
             if frame.event == "data":
-                self._held += wire.parse_chunks(frame.data)
+                self._hold(frame.data)
                 return self._deliver(frame.id) if frame.id else []
             if frame.event == "control":
                 return self._control(wire.parse_control(frame.data))
@@ -103,6 +125,17 @@ class Protocol:
             message = f"the relay sent a malformed {frame.event} frame"
             return [End(failure=Failure("bad-frame", message, cause=error))]
         return []
+
+    def described(self, answer: Answer) -> Move | None:
+        """The answer to HEAD came; None: go on. A server that answers none has JSON."""
+        if wire.is_passing(answer.status):
+            return self._retry(wire.refusal(answer)[0])
+        found = media_type_of(answer.headers.get("content-type")) if answer.status == 200 else ""
+        # A server that answers HEAD as GET tells nothing about the stream.
+        self._content = Content(found if found and found != wire.EVENT_STREAM else JSON)
+        if self._content.is_text:
+            self._framing = Framing.TEXT
+        return None
 
     def dropped(self, lived: float, failure: Failure | None = None) -> Move:
         """The connection is over without an end of the stream, `lived` seconds after its head:
@@ -132,7 +165,39 @@ class Protocol:
             return found
         if self._skip:
             return [self._restart(0)]  # less than was read before: another attempt
+        if self._content is not None and (rest := self._content.rest()):
+            found.append(Arrival(rest, json.dumps(rest), self.position))
         return [*found, ended(control.reason or "completed", control.code, control.message)]
+
+    def _learn(self, headers: Mapping[str, str]) -> None:
+        """What the frames of a response hold."""
+        named = media_type_of(headers.get("stream-content-type"))
+        self._framing = Framing.CHUNKS
+        if named:
+            self._content = self._content or Content(named)
+        elif headers.get("stream-sse-data-encoding", "").lower() == "base64":
+            self._framing = Framing.BASE64
+        elif self._content is not None and self._content.is_text:
+            self._framing = Framing.TEXT
+
+    def _hold(self, data: str) -> None:
+        """Keep what a data frame holds until the offset after it is known."""
+        if self._framing is Framing.CHUNKS:
+            self._held += wire.parse_chunks(data)
+            return
+        # Such a stream has no boundaries to keep: what comes before one offset is one chunk.
+        piece: Any = data
+        if self._framing is Framing.BASE64:
+            piece = b64decode("".join(data.split()), validate=True)
+        for before, text in self._held:
+            piece, data = before + piece, text + data
+        self._held = [(piece, data)]
+
+    def _chunk(self, value: Any, text: str) -> tuple[Any, str]:
+        """A chunk and its JSON text."""
+        if self._framing is not Framing.CHUNKS:
+            return value, json_text(value)
+        return (value, text) if self._content is None else self._content.chunk(value, text)
 
     def _deliver(self, offset: str) -> list[Arrival | Move]:
         """The held chunks belong before `offset`: all of them count, or, seen before, none.
@@ -156,13 +221,14 @@ class Protocol:
                 self._sum = checksum(text, self._sum)
             if taken == skip and not is_same(self._proof, self._sum, offset):
                 return [self._restart(0)]
-            if taken <= skip:
+            chunk, text = self._chunk(value, text)
+            if taken <= skip or not (chunk or text):
                 continue
             position = offset
             if taken < count or not offset:
                 proof = "" if self._grounded else proof_of(self._sum)
                 position = str(Place(start, taken, proof))
-            found.append(Arrival(value, text, position))
+            found.append(Arrival(chunk, text, position))
         self._skip = max(skip - count, 0)
         self._offset = offset or start
         if not self._skip:
@@ -179,6 +245,8 @@ class Protocol:
         self._skip = self._sum = 0
         self._proof = self._between = self._cursor = ""
         self._grounded = False
+        if self._content is not None:
+            self._content.reset()
         return Reset(attempt, delay)
 
     def _retry(self, failure: Failure, after: float = 0.0) -> Connect:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from ..inbox import Inbox
 from ..options import ReadOptions
 from .answers import Answer, refusal
 from .protocol import Protocol
-from .sse_parser import FrameParser
+from .sse_parser import Frame, FrameParser
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,19 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Send this HEAD; tell by `described` or `failed`."""
+
+    url: str
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Receive:
     """Read on in the response; tell by `received`, `finished` or `failed`."""
 
 
-Action = Pause | AskToken | Open | Receive
+Action = Pause | AskToken | Open | Look | Receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,8 @@ class Session:
         self._patience = Patience(options.give_up_after)
         self._token = source.token
         self._delay = 0.0
+        self._looks = False  # the content type is to be asked for
+        self._pending: deque[Frame] = deque()
         self._frames: FrameParser | None = None  # of the response that is being read
         self._opened: float | None = None
 
@@ -136,6 +147,9 @@ class Session:
 
     def next(self) -> Action:
         """What to do now."""
+        if self._looks:
+            self._looks = False
+            return Look(self._source.url, self.headers)
         if self._frames is not None:
             return Receive()
         if self._delay:
@@ -144,7 +158,7 @@ class Session:
         if self._token is None and self._can_refresh:
             return AskToken()
         self._opened = None
-        url = self._source.with_query(self._protocol.connect())
+        url = self._source.with_query({**self._protocol.connect(), "frames": "json"})
         accepted = {"accept": "text/event-stream", "accept-encoding": "identity"}
         return Open(url, {**self.headers, **accepted})
 
@@ -174,12 +188,27 @@ class Session:
         self._frames = FrameParser()
         self._inbox.set_status("open")
 
+    def described(self, answer: Answer) -> None:
+        """The answer to `Look`."""
+        move = self._protocol.described(answer)
+        if move is not None:
+            self._move(move)
+        else:
+            self._take()
+
     def received(self, data: bytes) -> None:
         """A part of the response; whatever follows its end does not count."""
         assert self._frames is not None
         self._patience.heard()
-        for frame in self._frames.feed(data):
-            for item in self._protocol.frame(frame):
+        self._pending.extend(self._frames.feed(data))
+        self._take()
+
+    def _take(self) -> None:
+        while self._pending:
+            self._looks = self._protocol.needs_type(self._pending[0])
+            if self._looks:
+                break
+            for item in self._protocol.frame(self._pending.popleft()):
                 if not isinstance(item, Arrival):
                     self._move(item)
                     return
@@ -196,7 +225,7 @@ class Session:
 
     def interrupted(self) -> None:
         """The response was given up in the middle of reading; the next step connects again."""
-        self._frames = None
+        self._hang_up()
 
     def stopped(self, answer: Answer) -> StreamError | None:
         """The answer to a request to stop: what to raise, None when all is well."""
@@ -212,8 +241,13 @@ class Session:
     def _lived(self) -> float:
         return -1.0 if self._opened is None else self._timing.now() - self._opened
 
-    def _move(self, move: Move) -> None:
+    def _hang_up(self) -> None:
         self._frames = None
+        self._looks = False
+        self._pending.clear()
+
+    def _move(self, move: Move) -> None:
+        self._hang_up()
         self._inbox.tail = self._protocol.position
         match move:
             case End():

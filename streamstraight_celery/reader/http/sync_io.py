@@ -20,7 +20,7 @@ from .httpx_helpers import (
     socket_of,
     timeout,
 )
-from .session import AskToken, Open, Receive, Session, Source
+from .session import AskToken, Look, Open, Receive, Session, Source
 
 if TYPE_CHECKING:
     import httpx
@@ -73,6 +73,8 @@ class SyncHttp:
                 self._ask_token()
             case Open(url, headers):
                 self._open(url, headers)
+            case Look(url, headers):
+                self._look(url, headers)
             case Receive():
                 self._receive()
 
@@ -140,6 +142,22 @@ class SyncHttp:
         self._pieces = response.iter_bytes()
         try:
             self._session.answered(answer_of(response, body))
+        finally:
+            self._tidy()
+
+    def _look(self, url: str, headers: dict[str, str]) -> None:
+        request = self._client.build_request(
+            "HEAD", url, headers=headers, timeout=timeout(), extensions={"trace": self._trace}
+        )
+        try:
+            response = self._client.send(request, follow_redirects=True)
+        except errors() as error:
+            self._session.failed(failure_of(error))
+        except BaseException:
+            self._session.interrupted()
+            raise
+        else:
+            self._session.described(answer_of(response))
         finally:
             self._tidy()
 

@@ -6,6 +6,7 @@ back: when Redis loses its newest writes, the reader waits for the producer to s
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ...offsets import NOW, START, Offset, Verdict, judge, offset_at
 from ...relays.base import Page, StreamState
 from ...relays.requests import Answer, Entry, Read, Reap
 from ..backoff import Backoff, Patience
+from ..content import BYTES, JSON, Content
 from ..events import Arrival, End, Failure, Pause, Reset, ended
 from ..http.answers import parse_json, words
 from ..inbox import Inbox
@@ -75,6 +77,7 @@ class LogSession:
         self._place, self._skip, self._proof = parse_position(options.offset)
         self._sum = 0  # the checksum of the chunks that were left out
         self._from_now = options.offset == NOW
+        self._content: Content | None = None
         self._known = False  # there was such a stream
         self._waits = False  # all of the log that there is was read
         self._overdue = False
@@ -173,26 +176,30 @@ class LogSession:
         if self._waits and state.end and self._skip:
             self._restart(state.attempt)  # less than was read before: another attempt
         elif self._waits and state.end:
+            if self._content is not None and (rest := self._content.rest()):
+                self._inbox.put(Arrival(rest, json.dumps(rest), self._inbox.tail))
             self._inbox.end(_end_of(state))
 
     def _put(self, state: StreamState, entry: Entry) -> bool:
         segments = state.segments
-        for seq, text in enumerate(entry.data.decode().split("\n"), start=entry.first):
+        self._content = self._content or content_of(state)
+        for seq, raw in enumerate(entry.data.decode().split("\n"), start=entry.first):
             self._place = offset_at(segments, seq)
-            if self._skip:
-                self._skip -= 1
-                self._sum = checksum(text, self._sum)
-                if not self._skip and not is_same(self._proof, self._sum, ""):
-                    self._restart(0)
-                    return False
-                continue
             try:
-                value = parse_json(text)
+                chunk, text = self._content.chunk(parse_json(raw), raw)
             except ValueError as error:
                 failure = Failure("bad-frame", f"chunk {seq} is not JSON: {error}", cause=error)
                 self._inbox.end(End(failure=failure))
                 return False
-            self._inbox.put(Arrival(value, text, str(self._place)))
+            if self._skip:
+                self._skip -= 1
+                self._sum = checksum(raw, self._sum)
+                if not self._skip and not is_same(self._proof, self._sum, ""):
+                    self._restart(0)
+                    return False
+                continue
+            if chunk or text:
+                self._inbox.put(Arrival(chunk, text, str(self._place)))
             self._inbox.tail = str(self._place)
         return True
 
@@ -202,6 +209,7 @@ class LogSession:
 
     def _restart(self, attempt: int) -> None:
         self._place, self._skip, self._sum, self._proof = None, 0, 0, ""
+        self._content = None
         self._waits = False
         self._inbox.reset(Reset(attempt))
 
@@ -226,6 +234,11 @@ def parse_position(position: str) -> tuple[Offset | None, int, str]:
         end = Offset.parse(proof)
         return Offset(end.attempt, skip, end.nonce), 0, ""
     return Offset.parse(text), skip, proof if proof.startswith("=") else ""
+
+
+def content_of(state: StreamState) -> Content:
+    """What the stream's chunks are."""
+    return Content((state.content_type or BYTES) if state.kind == "bytes" else JSON)
 
 
 def _end_of(state: StreamState) -> End:

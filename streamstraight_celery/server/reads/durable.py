@@ -38,6 +38,7 @@ class ReadCall:
     cursor: str = ""
     if_none_match: str = ""
     reconnects: bool = False  # an EventSource that comes back
+    as_chunks: bool = False  # frames are JSON arrays of chunks, whatever the content type
 
 
 def refused_position(verdict: Verdict, attempt: int) -> Refused:
@@ -82,6 +83,7 @@ def parse_read(request: Request) -> ReadCall:
         fields.get("cursor", ""),
         request.headers.get("if-none-match", ""),
         bool(last_event_id),
+        fields.get("frames") == "json",
     )
 
 

@@ -22,16 +22,24 @@ class DurableFrames:
     Args:
         shared_cursor: gives the cursor of readers that have none of their own.
         content: what the stream consists of.
+        as_chunks: frames are JSON arrays of chunks, whatever that is; a header tells what it is.
     """
 
     name = "sse"
-    headers: tuple[tuple[str, str], ...] = ()
     ping = b": ping\n\n"
     stalled = b": stalled\n\n"
 
-    def __init__(self, shared_cursor: Callable[[], str], content: Content = JSON_CONTENT) -> None:
+    def __init__(
+        self,
+        shared_cursor: Callable[[], str],
+        content: Content = JSON_CONTENT,
+        as_chunks: bool = False,
+    ) -> None:
         self._shared_cursor = shared_cursor
-        self.content = content
+        self.content = content.as_chunks if as_chunks else content
+        self.headers: tuple[tuple[str, str], ...] = ()
+        if as_chunks:
+            self.headers = (("stream-content-type", content.media_type),)
 
     def data(self, entry: Entry, offset: str, log: Log) -> bytes:
         """One `data` event with all chunks of `entry`."""

@@ -48,7 +48,7 @@ class Reading:
     def __init__(self, hub: Hub, settings: StreamSettings) -> None:
         self._hub = hub
         self._settings = settings
-        self._frames_by_content: dict[Content, DurableFrames] = {}
+        self._frames_by_content: dict[tuple[Content, bool], DurableFrames] = {}
         self._plain_frames = sse.PlainFrames()
         self._draining = False
         # One for the process, so that readers that need an own cursor share frames all the same.
@@ -147,7 +147,7 @@ class Reading:
         if call.reconnects and feed.end and position.seq >= feed.last:
             return durable.closed_reply(str(feed.offset(position.seq)), feed.end)
         age = min(lifetime, self._settings.max_age * random.uniform(0.9, 1.1))
-        frames, cursor = self._frames_of(feed.content), self._own_cursor(call)
+        frames, cursor = self._frames_of(feed.content, call.as_chunks), self._own_cursor(call)
         self._hub.tally.began(counts_as or frames.name, call.asked)
         return self._connect(
             feed, position, frames, age, wire,
@@ -309,13 +309,15 @@ class Reading:
             )
         return reply
 
-    def _frames_of(self, content: Content) -> DurableFrames:
-        """The one frame writer of all readers of such streams."""
-        frames = self._frames_by_content.get(content)
+    def _frames_of(self, content: Content, as_chunks: bool) -> DurableFrames:
+        """The one frame writer of all readers of such streams that ask for the same frames."""
+        key = content, as_chunks
+        frames = self._frames_by_content.get(key)
         if frames is None:
             if len(self._frames_by_content) >= MAX_DOORS:
                 self._frames_by_content.clear()  # readers under way keep theirs
-            frames = self._frames_by_content[content] = DurableFrames(_shared_cursor, content)
+            frames = DurableFrames(_shared_cursor, content, as_chunks)
+            self._frames_by_content[key] = frames
         return frames
 
     def _cursor(self, call: ReadCall) -> str:

@@ -150,6 +150,9 @@ class Multiplexer:
                 self._tally.answered(part.request, connection)
                 await line.write(number, refused_frame(connection))
             else:
+                for name, value in connection.frames.headers:
+                    if name == "stream-content-type":
+                        await line.write(number, b"event: content\ndata:%b\n\n" % value.encode())
                 await connection.serve(
                     {"type": "head"}, _until(gone), line.sender(number, connection)
                 )
@@ -245,15 +248,16 @@ def parse_parts(body: bytes, request: Request) -> list[Part]:
 
 
 def _part(fields: dict[str, Any], request: Request) -> Part:
-    known = {"id": "", "token": "", "offset": "-1", "cursor": ""}
+    known = {"id": "", "token": "", "offset": "-1", "cursor": "", "frames": ""}
     texts = {name: fields.get(name, default) for name, default in known.items()}
     # A JSON string may hold half of a surrogate pair, which nothing in a request can.
     if not all(isinstance(text, str) and _is_text(text) for text in texts.values()):
-        raise Refused(400, "bad-request", "id, token, offset and cursor are strings")
+        raise Refused(400, "bad-request", "id, token, offset, cursor and frames are strings")
     headers = {name: value for name, value in request.headers.items() if name not in _OWN}
     if texts["token"]:
         headers["authorization"] = f"Bearer {texts['token']}"
-    query = urlencode({"live": "sse", "offset": texts["offset"], "cursor": texts["cursor"]})
+    asked = {name: texts[name] for name in ("offset", "cursor", "frames")}
+    query = urlencode({"live": "sse", **asked})
     return Part(texts["id"], replace(request, query=query, headers=headers))
 
 

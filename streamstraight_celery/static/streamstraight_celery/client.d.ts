@@ -76,7 +76,10 @@ export interface StreamOptions<T> {
 		key: string;
 		storage: OffsetStorage;
 	} | undefined;
-	/** Turns the string of a custom codec into a value. Without it, a chunk is its JSON value. */
+	/**
+	 * Turns the string of a custom codec into a value. Without it, a chunk is its JSON value; of a
+	 * stream that is not JSON it is text (`text/*`) or a `Uint8Array`.
+	 */
 	decoder?: ((text: string) => T) | undefined;
 	/** Aborting closes the connection and makes the iterator throw the signal's reason. */
 	signal?: AbortSignal | undefined;
