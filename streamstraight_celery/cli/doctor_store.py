@@ -104,7 +104,7 @@ def _eviction(told: dict[str, Any]) -> Finding:
 
 def _refused(error: StreamError) -> bool:
     """Whether Redis is there, and refuses; the message says what to do."""
-    return "refuses" in str(error) or "certificate" in str(error)
+    return any(word in str(error) for word in ("refuses", "refused to", "certificate"))
 
 
 def _rights(runtime: Runtime) -> Iterator[Finding]:
