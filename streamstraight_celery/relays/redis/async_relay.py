@@ -16,7 +16,14 @@ from ..base import AsyncRelay, OnGap, OnNotice, Page, RelayOptions
 from ..requests import Answer, Read, Request
 from ..urls import SENTINEL_SCHEMES, unreadable
 from .pubsub import Address, RedisWatcher
-from .relay import as_answer, as_page, check_connection, connection_options, unavailable
+from .relay import (
+    as_answer,
+    as_page,
+    check_connection,
+    connection_options,
+    take_connection,
+    unavailable,
+)
 from .scripts import PUBLISH, SCRIPTS, Calls
 from .sentinel import async_sentinel_client
 
@@ -106,7 +113,7 @@ class AsyncRedisRelay(AsyncRelay):
         """
         connection = None
         try:
-            connection = await self._pool.get_connection()
+            connection = await take_connection(self._pool)
             await connection.send_command(*words)
             return await connection.read_response()
         except LOST as error:
