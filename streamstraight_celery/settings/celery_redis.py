@@ -63,7 +63,8 @@ def broker_redis(connection: Any) -> CeleryRedis | None:
     options = {name: given[name] for name in TRANSPORT_OPTIONS if given.get(name) is not None}
     tls = _add_tls(options, connection.ssl)
     host, database = connection.hostname or "127.0.0.1", connection.virtual_host
-    login = [connection.userid, connection.password, connection.credential_provider]
+    provider = getattr(connection, "credential_provider", None)  # not in kombu 5.5
+    login = [connection.userid, connection.password, provider]
     path = ""
     if "://" in host:  # redis+socket:///path?virtual_host=1
         parts = url_to_parts(host)
