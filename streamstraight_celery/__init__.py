@@ -4,7 +4,8 @@ from streamstraight_celery import stream_task
 
 @stream_task
 def answer(prompt: str):
-    yield from OpenAI().responses.create(model="gpt-5", input=prompt, stream=True)
+    with OpenAI().responses.create(model="gpt-5", input=prompt, stream=True) as events:
+        yield from events
 
 answer.stream("Hello").ref()   # {"stream_id", "url", "token", "expires_at"}
 """

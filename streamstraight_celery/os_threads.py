@@ -77,8 +77,8 @@ class Mailbox(Generic[T]):
         self._green = green_threads()
         self._plain: SimpleQueue[T] = SimpleQueue()
         self._items: deque[T] = deque()
-        self._wake: Callable[[], object] | None = None
-        self._wait: Callable[[float | None], object] | None = None
+        self._wake: Wake | None = None
+        self._wait: Wait | None = None
 
     def put(self, item: T) -> None:
         """Add an item. Safe in every thread and in signal handlers."""
@@ -112,43 +112,73 @@ class Mailbox(Generic[T]):
         return self._items.popleft()
 
 
-def _gevent_wait() -> tuple[Callable[[], object], Callable[[float | None], object]]:
+Wake = Callable[[], object]
+Wait = Callable[[float | None], object]
+
+
+def _gevent_wait() -> tuple[Wake, Wait]:
     """How to wake the calling greenlet from any thread, and how it waits for that."""
     import gevent
     from gevent.event import Event
 
     rung = Event()
-    # The one thing of gevent's that another thread may touch.
-    watcher: Any = gevent.get_hub().loop.async_()
-    watcher.start(rung.set)
+    loop: Any = gevent.get_hub().loop
 
     def wait(timeout: float | None) -> None:
         rung.wait(timeout)
         rung.clear()
 
-    return watcher.send, wait
+    return functools.partial(loop.run_callback_threadsafe, rung.set), wait
 
 
-def _eventlet_wait() -> tuple[Callable[[], object], Callable[[float | None], object]]:
-    from eventlet.hubs import trampoline
-    from eventlet.timeout import Timeout
-
-    ours, theirs = os.pipe()
-    os.set_blocking(ours, False)
-    os.set_blocking(theirs, False)
-
-    def wake() -> None:
-        # A pipe that is full has rung often enough.
-        with contextlib.suppress(BlockingIOError):
-            os.write(theirs, b".")
+def _eventlet_wait() -> tuple[Wake, Wait]:
+    rung = threading.Event()
+    bells = _EventletBells.of_process()
 
     def wait(timeout: float | None) -> None:
-        with contextlib.suppress(Timeout):
-            trampoline(ours, read=True, timeout=timeout, timeout_exc=Timeout)
-        with contextlib.suppress(BlockingIOError):
-            os.read(ours, 4096)
+        rung.wait(timeout)
+        rung.clear()
 
-    return wake, wait
+    return functools.partial(bells.ring, rung), wait
+
+
+class _EventletBells:
+    """Sets events of green threads for other threads, which eventlet itself has no means for."""
+
+    _of_process: _EventletBells | None = None
+
+    def __init__(self) -> None:
+        import eventlet
+        from eventlet.patcher import original
+
+        self.pid = os.getpid()
+        self._write = original("os").write
+        self._rung: deque[threading.Event] = deque()
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        os.set_blocking(self._write_end, False)
+        eventlet.spawn(self._run)
+
+    @classmethod
+    def of_process(cls) -> _EventletBells:
+        if cls._of_process is None or cls._of_process.pid != os.getpid():
+            cls._of_process = cls()
+        return cls._of_process
+
+    def ring(self, event: threading.Event) -> None:
+        self._rung.append(event)
+        # A pipe that is full has not been read yet.
+        with contextlib.suppress(BlockingIOError):
+            self._write(self._write_end, b".")
+
+    def _run(self) -> None:
+        from eventlet.hubs import trampoline
+
+        while True:
+            trampoline(self._read_end, read=True)
+            os.read(self._read_end, 4096)
+            while self._rung:
+                self._rung.popleft().set()
 
 
 class _LoopThread:

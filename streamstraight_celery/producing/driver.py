@@ -7,8 +7,11 @@ where it runs:
   while the driver is inside `next()`;
 - in a greenlet (gevent, eventlet): the same is thrown into it;
 - on the event loop thread (async generators, in any pool): the task is cancelled;
-- in another thread (threads): Python cannot interrupt it. So it runs on a thread of its own that is
-  left behind: the pool's thread is free at once, the generator is closed at its next chunk.
+- in another thread (threads): Python cannot interrupt a read. So it runs on a thread that is left
+  behind: the pool's thread is free at once, the socket that the generator reads from is shut down.
+
+A soft time limit is carried out in the same way, in every pool: clients that retry on any
+`Exception` take Celery's for a broken connection.
 """
 
 from __future__ import annotations
@@ -16,26 +19,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
 
-from ..errors import StreamError, StreamStopped
+from billiard.pool import soft_timeout_sighandler
+from celery.exceptions import SoftTimeLimitExceeded
+
+from ..errors import StreamClosedError, StreamStopped
 from ..os_threads import Mailbox, loop_thread
-from .generators import aclose_generator, close_generator
-from .threads import current_greenlet, start_thread
+from ..relays.end_reasons import EndReason
+from . import threads
+from .generators import aclose_generator, close_generator, has_ended, mentions
 from .writer import StreamWriter
 
+log = logging.getLogger(__name__)
+
 Wire = Callable[[Any], str]
+LastWords = Callable[[BaseException], tuple[EndReason, str] | None]
 
 # Celery leaves SIGUSR2 free in its pool processes.
 INTERRUPT = getattr(signal, "SIGUSR2", None)
-# How long a cancelled async generator may take for its clean-up before it is left behind.
+# Celery's parent process tells a pool process of a soft time limit by this one.
+LIMIT: Any = getattr(signal, "SIGUSR1", None)
+# How long readers wait for the clean-up of a generator that was interrupted or has failed.
+CLEANUP_GRACE = 1.0
+# After this the log names the generator, and an async one is left behind.
 CLEANUP_TIMEOUT = 10.0
+# How much later than Celery's signal the driver itself sees to a time limit.
+LIMIT_DELAY = 0.5
 # What a generator raises to end its process or coroutine, where it is in none of its own. (Not all
 # that is no Exception: terminating a task in a greenlet throws such into it.)
 OF_A_PROCESS = (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
@@ -53,6 +71,10 @@ class Driver:
         on_poke: called in a signal handler when the signal was not for a waiting generator.
         detached: makes the context in which a sync generator runs that has to run on a thread of
             its own to be stoppable; None: it must not leave this thread.
+        name: of the generator, for the log.
+        time_limit: seconds after which it is interrupted.
+        last_words: the end reason, and the error for readers, when the clean-up after that error
+            takes long; None: readers have to wait, because the task may be retried.
     """
 
     def __init__(
@@ -61,43 +83,68 @@ class Driver:
         on_poke: Callable[[], None],
         *,
         detached: Callable[[], AbstractContextManager[object]] | None = None,
+        name: str = "a generator",
+        time_limit: float | None = None,
+        last_words: LastWords | None = None,
     ) -> None:
         self._encode = encode
         self._on_poke = on_poke
+        self._name = name
+        self._time_limit = time_limit
+        self._last_words = last_words
         self._stopping = False
+        self._limited = False
+        # The generator names SoftTimeLimitExceeded, so it gets that first; `_told`: it has.
+        self._wants_limit = False
+        self._told = False
+        self._failure: BaseException | None = None
+        self._writer: StreamWriter | None = None
         self._waiting = False
         self._handling = False
-        self._green = current_greenlet()
+        self._green = threads.current_greenlet()
         self._main = self._green is None and threading.current_thread() is threading.main_thread()
         self._detached = None if self._main or self._green else detached
+        # In a process of the prefork pool.
+        self._celery_signals_limits = (
+            self._main and LIMIT is not None and signal.getsignal(LIMIT) is soft_timeout_sighandler
+        )
         self._gate = threading.Lock()
         self._left: Future[Any] | None = None
+        self._thread = threading.get_ident()
         self._cancel: Callable[[], None] | None = None
-        self._interrupter: threading.Thread | None = None
+        self._abandon: Callable[[], None] | None = None
+        self._watched = False
         self._ended = threading.Event()
 
     def interrupt(self) -> None:
         """Stop the generator, also while it waits. Called from the sender thread."""
         self._stopping = True
-        if self._cancel is not None:
-            self._cancel()
-        elif self._green is not None:
-            self._green.soon(self._throw)
-        elif self._left is not None:
-            self._leave(self._left)
-        elif self._handling and self._interrupter is None:
-            self._interrupter = threading.Thread(
-                target=self._keep_interrupting, name="stream-stop", daemon=True
-            )
-            self._interrupter.start()
+        self._reach()
+        if self._writer is not None:
+            self._watch()
 
     def run(self, chunks: Iterator[Any] | AsyncIterator[Any], writer: StreamWriter) -> Any:
         """Drive to the end and return what the generator returns (None for an async one).
 
         Raises:
             StreamStopped: it was interrupted; the generator is closed.
+            SoftTimeLimitExceeded: so it was, by its time limit.
             Exception: whatever the generator, the codec or the writer raised.
         """
+        self._writer = writer
+        self._wants_limit = mentions(chunks, SoftTimeLimitExceeded.__name__)
+        if self._time_limit is not None:
+            threads.start_thread("stream-limit", self._await_limit)
+        try:
+            return self._run(chunks, writer)
+        except (StreamStopped, StreamClosedError):
+            if self._limited and not self._stopping:
+                raise SoftTimeLimitExceeded from None
+            raise
+        finally:
+            self._ended.set()
+
+    def _run(self, chunks: Iterator[Any] | AsyncIterator[Any], writer: StreamWriter) -> Any:
         if isinstance(chunks, AsyncIterator):
             return self._run_async(chunks, writer)
         if self._detached is not None:
@@ -108,9 +155,92 @@ class Driver:
             except OF_A_PROCESS as error:
                 if self._main and isinstance(error, (SystemExit, KeyboardInterrupt)):
                     raise
-                raise _own(error) from error
+                raise threads.own_error(error) from error
+            except Exception as error:
+                self._clean_up_after(error, chunks)
+                raise
             finally:
                 close_generator(chunks)
+
+    # -- interrupting
+
+    def _reach(self) -> None:
+        """Interrupt the generator, wherever it is."""
+        if self._cancel is not None:
+            self._cancel()
+        elif self._green is not None:
+            self._green.soon(self._throw)
+        elif self._left is not None:
+            self._leave(self._left)
+
+    def _await_limit(self) -> None:
+        limit = self._time_limit or 0.0
+        delay = LIMIT_DELAY if self._celery_signals_limits else 0.0
+        if not self._ended.wait(limit + delay):
+            self._limited = True
+            self._reach()
+            self._watch()
+
+    def _clean_up_after(self, error: BaseException, chunks: object) -> None:
+        """The generator is about to be closed because of that error."""
+        if not has_ended(chunks):
+            self._failure = error
+            self._watch()
+
+    def _watch(self) -> None:
+        if not self._watched:
+            self._watched = True
+            threads.start_thread("stream-stop", self._see_to_the_end)
+
+    def _see_to_the_end(self) -> None:
+        """Interrupt the generator until it ends; readers need not wait for its clean-up."""
+        # Once is not enough: a signal that comes when the main thread is about to enter a blocking
+        # call, but has not, does not interrupt that call, and Python sees it only afterwards.
+        main = threading.main_thread().ident or 0
+        since, told = time.monotonic(), False
+        while not self._ended.wait(INTERRUPT_INTERVAL):
+            if self._handling and self._waiting and INTERRUPT is not None:
+                signal.pthread_kill(main, INTERRUPT)
+            passed = time.monotonic() - since
+            if passed >= CLEANUP_TIMEOUT:
+                break
+            if passed >= CLEANUP_GRACE and not told:
+                told = True
+                self._tell_readers()
+        else:
+            return
+        self._give_up()
+
+    def _tell_readers(self) -> None:
+        """End the stream while the generator still cleans up."""
+        writer, error = self._writer, self._failure
+        if error is None and self._limited and not self._stopping:
+            if self._wants_limit:
+                return
+            error = SoftTimeLimitExceeded()
+        if self._left is not None:
+            threads.settle(self._left, error or StreamStopped())
+        elif writer is not None and error is not None:
+            if self._last_words and (words := self._last_words(error)):
+                writer.end_early(*words)
+        elif writer is not None and writer.stop_asked:
+            writer.end_early("stopped")
+
+    def _give_up(self) -> None:
+        """The clean-up takes very long: say whose it is, and free what can be freed."""
+        frame = None if self._cancel else threads.place_of(self._green, self._thread)
+        log.warning(
+            "%s was told to end %.0f s ago, but its clean-up still runs%s. Does it wait for "
+            "threads, such as `with ThreadPoolExecutor()`?",
+            self._name, CLEANUP_TIMEOUT, f" ({frame}) and holds its slot" if frame else "",
+        )  # fmt: skip
+        if self._wants_limit and not self._stopping:
+            # It had its time; from now on it is interrupted like any other.
+            self._wants_limit = self._watched = False
+            self._reach()
+            self._watch()
+        elif self._abandon is not None:
+            self._abandon()
 
     # -- sync
 
@@ -120,9 +250,7 @@ class Driver:
             # In this order: a stop between the two lines is seen by one of them.
             self._waiting = True
             try:
-                if self._stopping:
-                    raise StreamStopped
-                chunk = next(chunks)
+                chunk = next(chunks) if not self._interrupted else self._thrown_into(chunks)
             except StopIteration as end:
                 return end.value
             finally:
@@ -131,20 +259,32 @@ class Driver:
             if text:
                 write(text)
 
+    @property
+    def _interrupted(self) -> bool:
+        """Whether the generator is to hear of a stop, or of its time limit."""
+        return self._stopping or (self._limited and not (self._wants_limit and self._told))
+
+    def _thrown_into(self, chunks: Iterator[Any]) -> Any:
+        """What the generator makes of an interrupt that comes between two chunks."""
+        error = self._interruption()
+        throw: Callable[[BaseException], Any] | None = getattr(chunks, "throw", None)
+        if isinstance(error, SoftTimeLimitExceeded) and throw is not None:
+            return throw(error)
+        raise error
+
+    def _interruption(self) -> BaseException:
+        """What to raise in the generator."""
+        if self._stopping or not self._wants_limit:
+            self._waiting = False
+            return StreamStopped()
+        self._told = True
+        limit: BaseException = SoftTimeLimitExceeded()
+        return limit
+
     def _throw(self) -> None:
         # Runs between the greenlets, so what it sees does not change meanwhile.
-        if self._waiting and self._green is not None:
-            self._waiting = False
-            self._green.throw(StreamStopped)
-
-    def _keep_interrupting(self) -> None:
-        # Once is not enough: a signal that comes when the main thread is about to enter a blocking
-        # call, but has not, does not interrupt that call, and Python sees it only afterwards.
-        main = threading.main_thread().ident or 0
-        while not self._ended.is_set():
-            if self._handling and INTERRUPT is not None:
-                signal.pthread_kill(main, INTERRUPT)
-            self._ended.wait(INTERRUPT_INTERVAL)
+        if self._waiting and self._interrupted and self._green is not None:
+            self._green.throw(self._interruption())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -153,23 +293,38 @@ class Driver:
             yield
             return
         before = signal.signal(INTERRUPT, self._on_signal)
+        if self._celery_signals_limits:
+            signal.signal(LIMIT, self._on_limit)
         # Before the generator looks for a stop: one that came earlier has interrupted nobody.
         self._handling = True
         try:
             yield
         finally:
             self._handling = False
-            self._ended.set()
+            if self._celery_signals_limits:
+                signal.signal(LIMIT, soft_timeout_sighandler)
             # Never back to the default action, which ends the process: one may be on its way.
             signal.signal(INTERRUPT, before if callable(before) else _ignore)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._stopping:
+        if not (self._stopping or self._limited):
             # From the worker's parent process, which cannot know which stream runs here now.
             self._on_poke()
+        elif self._waiting and self._interrupted:
+            raise self._interruption()
+
+    def _on_limit(self, number: int, frame: FrameType | None) -> None:
+        if self._limited:
+            return
+        self._limited = True
+        if self._cancel is not None:
+            self._cancel()
         elif self._waiting:
-            self._waiting = False
-            raise StreamStopped
+            raise self._interruption()
+        else:
+            # In the encoder, for example.
+            self._told = True
+            soft_timeout_sighandler(number, frame)
 
     # -- sync, on a thread of its own
 
@@ -182,23 +337,27 @@ class Driver:
         outcome: Future[Any] = Future()
 
         def run() -> None:
+            self._thread = threading.get_ident()
             try:
                 with context():
                     try:
                         value = self._consume_gated(chunks, writer)
+                    except Exception as error:
+                        self._clean_up_after(error, chunks)
+                        raise
                     finally:
                         close_generator(chunks)
             except (Exception, StreamStopped) as error:
-                _settle(outcome, error)
+                threads.settle(outcome, error)
             except BaseException as error:
-                _settle(outcome, _own(error))
+                threads.settle(outcome, threads.own_error(error))
             else:
-                _settle(outcome, None, value)
+                threads.settle(outcome, None, value)
 
         self._left = outcome
         if self._stopping:
             raise StreamStopped
-        start_thread("stream-generator", run)
+        threads.start_thread("stream-generator", run)
         return outcome.result()
 
     def _consume_gated(self, chunks: Iterator[Any], writer: StreamWriter) -> Any:
@@ -208,15 +367,13 @@ class Driver:
             with self._gate:
                 self._waiting = True
             try:
-                if self._stopping:
-                    raise StreamStopped
-                chunk = next(chunks)
+                chunk = next(chunks) if not self._interrupted else self._thrown_into(chunks)
             except StopIteration as end:
                 return end.value
             finally:
                 with self._gate:
                     self._waiting = False
-            if self._stopping:
+            if self._left is not None and self._left.done():
                 raise StreamStopped
             text = encode(chunk)
             if text:
@@ -225,8 +382,11 @@ class Driver:
     def _leave(self, outcome: Future[Any]) -> None:
         with self._gate:
             # One that does not wait sees by itself that it is to stop.
-            if self._waiting:
-                _settle(outcome, StreamStopped())
+            if not self._waiting:
+                return
+            threads.settle(outcome, StreamStopped())
+            # Its clean-up, on the thread that is left behind, need not wait for the next byte.
+            threads.hang_up(self._thread, StreamStopped)
 
     # -- async
 
@@ -242,7 +402,7 @@ class Driver:
             task.add_done_callback(end)
 
         def end(task: asyncio.Task[None]) -> None:
-            _copy(task, finished)
+            threads.copy_outcome(task, finished)
             calls.put(None)
 
         if (tell := writer.on_first_chunk) is not None:
@@ -250,30 +410,40 @@ class Driver:
             writer.on_first_chunk = functools.partial(calls.put, tell)
 
         def cancel() -> None:
-            loop.call_soon_threadsafe(lambda: state["task"].cancel())
+            loop.call_soon_threadsafe(cancel_once)
+
+        def cancel_once() -> None:
+            # A second time would cancel its clean-up.
+            if (task := state.pop("task", None)) is not None:
+                task.cancel()
+
+        def leave() -> None:
+            raise StreamStopped
 
         loop.call_soon_threadsafe(start)
         self._cancel = cancel
+        self._abandon = functools.partial(calls.put, leave)
         with self._signals():
             try:
-                if self._stopping:
+                if self._stopping or self._limited:
                     cancel()
-                _carry_out(calls)
+                threads.carry_out(calls)
                 finished.result()
             except asyncio.CancelledError as error:
-                if not self._stopping:
-                    raise _own(error) from error
+                if not (self._stopping or self._limited):
+                    raise threads.own_error(error) from error
                 raise StreamStopped from None
             except BaseException:
                 # A time limit or termination of this thread, or the generator's own error.
                 if not finished.done():
                     cancel()
                     with contextlib.suppress(BaseException):
-                        _carry_out(calls, CLEANUP_TIMEOUT)
+                        threads.carry_out(calls, CLEANUP_TIMEOUT)
                 raise
 
     async def run_here(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
         """As `run`, for an async generator on the running event loop."""
+        self._writer = writer
         loop = asyncio.get_running_loop()
         # A task of its own: a stop must not cancel who waits for it.
         task = loop.create_task(self._consume_async(chunks, writer))
@@ -290,6 +460,8 @@ class Driver:
             if not self._stopping:
                 raise
             raise StreamStopped from None
+        finally:
+            self._ended.set()
 
     async def _consume_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
         encode = self._encode
@@ -302,26 +474,13 @@ class Driver:
                         # Not in an executor: its threads are few, and a stop cannot end the wait.
                         await asyncio.sleep(FULL_INTERVAL)
                         writer.check()
-                if self._stopping:
+                if self._stopping or self._limited:
                     raise asyncio.CancelledError
+        except Exception as error:
+            self._clean_up_after(error, chunks)
+            raise
         finally:
             await aclose_generator(chunks)
-
-
-def _settle(outcome: Future[Any], error: BaseException | None, value: Any = None) -> None:
-    """Set a future that both sides may set: the first one counts."""
-    with contextlib.suppress(InvalidStateError):
-        if error is None:
-            outcome.set_result(value)
-        else:
-            outcome.set_exception(error)
-
-
-def _own(error: BaseException) -> StreamError:
-    """What stands for an error that Celery takes for no task's own, and would wait on forever."""
-    own = StreamError(f"{type(error).__name__} came from within the generator")
-    own.__cause__ = error
-    return own
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
@@ -332,24 +491,3 @@ def ignore_interrupts(**_: Any) -> None:
     """Let a pool process survive an interrupt between two tasks (the default action ends it)."""
     if INTERRUPT is not None and signal.getsignal(INTERRUPT) is signal.SIG_DFL:
         signal.signal(INTERRUPT, _ignore)
-
-
-def _carry_out(calls: Mailbox[Callable[[], None] | None], timeout: float | None = None) -> None:
-    """Do what is called for, until the end.
-
-    Raises:
-        queue.Empty: nothing was for `timeout` seconds.
-    """
-    while (call := calls.get(timeout)) is not None:
-        call()
-
-
-def _copy(task: asyncio.Task[None], future: Future[None]) -> None:
-    """Hand a task's outcome to the thread that waits for it."""
-    if task.cancelled():
-        # Not future.cancel(): the waiting thread would see another class of CancelledError.
-        future.set_exception(asyncio.CancelledError())
-    elif (error := task.exception()) is not None:
-        future.set_exception(error if isinstance(error, Exception) else _own(error))
-    else:
-        future.set_result(None)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import inspect
 import logging
 from collections.abc import Callable
+from types import AsyncGeneratorType, CodeType, FrameType, GeneratorType
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 # How many chunks a generator that is being closed may go on to yield until it is left as it is.
 MOST_LAST_CHUNKS = 100
+# How many generators within each other are looked at.
+_DEEPEST = 8
+_GENERATORS = (GeneratorType, AsyncGeneratorType)
 
 
 def _is_generator_function(function: Callable[..., Any]) -> bool:
@@ -61,6 +67,8 @@ def close_generator(chunks: Any) -> None:
     close = getattr(chunks, "close", None)
     if close is None:
         return
+    # Response objects of LLM clients do not close when the generator that reads them is closed.
+    responses = _being_read(chunks)
     try:
         close()
     except RuntimeError:
@@ -74,6 +82,10 @@ def close_generator(chunks: Any) -> None:
         except (StopIteration, GeneratorExit):
             return
         raise
+    finally:
+        for response in responses:
+            with contextlib.suppress(Exception):
+                response.close()
 
 
 async def aclose_generator(chunks: Any) -> None:
@@ -81,6 +93,7 @@ async def aclose_generator(chunks: Any) -> None:
     close = getattr(chunks, "aclose", None)
     if close is None:
         return
+    responses = _being_read(chunks)
     try:
         await close()
     except RuntimeError:
@@ -93,6 +106,72 @@ async def aclose_generator(chunks: Any) -> None:
         except (StopAsyncIteration, GeneratorExit):
             return
         raise
+    finally:
+        for response in responses:
+            with contextlib.suppress(Exception):
+                closing = response.close()
+                if inspect.isawaitable(closing):
+                    await closing
+
+
+def has_ended(chunks: Any) -> bool:
+    """Whether nothing is left to be closed."""
+    if not isinstance(chunks, _GENERATORS):
+        return not hasattr(chunks, "close") and not hasattr(chunks, "aclose")
+    return _frame_of(chunks) is None
+
+
+def mentions(chunks: Any, name: str) -> bool:
+    """Whether the code of a sync generator has that name, in an `except` for example."""
+    return isinstance(chunks, GeneratorType) and _has_name(chunks.gi_code, name)
+
+
+def _has_name(code: CodeType, name: str) -> bool:
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return name in code.co_names or any(_has_name(each, name) for each in inner)
+
+
+def _frame_of(generator: Any) -> FrameType | None:
+    frame: FrameType | None = getattr(generator, "gi_frame", None) or getattr(
+        generator, "ag_frame", None
+    )
+    return frame
+
+
+def _being_read(generator: Any) -> list[Any]:
+    """The responses over which a suspended generator iterates, itself or through other generators.
+
+    They are in no variable in `yield from client.create(stream=True)`, but on the frame's stack,
+    as iterators: generators with the response as their `self`.
+    """
+    found: list[Any] = []
+    for _ in range(_DEEPEST):
+        frame = _frame_of(generator)
+        if frame is None:
+            break
+        on_stack = gc.get_referents(generator)
+        for local in frame.f_locals.values():
+            index = next((i for i, each in enumerate(on_stack) if each is local), None)
+            if index is not None:
+                del on_stack[index]
+        generator = None
+        for each in on_stack:
+            if isinstance(each, _GENERATORS):
+                generator = each
+                inner = _frame_of(each)
+                owner = inner.f_locals.get("self") if inner is not None else None
+                if _is_response(owner):
+                    found.append(owner)
+            elif _is_response(each):
+                found.append(each)
+    return found
+
+
+def _is_response(found: Any) -> bool:
+    """Whether it is iterated over and can be closed; so a client, which others use, is not."""
+    kind = type(found)
+    iterable = hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
+    return iterable and callable(getattr(kind, "close", None))
 
 
 def _warn(chunks: Any) -> None:

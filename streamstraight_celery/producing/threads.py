@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
+import ctypes
+import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from types import FrameType
 from typing import Any
 
-from ..os_threads import green_threads
+from ..errors import StreamError
+from ..os_threads import Mailbox, green_threads
 
 
 def start_thread(name: str, call: Callable[[], None]) -> None:
@@ -31,7 +39,13 @@ class CurrentGreenlet:
         self._greenlet = greenlet
         self.soon = soon
 
-    def throw(self, error: type[BaseException]) -> None:
+    @property
+    def frame(self) -> FrameType | None:
+        """Where it is, while another one runs."""
+        frame: FrameType | None = self._greenlet.gr_frame
+        return frame
+
+    def throw(self, error: BaseException) -> None:
         """Raise in it; only from a function given to `soon`."""
         self._greenlet.throw(error)
 
@@ -52,6 +66,83 @@ def current_greenlet() -> CurrentGreenlet | None:
             eventlet.getcurrent(), lambda call: hub.schedule_call_global(0, call)
         )
     return None
+
+
+def carry_out(calls: Mailbox[Callable[[], None] | None], timeout: float | None = None) -> None:
+    """Do what is called for, until the end.
+
+    Raises:
+        queue.Empty: nothing was for `timeout` seconds.
+    """
+    while (call := calls.get(timeout)) is not None:
+        call()
+
+
+def settle(outcome: Future[Any], error: BaseException | None, value: Any = None) -> None:
+    """Set a future that both sides may set: the first one counts."""
+    with contextlib.suppress(InvalidStateError):
+        if error is None:
+            outcome.set_result(value)
+        else:
+            outcome.set_exception(error)
+
+
+def own_error(error: BaseException) -> StreamError:
+    """What stands for an error that Celery takes for no task's own, and would wait on forever."""
+    own = StreamError(f"{type(error).__name__} came from within the generator")
+    own.__cause__ = error
+    return own
+
+
+def copy_outcome(task: asyncio.Task[None], future: Future[None]) -> None:
+    """Hand a task's outcome to the thread that waits for it."""
+    if task.cancelled():
+        # Not future.cancel(): the waiting thread would see another class of CancelledError.
+        future.set_exception(asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        future.set_exception(error if isinstance(error, Exception) else own_error(error))
+    else:
+        future.set_result(None)
+
+
+def place_of(greenlet: CurrentGreenlet | None, thread: int) -> str:
+    """Where a greenlet, or else a thread, is now: `file:line in function`."""
+    frame = greenlet.frame if greenlet is not None else sys._current_frames().get(thread)
+    if frame is None:
+        return ""
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+# How far from its innermost frame a thread that reads has the socket at hand.
+_DEEPEST = 8
+# Where the frames that read from a socket keep it: socket, http.client, httpcore, websockets.
+_SOCKETS = ("_sock", "sock", "socket", "_socket")
+
+
+def hang_up(thread: int, error: type[BaseException]) -> None:
+    """Raise in a thread, and shut down the socket from which it reads, if it does.
+
+    Neither is enough: Python raises when the read is over, and a client may take a connection that
+    breaks for one to be made again.
+    """
+    set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    set_error(ctypes.c_ulong(thread), ctypes.py_object(error))
+    frame = sys._current_frames().get(thread)
+    for _ in range(_DEEPEST):
+        if frame is None:
+            return
+        reader = frame.f_locals.get("self")
+        for found in (reader, *(getattr(reader, name, None) for name in _SOCKETS)):
+            # Others may read over a connection of HTTP/2.
+            if isinstance(found, socket.socket) and not _is_shared(found):
+                with contextlib.suppress(OSError):
+                    found.shutdown(socket.SHUT_RDWR)
+                return
+        frame = frame.f_back
+
+
+def _is_shared(found: socket.socket) -> bool:
+    return isinstance(found, ssl.SSLSocket) and found.selected_alpn_protocol() == "h2"
 
 
 def _close_django_connections() -> None:

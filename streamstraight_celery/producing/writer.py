@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from ..codecs import utf8
-from ..errors import ChunkTooLargeError, RelayUnavailableError
+from ..errors import ChunkTooLargeError, RelayUnavailableError, StreamClosedError
 from ..relays.end_reasons import EndReason
 from ..relays.requests import Answer, Append, Checkpoint, Claim, Release
 from ..settings import StreamSettings
@@ -100,6 +100,9 @@ class StreamWriter:
         outbox = self.outbox
         if outbox.problem is not None:
             raise outbox.problem
+        if isinstance(outbox.final, Append):
+            # `end_early` has not waited for this.
+            raise StreamClosedError(self.stream_id, outbox.final.end)
         limit = self._settings.max_chunk_bytes
         if len(text) * 4 > limit and (size := len(utf8(text))) > limit:
             raise ChunkTooLargeError(
@@ -187,6 +190,19 @@ class StreamWriter:
         final = Append(self.stream_id, self.attempt, self.nonce, 0, 0, b"", reason, error)
         self._close(final, timeout)
 
+    def end_early(self, reason: EndReason, error: str = "") -> None:
+        """End the stream although the producer still runs: from now on it can write nothing.
+
+        Safe in every thread; does not wait. What the producer makes of the stream afterwards,
+        by `finish` or `release`, does not count.
+        """
+        outbox = self.outbox
+        if outbox.final is None and not outbox.done:
+            outbox.final = Append(
+                self.stream_id, self.attempt, self.nonce, 0, 0, b"", reason, error
+            )
+            self._signal(outbox)
+
     def release(self, wait: float, *, timeout: float | None = None) -> None:
         """Give the stream up to the next attempt, awaited for `wait` seconds.
 
@@ -198,7 +214,8 @@ class StreamWriter:
 
     def _close(self, final: Append | Release, timeout: float | None) -> None:
         self.check()
-        self.outbox.final = final
+        if self.outbox.final is None:
+            self.outbox.final = final
         self.outbox.signalled = True
         self._signal(self.outbox)
         confirmed = self._done.wait(timeout)

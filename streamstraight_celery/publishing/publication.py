@@ -241,8 +241,10 @@ class Publication(StreamLink):
     def _open(self) -> Driver | None:
         """Claim the stream; None when it was stopped before it began."""
         runtime = self._runtime
-        encode = wire_encoder(self._codec, runtime.settings.nan)
-        driver = self._driver = Driver(encode, runtime.sender.poke)
+        driver = self._driver = Driver(
+            wire_encoder(self._codec, runtime.settings.nan), runtime.sender.poke,
+            name=f"stream {self.id}", last_words=_last_words,
+        )  # fmt: skip
         try:
             self._writer = runtime.sender.open(
                 self.id, owner=self._owner, kind=self._codec.kind, on_interrupt=driver.interrupt
@@ -295,6 +297,10 @@ class Publication(StreamLink):
             log.warning(
                 "stream %s: its end could not be written: %s", self.id, problem, extra=about
             )
+
+
+def _last_words(error: BaseException) -> tuple[EndReason, str] | None:
+    return describe_error(error) if isinstance(error, Exception) else None
 
 
 def _end_unbegun(ask: Callable[[Conclude], object], stream_id: str, owner: str, pid: int) -> None:

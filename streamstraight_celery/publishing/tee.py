@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..os_threads import Mailbox
+from ..producing.generators import aclose_generator, close_generator
 from .publication import Chunks, Publication
 from .publish import PublishOptions, amake, begin, make
 
@@ -45,9 +46,7 @@ class _Teed(Publication):
                 self._show(chunk)
                 yield chunk
         finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
+            close_generator(chunks)
 
     async def _apassing(self, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
         try:
@@ -55,9 +54,7 @@ class _Teed(Publication):
                 self._show(chunk)
                 yield chunk
         finally:
-            close = getattr(chunks, "aclose", None)
-            if close is not None:
-                await close()
+            await aclose_generator(chunks)
 
     def _ended(self, error: BaseException | None) -> None:
         self._show(_Over(error))

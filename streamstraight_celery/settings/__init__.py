@@ -184,6 +184,15 @@ def read_settings(app: Celery) -> StreamSettings:
     return settings
 
 
+def soft_time_limit(task: Any, request: Any) -> float | None:
+    """The soft time limit of a task's request in seconds; None: it has none."""
+    _, of_message = request.timelimit or (None, None)
+    limit: float | None = (
+        of_message or task.soft_time_limit or task.app.conf.task_soft_time_limit or None
+    )
+    return limit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CeleryTimes:
     """Settings of Celery's own that decide when a task runs twice. Seconds; None: no limit."""

@@ -45,10 +45,11 @@ class TaskStream(Generic[P]):
                 events = client.responses.retrieve(
                     self.stream.saved, stream=True, starting_after=last
                 )
-            for event in events:
-                if event.type == "response.created":
-                    self.stream.checkpoint(event.response.id)
-                yield event
+            with events:
+                for event in events:
+                    if event.type == "response.created":
+                        self.stream.checkpoint(event.response.id)
+                    yield event
     """
 
     __slots__ = ("_task",)

@@ -32,6 +32,7 @@ from ..producing.writer import StreamWriter
 from ..relays.end_reasons import GOOD_ENDS, LOST, EndReason
 from ..relays.requests import Expect, Read, Recall
 from ..runtime import Runtime
+from ..settings import soft_time_limit
 from . import telemetry
 from .results import storable
 from .telemetry import RunningTask
@@ -78,8 +79,13 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
     codec = self.codec_in(runtime)
     # An eager task stays in its caller's thread, with its database connections.
     detached = None if self.request.is_eager else functools.partial(_current, self, self.request)
-    encode = wire_encoder(codec, runtime.settings.nan)
-    driver = Driver(encode, runtime.sender.poke, detached=detached)
+    # Celery itself carries it out in the prefork pool alone.
+    time_limit = None if self.request.is_eager else soft_time_limit(self, self.request)
+    driver = Driver(
+        wire_encoder(codec, runtime.settings.nan), runtime.sender.poke, detached=detached,
+        name=f"task {self.name}[{self.request.id}]", time_limit=time_limit,
+        last_words=functools.partial(_last_words, self, self.request),
+    )  # fmt: skip
     try:
         writer = _open(self, runtime, codec, driver)
     except StreamBusyError as busy:
@@ -158,6 +164,21 @@ def _recall(runtime: Runtime, stream_id: str) -> tuple[int, Any]:
     """The last checkpoint: how many chunks it covers, and its value."""
     answer = runtime.sender.patiently(lambda: runtime.relay.call(Recall(stream_id)))
     return answer.last_seq, json.loads(answer.checkpoint) if answer.checkpoint else None
+
+
+def _last_words(
+    task: RunningTask, request: Any, error: BaseException
+) -> tuple[EndReason, str] | None:
+    """What readers are told of an error while the generator's clean-up still runs.
+
+    None when the task may be retried. `request`: of the task, which other threads do not know.
+    """
+    if not isinstance(error, Exception) or isinstance(error, (Ignore, Reject, Retry)):
+        return None
+    retried = isinstance(error, tuple(getattr(task, "autoretry_for", ())))
+    if retried and (task.max_retries is None or (request.retries or 0) < task.max_retries):
+        return None
+    return describe_error(error)
 
 
 def _times_before(request: Any) -> int:

@@ -27,6 +27,8 @@ class RunningTask(Protocol):
     acks_late: bool
     ignore_result: bool
     on_redelivery: Any
+    soft_time_limit: float | None
+    max_retries: int | None
     _stream_function: Callable[..., Any]
 
     @property

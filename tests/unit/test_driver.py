@@ -13,6 +13,7 @@ import pytest
 from streamstraight_celery.errors import StreamStopped
 from streamstraight_celery.producing.driver import Driver
 from streamstraight_celery.producing.generators import MOST_LAST_CHUNKS
+from tests.conftest import eventually
 
 STOP = "stop"
 
@@ -163,6 +164,127 @@ def test_an_error_of_the_clean_up_goes_through(
     with pytest.raises(RuntimeError, match="the rules"):
         drive(generator(), Written())
     assert caplog.messages == []
+
+
+class Response:
+    """As of an LLM client: iterating does not end with the generator that iterates."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        # As theirs, it is part of a cycle.
+        self._chunks = self._read()
+
+    def _read(self) -> Iterator[str]:
+        yield "one"
+        yield STOP
+        yield "never"
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._chunks
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        for chunk in self._chunks:
+            yield chunk
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class AsyncResponse(Response):
+    async def close(self) -> None:  # type: ignore[override]
+        self.closed = True
+
+
+def delegates(response: list[Response]) -> Iterator[str]:
+    yield from response[0]
+
+
+def iterates(response: list[Response]) -> Iterator[str]:
+    for chunk in response[0]:
+        yield chunk + ""
+
+
+def delegates_twice(response: list[Response]) -> Iterator[str]:
+    inner = delegates(response)
+    for chunk in inner:
+        yield chunk + ""
+
+
+async def iterates_asynchronously(response: list[Response]) -> AsyncIterator[str]:
+    async for chunk in response[0]:
+        yield chunk
+
+
+@pytest.mark.parametrize(
+    ("place", "generator", "kind"),
+    [
+        *[
+            (place, generator, Response)
+            for place in (directly, in_thread)
+            for generator in (delegates, iterates, delegates_twice)
+        ],
+        (directly, iterates_asynchronously, AsyncResponse),
+    ],
+)
+def test_the_response_that_a_generator_reads_is_closed_with_it(
+    place: Callable[..., Any], generator: Callable[..., Any], kind: type[Response]
+) -> None:
+    response = kind()
+    with pytest.raises(StreamStopped):
+        place(lambda: drive(generator([response]), Written()))
+    assert response.closed
+
+
+def test_what_others_use_is_not_closed() -> None:
+    shared = Response()
+
+    def generator() -> Iterator[str]:
+        client = shared
+        yield "one"
+        yield STOP
+        del client
+
+    with pytest.raises(StreamStopped):
+        drive(generator(), Written())
+    assert not shared.closed
+
+
+class Stoppable(Written):
+    """Is ended early, as the sender would."""
+
+    stop_asked = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: list[str] = []
+
+    def end_early(self, reason: str, error: str = "") -> None:
+        self.ended.append(reason)
+
+
+def test_a_clean_up_that_takes_long_is_logged_by_name(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamstraight_celery.producing.driver.CLEANUP_GRACE", 0.02)
+    monkeypatch.setattr("streamstraight_celery.producing.driver.CLEANUP_TIMEOUT", 0.1)
+    written = Stoppable()
+
+    def lingering() -> Iterator[str]:
+        try:
+            yield "one"
+            driver.interrupt()
+            threading.Event().wait(30)
+        finally:
+            eventually(lambda: caplog.messages)
+
+    driver = Driver(str, lambda: None, name="task proj.answer[id]")
+    with pytest.raises(StreamStopped):
+        driver.run(lingering(), written)  # type: ignore[arg-type]
+    (message,) = caplog.messages
+    assert message.startswith("task proj.answer[id] was told to end")
+    assert "holds its slot" in message
+    assert "conftest.py" in message  # where it waits
+    assert written.ended == ["stopped"]
 
 
 def stoppers() -> list[threading.Thread]:
