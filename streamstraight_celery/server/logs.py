@@ -24,7 +24,7 @@ def without_token(text: str) -> str:
 
 
 class TokenFilter(logging.Filter):
-    """Changes records, and keeps them all."""
+    """Leaves tokens out of records, and keeps them all but one that any client can cause."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -38,6 +38,8 @@ class TokenFilter(logging.Filter):
                     record.args[name] = without_token(item)
         if isinstance(record.msg, str):
             record.msg = without_token(record.msg)
+            if record.msg.startswith("Invalid UTF-8 sequence"):
+                return False  # uvicorn's, with a traceback; any client can cause it
         return True
 
 

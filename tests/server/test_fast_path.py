@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from streamstraight_celery.server import fast_path as wire
+from streamstraight_celery.server import http_protocol as wire
 
 from . import serving
 from .client import read_body, read_head

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from streamstraight_celery.server import fast_path as wire
 from streamstraight_celery.server import http
+from streamstraight_celery.server import http_protocol as wire
 
 from . import serving
 from .client import read_body, read_head
@@ -111,7 +111,7 @@ async def test_the_door_of_websockets_says_so(site: Site) -> None:
 async def test_the_rest_of_a_body_is_not_waited_for_after_the_answer(
     site: Site, rest: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "HEAD_SECONDS", PATIENCE)
+    monkeypatch.setattr(wire, "LEFTOVER_SECONDS", PATIENCE)
     reader, writer = await begin(site, "GET", "/healthz")
     _, headers = await read_head(reader)
     await reader.readexactly(int(headers["content-length"]))
@@ -123,7 +123,7 @@ async def test_the_rest_of_a_body_is_not_waited_for_after_the_answer(
 async def test_a_body_that_comes_after_the_answer_is_followed_by_the_next_request(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "HEAD_SECONDS", PATIENCE)
+    monkeypatch.setattr(wire, "LEFTOVER_SECONDS", PATIENCE)
     reader, writer = await begin(site, "GET", "/healthz", 200_000)
     await reader.readexactly(int((await read_head(reader))[1]["content-length"]))
     writer.write(b"x" * 200_000)
