@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import math
 import re
 import time
 from collections.abc import Awaitable, Mapping
@@ -21,6 +20,7 @@ from ...offsets import new_nonce
 from ...relays.requests import Claim, Reap
 from ...settings import StreamSettings
 from ..access import Access, bearer_in
+from ..frame_guard import ALLOWANCE
 from ..live.hub import Hub
 from . import ESCAPED, PACKET
 from .backpressure import FLOW, Flow
@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 # Engine.IO's own, so that a peer that is gone is noticed within their sum.
 PING_INTERVAL = 10
 PING_TIMEOUT = 10
-HANDSHAKE_SECONDS = 10.0
 _NONCE = re.compile(r"[0-9a-f]{8}\Z", re.ASCII)
 
 
@@ -56,7 +55,7 @@ class SocketIOEndpoint:
         self._consumers: dict[str, Consumer] = {}
         self._expiry: dict[str, float] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
-        self._strangers: dict[str, float] = {}
+        self._flows: dict[str, Flow] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # Not async_handlers: they would let chunks overtake each other. No client manager but the
         # one in memory: those on Redis unpickle what anybody writes there (CVE-2025-61765).
@@ -84,12 +83,14 @@ class SocketIOEndpoint:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection."""
-        flow = Flow(receive, send)
+        flow = Flow(receive, send, scope.get("state", {}).get(ALLOWANCE))
         try:
             await self._server.handle_request({**scope, FLOW: flow}, flow.receive, flow.send)
         except asyncio.CancelledError:
             if not flow.aborted:
                 raise
+        finally:
+            flow.close()
 
     async def close(self) -> None:
         """End all connections; our workers reconnect, here or elsewhere."""
@@ -111,7 +112,6 @@ class SocketIOEndpoint:
                 if not self._access.is_api_key(bearer_in(header)):
                     raise Denied("unauthorized", "the API key is not valid for this relay")
                 await self._connect_producer(sid, handshake)
-                flow.limit = math.inf  # the libraries have one for chunks
             elif origin and not self._access.may_connect(
                 origin, environ["asgi.scope"]["scheme"], environ.get("HTTP_HOST", "")
             ):
@@ -123,6 +123,8 @@ class SocketIOEndpoint:
                 self._consumers[sid] = Consumer(self._hub, handshake.stream_id, emit)
         except Denied as denied:
             raise ConnectionRefusedError(str(denied), denied.data) from None
+        flow.let_in(as_producer=handshake.role == "producer")
+        self._flows[sid] = flow
 
     async def _connect_producer(self, sid: str, handshake: Handshake) -> None:
         goes_on = bool(handshake.nonce)
@@ -178,6 +180,8 @@ class SocketIOEndpoint:
         await self._emit(sid, "stream:info", producer.info)
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
+        if (flow := self._flows.pop(sid, None)) is not None:
+            flow.turn_out()
         self._consumers.pop(sid, None)
         self._expiry.pop(sid, None)
         if (following := self._following.pop(sid, None)) is not None:
@@ -278,7 +282,6 @@ class SocketIOEndpoint:
         for sid in [sid for sid, until in self._expiry.items() if until <= clock]:
             await self._emit(sid, "stream:error", {"message": "the token has expired"})
             await self._drop(sid)
-        await self._hang_up_on_strangers(now)
         alive = [each for each in self._producers.values() if not each.over]
         for producer in alive:
             if now - producer.heard_at > self._settings.inactivity_timeout:
@@ -291,18 +294,6 @@ class SocketIOEndpoint:
 
     async def _silence(self, producer: Producer) -> None:
         self._hub.tally.reaped += await producer.silent()
-
-    async def _hang_up_on_strangers(self, now: float) -> None:
-        """Close connections that have not introduced themselves in time, or were refused."""
-        manager, seen = self._server.manager, self._strangers
-        strange = [
-            engine_id for engine_id in self._server.eio.sockets
-            if manager.sid_from_eio_sid(engine_id, "/") is None
-        ]  # fmt: skip
-        self._strangers = {engine_id: seen.get(engine_id, now) for engine_id in strange}
-        for engine_id, since in self._strangers.items():
-            if now - since > HANDSHAKE_SECONDS:
-                self._spawn(self._hang_up(engine_id))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -12,6 +12,8 @@ from socketio import packet
 
 # Of Engine.IO without data; of Socket.IO to connect, to disconnect and an event.
 _PACKET = re.compile(r"[12356]\Z|4[0-2]")
+# Of Engine.IO: the peer leaves, although it may keep the connection open.
+CLOSE = "1"
 # Handlers of these names are the libraries' to call.
 _RESERVED = frozenset({"connect", "disconnect"})
 
