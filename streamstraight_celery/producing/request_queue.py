@@ -15,9 +15,11 @@ from concurrent.futures import Future
 
 from celery.signals import worker_shutdown
 
+from ..backoff import Backoff
 from ..errors import RelayUnavailableError
 from ..relays import Relay
 from ..relays.requests import Answer, Request
+from .writer import LAST_WORDS_TIMEOUT
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,6 @@ FIRST_BACKOFF = 0.05
 MAX_BACKOFF = 1.0
 # What is not told in time is left to the streams' leases, so nothing hangs without it.
 MOST_WAITING = 10_000
-# What a worker that shuts down waits for the rest to be told.
-LAST_WORDS_TIMEOUT = 2.0
 
 
 class Aftermath:
@@ -106,8 +106,9 @@ class Aftermath:
     def _tell(
         self, relay: Relay, request: Request, deadline: float, future: Future[Answer]
     ) -> None:
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, MAX_BACKOFF)
         while True:
+            delay = backoff.next()
             try:
                 answer = relay.call(request)
                 self._unanswered = False
@@ -115,9 +116,8 @@ class Aftermath:
                 return
             except RelayUnavailableError as error:
                 self._unanswered = True
-                if time.monotonic() + backoff > deadline:
+                if time.monotonic() + delay > deadline:
                     log.warning("%r did not reach the stream store: %s", request, error)
                     future.set_exception(error)
                     return
-            time.sleep(backoff)
-            backoff = min(MAX_BACKOFF, backoff * 2)
+            time.sleep(delay)

@@ -15,6 +15,7 @@ from math import inf
 from queue import Empty
 from typing import NamedTuple, TypeVar
 
+from ..backoff import Backoff
 from ..errors import (
     RelayRefusedError,
     RelayUnavailableError,
@@ -54,7 +55,7 @@ class _Refused(NamedTuple):
 
     outbox: Outbox
     due: float
-    delay: float
+    backoff: Backoff
 
 
 class Sender:
@@ -179,22 +180,21 @@ class Sender:
             RelayUnavailableError: no answer for `stream_relay_timeout`.
         """
         deadline = self.now() + self._settings.relay_timeout
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, MAX_BACKOFF)
         while True:
+            delay = backoff.next()
             try:
                 return ask()
             except RelayUnavailableError:
-                if self.now() + backoff > deadline:
+                if self.now() + delay > deadline:
                     raise
-            time.sleep(backoff)
-            backoff = min(MAX_BACKOFF, backoff * 2)
+            time.sleep(delay)
 
     def _run(self) -> None:
         ready: dict[int, Outbox] = {}
         renew_at = self.now() + RENEW_INTERVAL
-        backoff = FIRST_BACKOFF
         # A relay that comes back gives a lease's time (or less) to renew: several tries fit in.
-        max_backoff = min(MAX_BACKOFF, self._settings.lease / 5)
+        backoff = Backoff(FIRST_BACKOFF, min(MAX_BACKOFF, self._settings.lease / 5))
         refused: dict[int, _Refused] = {}
         while not self._closing:
             interval = min(
@@ -223,11 +223,10 @@ class Sender:
             except RelayUnavailableError as error:
                 self._tell(requests, now, answered=False)
                 ready = self._unanswered(requests, error)
-                time.sleep(backoff)
-                backoff = min(max_backoff, backoff * 2)
+                time.sleep(backoff.next())
                 continue
             ready, waits = self._accept(requests, answers, refused)
-            backoff = FIRST_BACKOFF
+            backoff.reset()
             if waits:
                 self._take(ready, WAIT)
 
@@ -289,8 +288,8 @@ class Sender:
             ready[key] = outbox
             waits = waits or answer.kind == "waits"
             if answer.kind == "error":
-                delay = min(MAX_BACKOFF, before.delay * 2) if before else FIRST_BACKOFF
-                refused[key] = _Refused(outbox, now + delay, delay)
+                backoff = before.backoff if before else Backoff(FIRST_BACKOFF, MAX_BACKOFF)
+                refused[key] = _Refused(outbox, now + backoff.next(), backoff)
         return ready, waits
 
     def _unanswered(

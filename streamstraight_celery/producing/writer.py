@@ -12,6 +12,9 @@ from ..relays.requests import Answer, Append, Checkpoint, Claim, Release
 from ..settings import StreamSettings
 from .outbox import Outbox
 
+# What a process that goes down waits for the store to take note of its last words; seconds.
+LAST_WORDS_TIMEOUT = 2.0
+
 
 class StreamWriter:
     """One attempt's writer, made by `Sender.open`.

@@ -26,7 +26,7 @@ from ..offsets import new_nonce
 from ..producing.driver import Driver
 from ..producing.failures import describe_error
 from ..producing.threads import start_thread
-from ..producing.writer import StreamWriter
+from ..producing.writer import LAST_WORDS_TIMEOUT, StreamWriter
 from ..relays.end_reasons import EndReason, error_json
 from ..relays.requests import Conclude, Create, Stop
 from ..runtime import Runtime
@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 
 Chunks = Iterator[Any] | AsyncIterator[Any]
 
-# What a process that ends waits for the relay to take note.
-LAST_WORDS_TIMEOUT = 2.0
 SERVER_STOPPED = error_json("server-stopped", "The server was stopped.")
 NOT_BEGUN = error_json("not-begun", "The answer was never begun.")
 

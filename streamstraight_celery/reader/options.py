@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from ..errors import ConfigurationError, StreamError
 from ..offsets import START
-from .backoff import Timing
 from .decoding import Decode, make_decode
 from .place import Place
+from .timing import Timing
 
 Status = Literal["connecting", "open", "reconnecting", "closed"]
 

@@ -28,7 +28,7 @@ from ..errors import (
 from ..ids import STREAM_NONCE
 from ..producing.driver import Driver
 from ..producing.failures import describe_error, error_within, retry_delay
-from ..producing.writer import StreamWriter
+from ..producing.writer import LAST_WORDS_TIMEOUT, StreamWriter
 from ..relays.end_reasons import GOOD_ENDS, LOST, EndReason
 from ..relays.requests import Expect, Read, Recall
 from ..runtime import Runtime
@@ -39,8 +39,6 @@ from .telemetry import RunningTask
 
 log = logging.getLogger(__name__)
 
-# What a stopping worker waits for the relay to take note.
-LAST_WORDS_TIMEOUT = 2.0
 # How long one that is not the first waits for the attempt before, which may be about to let go, and
 # how often it asks.
 HAND_OVER_TIMEOUT = 2.0

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from streamstraight_celery import StreamError
-from streamstraight_celery.reader.backoff import Timing
 from streamstraight_celery.reader.opening import over_http, over_http_async
 from streamstraight_celery.reader.options import ReadOptions
+from streamstraight_celery.reader.timing import Timing
 from tests.clients.relay import ScriptedRelay, answers, cuts, expand, load_cases
 
 ALL = load_cases()

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from streamstraight_celery.errors import StreamGoneError
-from streamstraight_celery.reader.backoff import Timing
 from streamstraight_celery.reader.inbox import Inbox
 from streamstraight_celery.reader.log.session import AskReap, Await, LogSession
 from streamstraight_celery.reader.options import ReadOptions
+from streamstraight_celery.reader.timing import Timing
 from streamstraight_celery.relays.base import Page, RelayOptions
 from streamstraight_celery.relays.memory.relay import MemoryRelay
 from streamstraight_celery.relays.memory.store import MemoryStore

@@ -106,7 +106,7 @@ WORKER_SIDE = (
     ),
     Mutation(
         "telling the relay again", "producing/request_queue.py",
-        "if time.monotonic() + backoff > deadline:", "if True:", (AFTERMATH,),
+        "if time.monotonic() + delay > deadline:", "if True:", (AFTERMATH,),
     ),
     Mutation(
         "telling the relay before the worker is gone", "producing/request_queue.py",

@@ -23,7 +23,7 @@ LEVELS = (
     ("producing", "server", "reader"),
     ("relays", "tokens", "agent_codecs"),
     ("codecs", "offsets", "ids", "settings"),
-    ("errors", "signals", "cancellation", "os_threads"),
+    ("errors", "signals", "backoff", "cancellation", "os_threads"),
 )
 LEVEL = {part: -number for number, level in enumerate(LEVELS) for part in level}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "lib", "tools", "base_utils"}

@@ -25,11 +25,12 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Any
 
+from ...backoff import Backoff
 from ...offsets import START
-from ..backoff import BACKOFF_CAP, Backoff
 from ..content import JSON, Content, json_text, media_type_of
 from ..events import Arrival, Connect, End, Failure, Move, NewToken, Reset, ended
 from ..place import Place, checksum, is_same, proof_of
+from ..timing import BACKOFF_BASE, BACKOFF_CAP
 from . import answers as wire
 from .answers import Answer
 from .sse_parser import Frame
@@ -65,7 +66,7 @@ class Protocol:
         self._held: list[tuple[Any, str]] = []
         self._content: Content | None = None  # None: the server has not told
         self._framing = Framing.CHUNKS
-        self._backoff = Backoff(random)
+        self._backoff = Backoff(BACKOFF_BASE, BACKOFF_CAP, random)
         self._advanced = False  # this connection brought something new
         self._refused = False  # the last answer was a 401
 

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from ...errors import ConfigurationError, RelayUnavailableError, StreamError
-from ..backoff import Patience
 from ..events import Arrival, Connect, End, Failure, Move, NewToken, Pause, Reset
 from ..inbox import Inbox
 from ..options import ReadOptions
+from ..timing import Patience
 from .answers import Answer, refusal
 from .protocol import Protocol
 from .sse_parser import Frame, FrameParser

@@ -12,17 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...backoff import Backoff
 from ...errors import RelayUnavailableError, StreamNotFoundError
 from ...offsets import NOW, START, Offset, Verdict, judge, offset_at
 from ...relays.base import Page, StreamState
 from ...relays.requests import Answer, Entry, Read, Reap
-from ..backoff import Backoff, Patience
 from ..content import BYTES, JSON, Content
 from ..events import Arrival, End, Failure, Pause, Reset, ended
 from ..http.answers import parse_json, words
 from ..inbox import Inbox
 from ..options import ReadOptions
 from ..place import Place, checksum, is_same
+from ..timing import BACKOFF_BASE, BACKOFF_CAP, Patience
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class LogSession:
         self._look_every = look_every
         self._lost = Patience(patience)
         self._patience = Patience(options.give_up_after)
-        self._backoff = Backoff(options.timing.random)
+        self._backoff = Backoff(BACKOFF_BASE, BACKOFF_CAP, options.timing.random)
         # None: at the start, or, with `_from_now`, at the end as it is then.
         self._place, self._skip, self._proof = parse_position(options.offset)
         self._sum = 0  # the checksum of the chunks that were left out

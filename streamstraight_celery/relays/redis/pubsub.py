@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ...backoff import Backoff
 from ...cancellation import cancelled
 from ...errors import MissingDependencyError
 from ..base import OnGap, OnNotice, Watcher
@@ -197,7 +198,7 @@ class RedisWatcher(Watcher):
         self._release(list(self._waiting))
 
     async def _run(self) -> None:
-        delay = MIN_BACKOFF
+        backoff = Backoff(MIN_BACKOFF, MAX_BACKOFF, lambda: random.uniform(0.5, 1.0))
         while True:
             try:
                 link = await self._connect()
@@ -209,12 +210,11 @@ class RedisWatcher(Watcher):
                 try:
                     self._adopt(link)
                     if await self._keep(link):
-                        delay = MIN_BACKOFF
+                        backoff.reset()
                 finally:
                     link.abort()
             self._lose()
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(MAX_BACKOFF, delay * 2)
+            await asyncio.sleep(backoff.next())
 
     async def _connect(self) -> Link:
         """Open a connection and log in."""

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 
+from ...backoff import Backoff
 from ..end_reasons import end_of
 from ..requests import Answer
 from .progress import Progress, Service
@@ -193,7 +194,7 @@ class Connection:
     # -- the thread
 
     def _run(self) -> None:
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, MAX_BACKOFF)
         while True:
             started = time.monotonic()
             trouble = self._once()
@@ -206,11 +207,11 @@ class Connection:
                 about = {"stream_id": self.stream_id}
                 logger.info("stream %s: %s; connecting again", self.stream_id, trouble, extra=about)
                 now = time.monotonic()
-                backoff = FIRST_BACKOFF if now - started > MAX_BACKOFF else backoff
-                pause = max(backoff, self._progress.retry_at - now)
+                if now - started > MAX_BACKOFF:
+                    backoff.reset()
+                pause = max(backoff.next(), self._progress.retry_at - now)
                 if self._changed.wait_for(lambda: self._closing, pause):
                     return
-            backoff = min(MAX_BACKOFF, backoff * 2)
 
     def _once(self) -> str:
         """Connect, and receive until the connection is over; returns why."""

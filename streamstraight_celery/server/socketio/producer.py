@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from ...backoff import Backoff
 from ...errors import RelayUnavailableError
 from ...relays.base import AsyncRelay
 from ...relays.end_reasons import error_json
@@ -233,7 +234,8 @@ class Producer:
             self.stream_id, self.attempt, self.nonce, self._flushed + 1, count, data, end, error
         )
         loop = asyncio.get_running_loop()
-        deadline, backoff = loop.time() + self._settings.relay_timeout, FIRST_BACKOFF
+        deadline = loop.time() + self._settings.relay_timeout
+        backoff = Backoff(FIRST_BACKOFF, MAX_BACKOFF)
         while True:
             try:
                 answer = (await self._relay.execute([request]))[0]
@@ -246,8 +248,7 @@ class Producer:
                 about = {"stream_id": self.stream_id}
                 logger.warning("stream %s: %s", self.stream_id, reason, extra=about)
                 return Answer("error", reason="the stream store does not answer")
-            await asyncio.sleep(backoff)
-            backoff = min(MAX_BACKOFF, backoff * 2)
+            await asyncio.sleep(backoff.next())
 
     async def _heed(self, answer: Answer) -> None:
         """React to an answer of the relay."""

@@ -1,4 +1,4 @@
-"""When to try again: full jitter, and a limit after which it is given up. No I/O, no clock."""
+"""When to try again, and when to give up. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -30,24 +30,6 @@ class Timing:
     time: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     pause: Callable[[float], float] = _as_it_is
-
-
-class Backoff:
-    """Waits between failures in a row: anywhere below a ceiling that doubles with each."""
-
-    def __init__(self, random: Callable[[], float]) -> None:
-        self._random = random
-        self._failures = 0
-
-    def reset(self) -> None:
-        """Something went well."""
-        self._failures = 0
-
-    def next(self) -> float:
-        """Seconds to wait after one more failure."""
-        ceiling: float = min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(self._failures, 16))
-        self._failures += 1
-        return self._random() * ceiling
 
 
 class Patience:
