@@ -19,7 +19,7 @@ export function Chat({ id }: { id: string }) {
       ))}
       {chat.error && <p role="alert">{chat.error.message}</p>}
       <button onClick={() => void chat.sendMessage({ text: "Hi" })}>Say hi</button>
-      <button onClick={() => void chat.stop()}>Stop</button>
+      <button onClick={() => transport.stop(id).catch((reason) => alert(reason.message))}>Stop</button>
     </main>
   );
 }

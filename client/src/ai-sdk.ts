@@ -2,16 +2,19 @@
 import {
   openStream, type Stream, StreamError, type StreamOptions, type StreamRef, StreamResetError,
 } from "streamstraight-celery";
+import { rebuild } from "./parts.ts";
 
-/** A part of a UI message; which they are is the AI SDK's matter. */
-interface Part {
+/** One event of a UI message stream. */
+export interface Part {
   type: string;
   [field: string]: unknown;
 }
 
-interface Message {
+export interface Message {
   id: string;
   role: string;
+  parts?: readonly object[];
+  metadata?: unknown;
 }
 
 /** What `useChat` gives along. */
@@ -25,8 +28,8 @@ export interface StreamTransportOptions {
   /** Takes the messages by POST and answers with a ref. `/api/chat` when left out. */
   api?: string | undefined;
   /**
-   * The ref of a chat's latest stream, with a fresh token, or `null`: nothing to go on with. When
-   * left out, what `GET {api}/{chatId}/stream` answers; 204 and 404 are nothing.
+   * The ref of a chat's latest stream, with a fresh token, also when that has ended, or `null`:
+   * nothing to resume. When left out, what `GET {api}/{chatId}/stream` answers; 204 and 404 are nothing.
    */
   reconnect?: ((chatId: string) => Promise<StreamRef | null>) | undefined;
   /** Sent with the requests to `api`. */
@@ -35,6 +38,17 @@ export interface StreamTransportOptions {
   credentials?: "include" | "omit" | "same-origin" | undefined;
   /** For the requests to `api`; the platform's when left out. */
   fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
+  /**
+   * The saved messages that the page was opened with. Where the last one has `metadata.stream_id`, it
+   * holds that stream's whole answer: that is not replayed, and a later stream of the same message
+   * continues it.
+   */
+  messages?: ((chatId: string) => readonly Message[] | undefined) | undefined;
+  /**
+   * Stop the worker whenever the chat aborts a request: on `stop()`, and in ai 7 also when the
+   * component unmounts or shows another chat. When left out, only `transport.stop(chatId)` does.
+   */
+  stopOnAbort?: boolean | undefined;
   /** How the relay is read: for example `pool`, `fetch` or `onStatus`. */
   stream?: Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset"> | undefined;
 }
@@ -43,12 +57,18 @@ export interface StreamTransportOptions {
 interface Reading {
   ref: StreamRef;
   stream: Stream<Part>;
-  /** The message that it belongs to, the same in all attempts and after a reload. */
-  messageId: string;
+  /** The message that the answer continues, as it was before: a tool's result came from the page. */
+  continued: Message | undefined;
+  /** The last message saved, which it continues if the answer's own id says so. */
+  saved: Message | undefined;
+  /** Replayed in a chat that shows something else, or nothing, of this answer. */
+  resumed: boolean;
   /** Parts of it were handed out, which a new attempt would double. */
   shown: boolean;
   /** The page found it when it was opened, and had nothing of it before. */
   found: boolean;
+  /** The chat aborted it: its component may be gone, and mounted again with other messages. */
+  left: boolean;
 }
 
 /** One call of the chat's. A resume that is aborted for a later one goes on in that. */
@@ -58,7 +78,8 @@ interface Turn {
 
 /**
  * Give it to `useChat`: its POST returns a ref, and the answer is read from the relay. With
- * `resume: true` a reloaded page goes on, and `stop()` stops the worker.
+ * `resume: true` a reloaded page goes on. `transport.stop(chatId)` stops the worker; `useChat`'s own
+ * `stop()` only closes the connection, because ai 7 also calls it when the page leaves the chat.
  *
  * When a new attempt began after parts of the old one were shown, the answer fails with a
  * `StreamResetError`, which `onError: resumeOnReset(...)` turns into reading it anew.
@@ -70,6 +91,8 @@ export class StreamTransport {
   readonly #readings = new Map<string, Reading>();
   /** What each chat asked for last. */
   readonly #turns = new Map<string, Turn>();
+  /** Questions that the route has not answered yet. */
+  readonly #asking = new Map<string, Promise<unknown>>();
 
   constructor(options: StreamTransportOptions = {}) {
     this.#options = options;
@@ -77,22 +100,29 @@ export class StreamTransport {
 
   async sendMessages(
     options: {
-      trigger: "submit-message" | "regenerate-message";
-      chatId: string;
-      messageId: string | undefined;
-      messages: Message[];
-      abortSignal: AbortSignal | undefined;
+      trigger: string; chatId: string; messageId: string | undefined;
+      messages: Message[]; abortSignal: AbortSignal | undefined;
     } & Call,
   ): Promise<ReadableStream<any>> {
     const { chatId, messages, abortSignal, trigger, messageId } = options;
     const turn = this.#turn(chatId, false);
     const body = { id: chatId, messages, trigger, messageId, ...this.#options.body, ...options.body };
-    // Not given up with the chat's signal: who stops while it is asked must stop what was begun.
-    const response = await this.#ask(this.#api, { method: "POST", body: JSON.stringify(body) }, options);
-    const last = messages.at(-1);
-    const ref: StreamRef = await response.json();
-    const reading = this.#open(chatId, ref, last?.role === "assistant" ? last.id : ref.stream_id, turn);
-    return this.#read(reading, chatId, turn, abortSignal);
+    // Not given up with the chat's signal: the answer has begun, and can be stopped or read later.
+    const asking = this.#ask(this.#api, { method: "POST", body: JSON.stringify(body) }, options).then(
+      async (response): Promise<Reading> => {
+        const ref: StreamRef = await response.json();
+        const of = messages.find(({ id }) => id === messageId) ?? messages.at(-1);
+        const continued = of?.role === "assistant" ? structuredClone(of) : undefined;
+        keepContinued(chatId, ref, continued);
+        return this.#open(chatId, ref, continued, turn);
+      },
+    );
+    this.#asking.set(chatId, asking);
+    void asking.catch(() => {}).then(() => {
+      if (this.#asking.get(chatId) === asking) this.#asking.delete(chatId);
+    });
+    const reading = asking.then((found) => this.#read(found, chatId, turn, abortSignal));
+    return Promise.race([reading, aborted(abortSignal)]);
   }
 
   async reconnectToStream(
@@ -101,11 +131,32 @@ export class StreamTransport {
     const { chatId, abortSignal } = options;
     const turn = this.#turn(chatId, true);
     const before = this.#readings.get(chatId);
-    const known = before && !before.stream.endReason ? before.ref : undefined;
-    const ref = known ?? (await this.#latest(chatId, options));
-    if (!ref || this.#later(chatId, turn)) return null;
-    const messageId = before?.ref.stream_id === ref.stream_id ? before.messageId : ref.stream_id;
-    return this.#read(this.#open(chatId, ref, messageId, turn), chatId, turn, abortSignal);
+    const saved = this.#options.messages?.(chatId)?.at(-1);
+    const unread = before && !before.stream.endReason ? before.ref : undefined;
+    // That this page has read an answer whole says nothing: the chat may be mounted anew, without it.
+    const has = streamOf(saved);
+    const ref = unread && !before?.left ? unread : ((await this.#latest(chatId, options, has)) ?? unread);
+    if (!ref || ref.stream_id === has || this.#later(chatId, turn)) return null;
+    const continued = before?.ref.stream_id === ref.stream_id ? before.continued : keptContinued(chatId, ref);
+    const reading = this.#open(chatId, ref, continued, turn);
+    if (streamOf(saved)) reading.saved = saved;
+    return this.#read(reading, chatId, turn, abortSignal);
+  }
+
+  /**
+   * Stops the worker of the chat's latest answer. The page goes on reading until the relay confirms
+   * it; then the chat is `ready`. Rejects where the relay refuses it or does not answer.
+   */
+  async stop(chatId: string): Promise<void> {
+    // What is being asked for is what to stop. If that fails, the chat tells.
+    await this.#asking.get(chatId)?.catch(() => {});
+    const reading = this.#readings.get(chatId);
+    if (reading) return reading.stream.stop();
+    const ref = await this.#latest(chatId);
+    if (!ref) return undefined;
+    const stream = openStream(ref, this.#options.stream);
+    stream.close();
+    return stream.stop();
   }
 
   #turn(chatId: string, resumes: boolean): Turn {
@@ -124,26 +175,31 @@ export class StreamTransport {
     return this.#options.api ?? "/api/chat";
   }
 
-  async #latest(chatId: string, call?: Call): Promise<StreamRef | null> {
+  async #latest(chatId: string, call?: Call, has?: string): Promise<StreamRef | null> {
     const { reconnect } = this.#options;
     if (reconnect) return reconnect(chatId);
-    const response = await this.#ask(`${this.#api}/${encodeURIComponent(chatId)}/stream`, {}, call, [404]);
+    const url = `${this.#api}/${encodeURIComponent(chatId)}/stream${has ? `?have=${encodeURIComponent(has)}` : ""}`;
+    const response = await this.#ask(url, { headers: { accept: "application/json" } }, call, [404]);
     return response.status === 200 ? response.json() : null;
   }
 
   async #ask(url: string, init: RequestInit, call?: Call, allowed: number[] = []): Promise<Response> {
     const { headers, credentials, fetch: given = fetch } = this.#options;
-    const sent = new Headers(typeof headers === "function" ? headers() : headers);
-    new Headers(call?.headers).forEach((value, name) => sent.set(name, value));
+    const sent = new Headers(init.headers);
+    for (const more of [typeof headers === "function" ? headers() : headers, call?.headers])
+      new Headers(more).forEach((value, name) => sent.set(name, value));
     if (init.body) sent.set("content-type", "application/json");
     const response = await given(url, { ...init, headers: sent, ...(credentials && { credentials }) });
     if (response.ok || allowed.includes(response.status)) return response;
     throw new Error((await response.text()) || `the server answered ${response.status}`);
   }
 
-  #open(chatId: string, ref: StreamRef, messageId: string, turn: Turn): Reading {
-    const found = turn.resumes && this.#readings.get(chatId)?.ref.stream_id !== ref.stream_id;
-    const reading: Reading = { ref, messageId, shown: false, found, stream: undefined as never };
+  #open(chatId: string, ref: StreamRef, continued: Message | undefined, turn: Turn): Reading {
+    const { resumes: resumed } = turn;
+    const before = this.#readings.get(chatId);
+    const found = resumed && (before?.ref.stream_id !== ref.stream_id || before.left);
+    const shown = false;
+    const reading: Reading = { ref, continued, saved: undefined, resumed, shown, found, left: false, stream: undefined as never };
     reading.stream = openStream<Part>(ref, {
       getToken: async () => {
         const fresh = await this.#latest(chatId);
@@ -161,17 +217,14 @@ export class StreamTransport {
   }
 
   #read(reading: Reading, chatId: string, turn: Turn, signal: AbortSignal | undefined): ReadableStream<Part> {
-    const { stream, messageId } = reading;
+    const { stream, ref, resumed, saved } = reading;
     const iterator = stream[Symbol.asyncIterator]();
-    const stop = async () => {
-      // An answer that is read anew is asked for again in the same breath; that does not stop it.
-      await new Promise((resolve) => setTimeout(resolve));
-      const goesOn = turn.resumes && this.#later(chatId, turn)?.resumes;
-      const stopped = goesOn || stream.stop();
-      stream.close();
-      await stopped;
+    const abort = () => {
+      reading.left = true;
+      if (this.#options.stopOnAbort)
+        void this.#stopLeft(stream, chatId, turn).catch((error: StreamError) => this.#options.stream?.onError?.(error));
+      else stream.close();
     };
-    const abort = () => void stop().catch((error: StreamError) => this.#options.stream?.onError?.(error));
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
     return new ReadableStream<Part>(
@@ -184,7 +237,12 @@ export class StreamTransport {
               if (stream.endReason === "stopped") controller.enqueue({ type: "abort" });
               controller.close();
             } else if (value.type === "start") {
-              controller.enqueue({ ...value, messageId });
+              const isSaved = saved && value["messageId"] === saved.id;
+              const continued = reading.continued ?? (isSaved ? saved : undefined);
+              controller.enqueue({ ...value, messageId: continued?.id ?? value["messageId"] ?? ref.stream_id });
+              if (!continued || !resumed || reading.shown) return;
+              reading.shown = true;
+              for (const part of rebuild(continued)) controller.enqueue(part);
             } else {
               reading.shown = true;
               controller.enqueue(value);
@@ -202,6 +260,49 @@ export class StreamTransport {
       },
       { highWaterMark: 0 },
     );
+  }
+
+  async #stopLeft(stream: Stream<Part>, chatId: string, turn: Turn): Promise<void> {
+    // An answer that is read anew is asked for again in the same breath; that does not stop it.
+    await new Promise((resolve) => setTimeout(resolve));
+    const goesOn = turn.resumes && this.#later(chatId, turn)?.resumes;
+    const stopped = goesOn || stream.stop();
+    stream.close();
+    await stopped;
+  }
+}
+
+/** Rejects when the signal is aborted. */
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal?.aborted) reject(signal.reason);
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/** The stream whose whole answer a saved message ends with. */
+function streamOf(saved: Message | undefined): string | undefined {
+  const { stream_id: id } = (saved?.role === "assistant" && (saved.metadata as { stream_id?: unknown })) || {};
+  return typeof id === "string" ? id : undefined;
+}
+
+/** Over a reload: the message that a chat's stream continues, for the streams that continue one. */
+function keepContinued(chatId: string, { stream_id }: StreamRef, message: Message | undefined): void {
+  try {
+    const key = `streamstraight-celery ${chatId}`;
+    if (message) sessionStorage.setItem(key, JSON.stringify({ stream_id, message }));
+    else sessionStorage.removeItem(key);
+  } catch {
+    // No storage, or a full one: then the saved messages have to say it.
+  }
+}
+
+function keptContinued(chatId: string, ref: StreamRef): Message | undefined {
+  try {
+    const { stream_id, message } = JSON.parse(sessionStorage.getItem(`streamstraight-celery ${chatId}`) ?? "{}");
+    return stream_id === ref.stream_id ? message : undefined;
+  } catch {
+    return undefined;
   }
 }
 

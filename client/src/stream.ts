@@ -5,7 +5,7 @@ import { pooled } from "./pool.ts";
 import { type Answer, type Arrival, type Move, noToken, Protocol, readRefusal } from "./protocol.ts";
 import type { Clock, EndReason, Stream, StreamOptions, StreamRef, StreamStatus } from "./types.ts";
 import { keeper } from "./persist.ts";
-import { Bell, breather, Queue, sleep, systemClock } from "./waiting.ts";
+import { Bell, breather, Queue, sleep, systemClock, whileHidden } from "./waiting.ts";
 
 /** Past this many chunks the connection is not read until the consumer caught up. */
 const LIMIT = 1000;
@@ -44,6 +44,9 @@ export class LiveStream<T> implements Stream<T> {
   #outcome: { error?: unknown } | undefined;
   #consumed = false;
   readonly #keep: (offset: string) => void;
+  /** How many reasons there are to do without a connection for now, and the one there is. */
+  #holds = 0;
+  #connection: Connection | undefined;
 
   constructor(source: StreamRef | string, options: StreamOptions<T>) {
     const { url, token }: { url: string; token?: string | undefined } =
@@ -79,6 +82,16 @@ export class LiveStream<T> implements Stream<T> {
     const url = href.replace("/v1/stream/", "/v1/stop/");
     if (url === href) throw new TypeError(`no /v1/stream/ in ${href}`);
     const { getToken } = this.#options;
+    // Browsers have six HTTP/1.1 connections to a host, for all tabs: this one's own is free for it.
+    const release = this.#hold();
+    try {
+      await this.#askToStop(url, getToken);
+    } finally {
+      release();
+    }
+  }
+
+  async #askToStop(url: string, getToken: StreamOptions<T>["getToken"]): Promise<void> {
     const post = () => {
       const { signal, patiently } = connection(this.#clock);
       return patiently(this.#fetch(url, { method: "POST", headers: this.#headers(), signal }).then(readAnswer));
@@ -175,7 +188,19 @@ export class LiveStream<T> implements Stream<T> {
     return taken;
   }
 
+  /** Gives the connection up until it is released; then reading goes on from its place. */
+  #hold(): () => void {
+    this.#holds++;
+    this.#connection?.close();
+    this.#connection = undefined;
+    return () => {
+      this.#holds--;
+      this.#bell.ring();
+    };
+  }
+
   async #run(): Promise<void> {
+    if (this.#options.whileHidden !== "read") whileHidden(this.#clock, this.#life.signal, () => this.#hold());
     try {
       this.#options.onStatus?.(this.status);
       let move: Move = { do: "connect", delay: 0 };
@@ -222,11 +247,13 @@ export class LiveStream<T> implements Stream<T> {
   }
 
   async #connect(): Promise<Move> {
+    while (this.#holds && !this.#outcome) await this.#bell.wait();
+    if (this.#outcome) return { do: "connect", delay: 0 };
     const url = new URL(this.#url);
     for (const [key, value] of Object.entries({ ...this.#protocol.connect(), frames: "json" })) url.searchParams.set(key, value);
     const headers = this.#headers();
     headers.set("accept", "text/event-stream");
-    const { signal, patiently, close } = connection(this.#clock, this.#life.signal);
+    const { signal, patiently, close } = (this.#connection = connection(this.#clock, this.#life.signal));
     const now = () => this.#clock.now();
     let opened = Infinity;
     try {
@@ -240,6 +267,8 @@ export class LiveStream<T> implements Stream<T> {
       this.#setStatus("open");
       return (await this.#read(response, patiently)) ?? this.#protocol.dropped(now() - opened);
     } catch (error) {
+      // Given up on purpose, so nothing has failed.
+      if (this.#connection?.signal !== signal) return this.#connect();
       if (error instanceof StreamError) return this.#protocol.dropped(now() - opened, error);
       throw error;
     } finally {

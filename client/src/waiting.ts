@@ -102,3 +102,22 @@ export function sleep(clock: Clock, milliseconds: number, life: AbortSignal, hur
     }
   });
 }
+
+/** How long a tab may be hidden before it lets go of its connection, in milliseconds. */
+const HIDDEN = 5000;
+
+/** Holds, until `life` is over, while the page is hidden for longer than a glance at another tab. */
+export function whileHidden(clock: Clock, life: AbortSignal, hold: () => () => void): void {
+  const page = globalThis.document;
+  if (!page) return;
+  let timer: unknown;
+  let release: (() => void) | undefined;
+  const look = () => {
+    clock.clearTimeout(timer);
+    if (page.visibilityState === "hidden") timer = clock.setTimeout(() => (release ??= hold()), HIDDEN);
+    else release = void release?.();
+  };
+  page.addEventListener("visibilitychange", look, { signal: life });
+  life.addEventListener("abort", () => clock.clearTimeout(timer));
+  look();
+}

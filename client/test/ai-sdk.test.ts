@@ -55,7 +55,9 @@ function transportOf(relay: Script, routes: (url: string, init: RequestInit) => 
 function twoAnswers(route: (response: Response) => Response | Promise<Response> = (response) => response) {
   const answer: Answer = (request) => {
     if (request.method === "POST") return refusal(202)(request);
-    return sse([data(at(3), said("1", request.path.slice(-1)))], "stay")(request);
+    const name = request.path.slice(-1);
+    const [, ...rest] = said("1", name);
+    return sse([data(at(3), [{ type: "start", messageId: name }, ...rest])], "stay")(request);
   };
   const relay = script(...Array<Answer>(9).fill(answer));
   let asked = 0;
@@ -63,7 +65,7 @@ function twoAnswers(route: (response: Response) => Response | Promise<Response> 
     const id = `s${++asked}`;
     return route(Response.json({ stream_id: id, url: `https://relay.example/v1/stream/${id}`, token: "t" }));
   };
-  return { relay, transport: new StreamTransport({ api: "/chat", fetch, stream: { fetch: relay.fetch, random: () => 0 } }) };
+  return { relay, transport: new StreamTransport({ api: "/chat", fetch, stopOnAbort: true, stream: { fetch: relay.fetch, random: () => 0 } }) };
 }
 
 const stopPaths = (relay: Script) => relay.seen.filter(({ method }) => method === "POST").map(({ path }) => path);
@@ -87,7 +89,7 @@ for (const [version, Chat] of Object.entries({ ai5: Chat5, ai6: Chat6, ai7: Chat
     const chat = chatOf(Chat, transport);
     await chat.sendMessage({ text: "Hi" });
     assert.deepEqual(texts(chat), ["user: Hi", "assistant: Hello"]);
-    assert.equal(chat.messages[1].id, "abc", "the stream's id, in each attempt and after a reload");
+    assert.equal(chat.messages[1].id, "from-the-task", "the server's id, by which it knows the message");
     assert.equal(chat.status, "ready");
     assert.equal(asked.length, 1);
     const { url: api, init } = asked[0] ?? assert.fail();
@@ -115,20 +117,60 @@ for (const [version, Chat] of Object.entries({ ai5: Chat5, ai6: Chat6, ai7: Chat
     assert.deepEqual([unread.status, unread.error.message], ["error", "gone"]);
   });
 
-  test(`${version}: stop stops the worker, and the answer keeps what was there`, async () => {
-    const relay = script(sse([data(at(3), said("1", "Hel"))], "stay"), refusal(202));
-    const chat = chatOf(Chat, transportOf(relay, routes).transport);
+  test(`${version}: transport.stop stops the worker, and the answer keeps what was there`, async () => {
+    const relay = script(sse([data(at(3), said("1", "Hel"))], "stay"), refusal(202), sse([closed(at(3), "stopped")]));
+    const { transport } = transportOf(relay, routes);
+    const chat = chatOf(Chat, transport);
     const sending = chat.sendMessage({ text: "Hi" });
     await until(() => texts(chat)[1] === "assistant: Hel");
-    await chat.stop();
+    await transport.stop("chat-1");
     await sending;
-    await until(() => stopPath(relay).length === 1);
+    assert.equal(stopPath(relay).length, 1);
     assert.equal(stopPath(relay)[0]?.headers["authorization"], "Bearer t");
     assert.equal(chat.status, "ready");
     assert.deepEqual(texts(chat), ["user: Hi", "assistant: Hel"]);
   });
 
-  test(`${version}: stop, and the next question at once: the first one's worker is stopped`, async () => {
+  test(`${version}: leaving the chat closes the connection and stops nothing; it is resumed from there`, async () => {
+    const all = [...said("1", "Hel", "lo"), ...finished("1")];
+    const relay = script(sse([data(at(3), said("1", "Hel"))], "stay"), sse([data(at(6), all) + closed(at(6))]));
+    const { transport } = transportOf(relay, routes);
+    const chat = chatOf(Chat, transport);
+    const sending = chat.sendMessage({ text: "Hi" });
+    await until(() => texts(chat)[1] === "assistant: Hel");
+    await chat.stop();
+    await sending;
+    assert.deepEqual([relay.seen.length, relay.seen[0]?.signal.aborted], [1, true]);
+    const mountedAgain = chatOf(Chat, transport);
+    mountedAgain.messages = chat.messages;
+    await mountedAgain.resumeStream();
+    assert.deepEqual(texts(mountedAgain), ["user: Hi", "assistant: Hello"]);
+    assert.equal(stopPath(relay).length, 0);
+  });
+
+  test(`${version}: a stop waits for the question under way, and finds the answer of a page that has read nothing`, async () => {
+    const answers: ((response: Response) => void)[] = [];
+    const relay = script(sse([data(at(3), said("1", "Hel")) + closed(at(3), "stopped")]), refusal(202), refusal(202));
+    const fetch = () => new Promise<Response>((resolve) => answers.push(resolve));
+    const make = () => new StreamTransport({ fetch, stream: { fetch: relay.fetch, random: () => 0 } });
+    const transport = make();
+    const chat = chatOf(Chat, transport);
+    void chat.sendMessage({ text: "Hi" });
+    await until(() => answers.length === 1);
+    await chat.stop();
+    const stopping = transport.stop("chat-1");
+    answers[0]?.(Response.json(ref));
+    await stopping;
+    assert.equal(stopPath(relay).length, 1);
+
+    const other = make().stop("chat-1");
+    await until(() => answers.length === 2);
+    answers[1]?.(Response.json(ref));
+    await other;
+    assert.equal(stopPath(relay).length, 2);
+  });
+
+  test(`${version}: stopOnAbort: stop, and the next question at once: the first one's worker is stopped`, async () => {
     for (const resumed of [false, true]) {
       const { relay, transport } = twoAnswers();
       const chat = chatOf(Chat, transport);
@@ -144,7 +186,7 @@ for (const [version, Chat] of Object.entries({ ai5: Chat5, ai6: Chat6, ai7: Chat
     }
   });
 
-  test(`${version}: stop before the route has answered, and the next question: the first one's worker is stopped`, async () => {
+  test(`${version}: stopOnAbort: stop before the route has answered, and the next question: the first one's worker is stopped`, async () => {
     const answers: (() => void)[] = [];
     const { relay, transport } = twoAnswers((response) => new Promise((resolve) => answers.push(() => resolve(response))));
     const chat = chatOf(Chat, transport);
@@ -168,12 +210,96 @@ for (const [version, Chat] of Object.entries({ ai5: Chat5, ai6: Chat6, ai7: Chat
     const all = [...said("1", "Hel", "lo"), ...finished("1")];
     const relay = script(sse([data(at(6), all) + closed(at(6))]));
     const { transport, asked } = transportOf(relay, routes);
-    const kept = { id: "abc", role: "assistant", parts: [{ type: "text", text: "Hel" }] };
+    const kept = { id: "from-the-task", role: "assistant", parts: [{ type: "text", text: "Hel" }] };
     const chat = chatOf(Chat, transport);
     chat.messages = [{ id: "u", role: "user", parts: [{ type: "text", text: "Hi" }] }, kept];
     await chat.resumeStream();
     assert.deepEqual(texts(chat), ["user: Hi", "assistant: Hello"]);
     assert.equal(asked[0]?.url, "/chat/chat-1/stream");
+  });
+
+  test(`${version}: a task that names no message gets the stream's id, in each attempt and after a reload`, async () => {
+    const all = [{ type: "start" }, ...said("1", "Hello").slice(1), ...finished("1")];
+    const whole = sse([data(at(5), all) + closed(at(5))]);
+    const { transport } = transportOf(script(whole, whole), routes);
+    const chat = chatOf(Chat, transport);
+    await chat.sendMessage({ text: "Hi" });
+    const reloaded = chatOf(Chat, transportOf(script(whole), routes).transport);
+    reloaded.messages = chat.messages;
+    await reloaded.resumeStream();
+    assert.deepEqual(texts(reloaded), ["user: Hi", "assistant: Hello"]);
+    assert.equal(reloaded.messages[1].id, "abc");
+  });
+
+  test(`${version}: an answer that the page has whole is not replayed`, async () => {
+    const question = { id: "u", role: "user", parts: [{ type: "text", text: "Hi" }] };
+    const answer = { id: "m1", role: "assistant", parts: [{ type: "text", text: "Hello" }], metadata: { stream_id: "abc" } };
+    const relay = script();
+    const { transport, asked } = transportOf(relay, routes, { messages: () => [question, answer] });
+    const chat = chatOf(Chat, transport, { messages: [question, answer] });
+    chat.messages = [question, answer];
+    await chat.resumeStream();
+    assert.deepEqual([chat.status, texts(chat), relay.seen.length], ["ready", ["user: Hi", "assistant: Hello"], 0]);
+    assert.equal(asked[0]?.url, "/chat/chat-1/stream?have=abc");
+  });
+
+  test(`${version}: an answer that has ended is replayed, in place: the chat may be mounted anew`, async () => {
+    const all = [...said("1", "Hel", "lo"), ...finished("1")];
+    const whole = sse([data(at(6), all) + closed(at(6))]);
+    const { transport } = transportOf(script(whole, whole, whole), routes);
+    const chat = chatOf(Chat, transport);
+    await chat.sendMessage({ text: "Hi" });
+    await chat.resumeStream();
+    assert.deepEqual([chat.status, ...texts(chat)], ["ready", "user: Hi", "assistant: Hello"]);
+    const mountedAgain = chatOf(Chat, transport);
+    await mountedAgain.resumeStream();
+    assert.deepEqual(texts(mountedAgain), ["assistant: Hello"]);
+  });
+
+  test(`${version}: a step that continues a message stays one message, resumed in its middle`, async () => {
+    const question = { id: "u", role: "user", parts: [{ type: "text", text: "Weather?" }] };
+    const first = {
+      id: "m1", role: "assistant", metadata: { stream_id: "first" },
+      parts: [
+        { type: "step-start" },
+        { type: "text", text: "Let me look.", state: "done" },
+        { type: "tool-weather", toolCallId: "c1", state: "output-available", input: { city: "Bonn" }, output: { sun: true } },
+      ],
+    };
+    const second = [{ type: "start", messageId: "m1" }, { type: "start-step" }, ...said("2", "It is", " sunny.").slice(1), ...finished("2")];
+    const whole = () => sse([data(at(7), second) + closed(at(7))]);
+    const expected = [
+      { type: "step-start" },
+      { type: "text", text: "Let me look.", state: "done" },
+      { type: "tool-weather", toolCallId: "c1", state: "output-available", input: { city: "Bonn" }, output: { sun: true } },
+      { type: "step-start" },
+      { type: "text", text: "It is sunny.", state: "done" },
+    ];
+    const ran: unknown[] = [];
+    const more = { onToolCall: (call: unknown) => void ran.push(call) };
+    const check = (chat: any) => {
+      assert.equal(chat.messages.length, 2);
+      assert.equal(chat.messages[1].id, "m1");
+      const parts = chat.messages[1].parts.map(({ rawInput, ...part }: any) => part);
+      assert.deepEqual(JSON.parse(JSON.stringify(parts)), expected);
+      assert.deepEqual(ran, [], "the tool is not run again");
+    };
+    // Sent by this page, which then loses the answer in the middle and resumes.
+    const cut = sse([data(at(4), second.slice(0, 4))], "stay");
+    const { transport } = transportOf(script(cut, whole()), routes);
+    const chat = chatOf(Chat, transport, more);
+    chat.messages = [question, first];
+    const sending = chat.sendMessage();
+    await until(() => texts(chat)[1]?.endsWith("It is"));
+    await chat.stop();
+    await sending;
+    await chat.resumeStream();
+    check(chat);
+    // And another page, opened with what the server had saved.
+    const opened = chatOf(Chat, transportOf(script(whole()), routes, { messages: () => [question, first] }).transport, more);
+    opened.messages = [question, first];
+    await opened.resumeStream();
+    check(opened);
   });
 
   test(`${version}: nothing to go on with`, async () => {
@@ -206,13 +332,13 @@ for (const [version, Chat] of Object.entries({ ai5: Chat5, ai6: Chat6, ai7: Chat
     }
   });
 
-  test(`${version}: going on a second time stops no worker, and stop of it does`, async () => {
+  test(`${version}: stopOnAbort: going on a second time stops no worker, and stop of it does`, async () => {
     const relay = script(
       sse([data(at(3), said("1", "Hel"))], "stay"),
       sse([data(at(3), said("1", "Hel"))], "stay"),
       refusal(202),
     );
-    const chat = chatOf(Chat, transportOf(relay, routes).transport);
+    const chat = chatOf(Chat, transportOf(relay, routes, { stopOnAbort: true }).transport);
     void chat.resumeStream();
     await until(() => texts(chat)[0] === "assistant: Hel");
     const resumed = chat.resumeStream();
@@ -228,7 +354,7 @@ for (const [version, Chat] of Object.entries({ ai5: Chat5, ai6: Chat6, ai7: Chat
     const relay = script(sse([data(at(3), said("1", "Hel"))], "stay"), refusal(202));
     const answers: ((response: Response) => void)[] = [];
     const fetch = () => new Promise<Response>((resolve) => answers.push(resolve));
-    const chat = chatOf(Chat, new StreamTransport({ fetch, stream: { fetch: relay.fetch, random: () => 0 } }));
+    const chat = chatOf(Chat, new StreamTransport({ fetch, stopOnAbort: true, stream: { fetch: relay.fetch, random: () => 0 } }));
     void chat.resumeStream();
     const resumed = chat.resumeStream();
     await until(() => answers.length === 2);

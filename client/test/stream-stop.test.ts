@@ -18,6 +18,28 @@ test("stop asks the relay, and reading goes on to the end", async () => {
   stream.close();
 });
 
+test("stop gives the reading connection up before it asks, and reading goes on from its place", async () => {
+  const statuses: string[] = [];
+  let confirm: (response: Response) => void = () => {};
+  const relay = script(
+    sse([frames(["a", "b"])], "stay"),
+    () => new Promise((resolve) => (confirm = resolve)),
+    sse([frames(["a", "b", "c"], 2) + closed(at(3), "stopped")]),
+  );
+  const stream = openStream(URL_OF_STREAM, options(relay, { onStatus: (status) => statuses.push(status) }));
+  const iterator = stream[Symbol.asyncIterator]();
+  await take(iterator, 1);
+  const stopping = stream.stop();
+  await settle();
+  assert.deepEqual(relay.seen.map(({ method, signal }) => [method, signal.aborted]), [["GET", true], ["POST", false]]);
+  confirm(new Response(null, { status: 202 }));
+  await stopping;
+  assert.deepEqual((await take(iterator, 2)), ["b", "c"]);
+  assert.equal((await iterator.next()).done, true);
+  assert.deepEqual(relay.offsets(), ["-1", undefined, at(2)]);
+  assert.deepEqual(statuses, ["connecting", "open", "closed"]);
+});
+
 test("stop renews a refused token once", async () => {
   const relay = script(never(), refusal(401), refusal(200));
   const stream = openStream(URL_OF_STREAM, options(relay, { getToken: async () => "fresh" }));
@@ -28,7 +50,7 @@ test("stop renews a refused token once", async () => {
 });
 
 test("stop tells why it failed", async () => {
-  const relay = script(never(), refusal(404, { error: { code: "not-found", message: "no such stream" } }), deadNetwork());
+  const relay = script(never(), refusal(404, { error: { code: "not-found", message: "no such stream" } }), never(), deadNetwork());
   const stream = openStream(URL_OF_STREAM, options(relay));
   await settle();
   await assert.rejects(stream.stop(), (error) => failed(error)["message"] === "no such stream");

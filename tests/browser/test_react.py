@@ -49,12 +49,17 @@ document.title = "ready";
 """
 
 CHAT = f"""
-import {{ StrictMode }} from "react";
+import {{ StrictMode, useState }} from "react";
 import {{ createRoot }} from "react-dom/client";
 import {{ Chat }} from "{EXAMPLES}/chat.tsx";
 
+function App() {{
+  const [id, setId] = useState("c1");
+  Object.assign(globalThis, {{ setId }});
+  return id && <Chat id={{id}} />;
+}}
 const root = document.body.appendChild(document.createElement("div"));
-createRoot(root).render(<StrictMode><Chat id="c1" /></StrictMode>);
+createRoot(root).render(<StrictMode><App /></StrictMode>);
 document.title = "ready";
 """
 
@@ -239,6 +244,22 @@ def test_use_chat_stops_the_worker(chat: ChatApp, context: BrowserContext) -> No
     page.get_by_role("button", name="Stop").click()
     eventually(lambda: chat.end() == "stopped")
     expect(page.locator("main")).to_have_attribute("data-status", "ready")
+
+
+@pytest.mark.parametrize("elsewhere", ["'c2'", "null"], ids=["another-chat", "unmounted"])
+def test_leaving_a_chat_does_not_stop_its_worker(
+    chat: ChatApp, context: BrowserContext, elsewhere: str
+) -> None:
+    page = chat.pages.open(context)
+    page.get_by_role("button", name="Say hi").click()
+    expect(page.locator(".assistant")).to_have_text(_begins("1: Each of"))
+    page.evaluate(f"setId({elsewhere})")
+    expect(page.locator(".assistant")).to_have_count(0)
+    eventually(lambda: chat.end() == "completed")
+    page.evaluate("setId('c1')")
+    expect(page.locator(".assistant")).to_have_text(f"1: {WORDS}")
+    expect(page.locator("main")).to_have_attribute("data-status", "ready")
+    assert page.locator(".assistant").count() == 1
 
 
 def test_use_chat_shows_a_retried_answer_once(chat: ChatApp, context: BrowserContext) -> None:

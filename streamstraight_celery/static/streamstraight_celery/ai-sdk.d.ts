@@ -1,8 +1,15 @@
 /** A `ChatTransport` of the AI SDK (ai 5, 6 and 7): `useChat` reads from the relay. */
 import { type StreamOptions, type StreamRef } from "streamstraight-celery";
-interface Message {
+/** One event of a UI message stream. */
+export interface Part {
+    type: string;
+    [field: string]: unknown;
+}
+export interface Message {
     id: string;
     role: string;
+    parts?: readonly object[];
+    metadata?: unknown;
 }
 /** What `useChat` gives along. */
 interface Call {
@@ -14,8 +21,8 @@ export interface StreamTransportOptions {
     /** Takes the messages by POST and answers with a ref. `/api/chat` when left out. */
     api?: string | undefined;
     /**
-     * The ref of a chat's latest stream, with a fresh token, or `null`: nothing to go on with. When
-     * left out, what `GET {api}/{chatId}/stream` answers; 204 and 404 are nothing.
+     * The ref of a chat's latest stream, with a fresh token, also when that has ended, or `null`:
+     * nothing to resume. When left out, what `GET {api}/{chatId}/stream` answers; 204 and 404 are nothing.
      */
     reconnect?: ((chatId: string) => Promise<StreamRef | null>) | undefined;
     /** Sent with the requests to `api`. */
@@ -24,12 +31,24 @@ export interface StreamTransportOptions {
     credentials?: "include" | "omit" | "same-origin" | undefined;
     /** For the requests to `api`; the platform's when left out. */
     fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
+    /**
+     * The saved messages that the page was opened with. Where the last one has `metadata.stream_id`, it
+     * holds that stream's whole answer: that is not replayed, and a later stream of the same message
+     * continues it.
+     */
+    messages?: ((chatId: string) => readonly Message[] | undefined) | undefined;
+    /**
+     * Stop the worker whenever the chat aborts a request: on `stop()`, and in ai 7 also when the
+     * component unmounts or shows another chat. When left out, only `transport.stop(chatId)` does.
+     */
+    stopOnAbort?: boolean | undefined;
     /** How the relay is read: for example `pool`, `fetch` or `onStatus`. */
     stream?: Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset"> | undefined;
 }
 /**
  * Give it to `useChat`: its POST returns a ref, and the answer is read from the relay. With
- * `resume: true` a reloaded page goes on, and `stop()` stops the worker.
+ * `resume: true` a reloaded page goes on. `transport.stop(chatId)` stops the worker; `useChat`'s own
+ * `stop()` only closes the connection, because ai 7 also calls it when the page leaves the chat.
  *
  * When a new attempt began after parts of the old one were shown, the answer fails with a
  * `StreamResetError`, which `onError: resumeOnReset(...)` turns into reading it anew.
@@ -40,7 +59,7 @@ export declare class StreamTransport {
     readonly resumeStreamIsReplay = true;
     constructor(options?: StreamTransportOptions);
     sendMessages(options: {
-        trigger: "submit-message" | "regenerate-message";
+        trigger: string;
         chatId: string;
         messageId: string | undefined;
         messages: Message[];
@@ -50,6 +69,11 @@ export declare class StreamTransport {
         chatId: string;
         abortSignal?: AbortSignal | undefined;
     } & Call): Promise<ReadableStream<any> | null>;
+    /**
+     * Stops the worker of the chat's latest answer. The page goes on reading until the relay confirms
+     * it; then the chat is `ready`. Rejects where the relay refuses it or does not answer.
+     */
+    stop(chatId: string): Promise<void>;
 }
 /**
  * For `useChat({ onError })`: where a new attempt began, the answer is read anew in place of the

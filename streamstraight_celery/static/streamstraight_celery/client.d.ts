@@ -88,6 +88,12 @@ export interface StreamOptions<T> {
 	 * browser has six connections to a host, for all of its tabs together.
 	 */
 	pool?: boolean | undefined;
+	/**
+	 * A tab that has been hidden for 5 seconds gives its connection to the tabs that are looked at, and
+	 * reads on from there when it is shown. `read`: it keeps its connection, for pages that act on an
+	 * answer in the background.
+	 */
+	whileHidden?: "pause" | "read" | undefined;
 	/** It must heed the signal in `init`. The platform's when left out. */
 	fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
 	/**
