@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import agent_codecs
 from .codecs import Codec, register_codec
-from .enqueue.conversations import active_stream
+from .enqueue.conversations import active_stream, latest_stream
 from .enqueue.handle import StreamHandle, StreamRef, get_stream, stream_ref
 from .errors import (
     PublicError,
@@ -43,6 +43,7 @@ __all__ = [
     "StreamTask",
     "get_stream",
     "active_stream",
+    "latest_stream",
     "stream_ref",
     "StreamHandle",
     "StreamRef",

@@ -36,17 +36,31 @@ def active_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None
     return Conversation(this_app(app), key).active()
 
 
-def resume_url(key: str, *, app: Celery | None = None) -> str | None:
-    """Return the URL, token included, that resumes a chat's active stream, or None.
+def latest_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None:
+    """Return the conversation's latest stream, also when it has ended, or None.
 
+    None: there was none, or the store no longer keeps it. Arguments and errors as `active_stream`.
+    """
+    return Conversation(this_app(app), key).latest()
+
+
+def resume_url(key: str, *, have: str | None = None, app: Celery | None = None) -> str | None:
+    """Return the URL, token included, that replays a chat's latest stream and follows it, or None.
+
+    A stream that has ended is replayed as well: a page that lost its connection has only a part.
     The URL is the relay's plain SSE, as `useChat` reads it: answer `GET /<chat>/stream` with a
-    redirect (307) to it, or 204. Arguments and errors as `active_stream`.
+    redirect (307) to it, or 204. Other arguments and errors as `active_stream`.
+
+    Args:
+        have: the id of the stream whose whole answer the page shows, if it says so.
 
     Raises:
         ConfigurationError: no `stream_secret` is set.
     """
-    stream = active_stream(key, app=app)
-    return None if stream is None else stream.sse_url()
+    stream = latest_stream(key, app=app)
+    if stream is None or (stream.id == have and active_stream(key, app=app) is None):
+        return None
+    return stream.sse_url()
 
 
 class Conversation:
@@ -79,10 +93,13 @@ class Conversation:
         """The stream that is queued or running."""
         stream_id = self._named()
         owner = self._owner(stream_id) if stream_id else None
-        if stream_id and owner is None:
-            # Only to keep Redis tidy: if it fails, the next one replaces it.
-            self._runtime.relay.execute([Hold(self.key, "", stream_id)])
         return None if owner is None else self._handle(stream_id, owner)
+
+    def latest(self) -> StreamHandle | None:
+        """The stream that was begun last, as long as the store keeps it."""
+        stream_id = self._named()
+        page = self._runtime.relay.read(Read(stream_id)) if stream_id else None
+        return None if page is None else self._handle(stream_id, page.state.owner)
 
     def take(self, stream_id: str, if_active: IfActive) -> StreamHandle | None:
         """Make an announced stream the conversation's, or return the active one, to be joined.

@@ -63,9 +63,9 @@ def stop_answer(stream: StreamHandle) -> Answer:
     return Answer(204, None, PRIVATE)
 
 
-def resume_answer(key: str, app: Celery | None = None) -> Answer:
-    """To the conversation's active stream (307), or 204: what `useChat` asks when it resumes."""
-    url = resume_url(key, app=app)
+def resume_answer(key: str, have: str | None, app: Celery | None = None) -> Answer:
+    """To the conversation's latest stream (307), or 204: what `useChat` asks when it resumes."""
+    url = resume_url(key, have=have, app=app)
     if url is None:
         return Answer(204, None, PRIVATE)
     # The URL holds a token, which must not be told to the next site.

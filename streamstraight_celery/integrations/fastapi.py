@@ -103,12 +103,17 @@ class Streams:
             if self._relay is not None:
                 await self._relay.close()
 
-    async def resume(self, key: str) -> Response:
-        """The answer to `GET /{chat}/stream` of `useChat`: to its active stream, or 204.
+    async def resume(self, key: str, *, have: str | None = None) -> Response:
+        """Answer `GET /<chat>/stream` of `useChat`: a redirect to its latest stream, or 204.
 
         Whether the visitor may read that conversation is for the route to decide first.
+
+        Args:
+            key: the conversation's, as in `apply_stream(key=...)`.
+            have: the id of the stream whose whole answer the page already shows: if that one is the
+                latest, 204. Any other stream that has ended is replayed.
         """
-        answer = lambda: resume_answer(key, self.celery_app)  # noqa: E731
+        answer = lambda: resume_answer(key, have, self.celery_app)  # noqa: E731
         return respond(await run_in_threadpool(attempted, answer))
 
     async def publish_after(

@@ -133,12 +133,17 @@ class Streams:
         return streams
 
 
-def resume(key: str) -> Response:
-    """The answer to `GET /<chat>/stream` of `useChat`: to its active stream, or 204.
+def resume(key: str, *, have: str | None = None) -> Response:
+    """Answer `GET /<chat>/stream` of `useChat`: a redirect to its latest stream, or 204.
 
     Whether the visitor may read that conversation is for the route to decide first.
+
+    Args:
+        key: the conversation's, as in `apply_stream(key=...)`.
+        have: the id of the stream whose whole answer the page already shows: if that one is the
+            latest, 204. Any other stream that has ended is replayed.
     """
-    return respond(attempted(lambda: resume_answer(key, this_celery())))
+    return respond(attempted(lambda: resume_answer(key, have, this_celery())))
 
 
 def stream_client(nonce: str = "") -> Markup:

@@ -15,11 +15,17 @@ from celery import Celery
 from celery._state import get_current_app
 from celery.signals import before_task_publish
 
-from streamstraight_celery import StreamActiveError, StreamNotFoundError, active_stream, get_stream
+from streamstraight_celery import (
+    StreamActiveError,
+    StreamNotFoundError,
+    active_stream,
+    get_stream,
+    latest_stream,
+)
 from streamstraight_celery.enqueue.conversations import resume_url
 from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.relays.base import Relay
-from streamstraight_celery.relays.requests import Answer, Append, Claim, Request
+from streamstraight_celery.relays.requests import Answer, Append, Claim, Delete, Request
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT, eventually
 from tests.conversations.project import answer, make_app, race
@@ -263,5 +269,27 @@ def test_where_a_chat_goes_on(app: Celery, relay: Relay) -> None:
     assert place == f"http://127.0.0.1:8787/v1/sse/{handle.id}"
     grant = Runtime.of(app).tokens.verify(token)
     assert (grant.stream_id, grant.scopes) == (handle.id, {"read"})
-    end(relay, handle.id)
+    # A page that says so while the answer is written has only a part of it.
+    assert resume_url("chat-42", have=handle.id) is not None
+
+
+@pytest.mark.parametrize("reason", ["completed", "producer-error", "stopped"])
+def test_an_ended_stream_is_replayed_unless_the_page_has_it(
+    app: Celery, relay: Relay, reason: str
+) -> None:
+    before = ask()
+    end(relay, before.id, "completed")
+    handle = ask()
+    end(relay, handle.id, reason)
+    assert active_stream("chat-42") is None
+    latest = latest_stream("chat-42")
+    assert latest is not None
+    assert (latest.id, latest.task_id) == (handle.id, handle.task_id)
+    for have in (None, before.id, "something else"):
+        url = resume_url("chat-42", have=have)
+        assert url is not None
+        assert f"/v1/sse/{handle.id}?" in url
+    assert resume_url("chat-42", have=handle.id) is None
+    relay.execute([Delete(handle.id)])
+    assert latest_stream("chat-42") is None
     assert resume_url("chat-42") is None

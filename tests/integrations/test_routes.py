@@ -79,7 +79,10 @@ def test_where_a_chat_goes_on(server: Server, visitor: httpx.Client, watching: C
     relay = relay_of(watching)
     relay.call(Claim(stream_id, "0" * 8))
     relay.call(Append(stream_id, 1, "0" * 8, 1, 0, b"", "completed"))
-    ended = visitor.get(f"/chat/{chat}/stream")
+    # It has ended, so it is replayed to a page that does not say that it has it.
+    assert visitor.get(f"/chat/{chat}/stream").status_code == 307
+    assert visitor.get(f"/chat/{chat}/stream?have=another").status_code == 307
+    ended = visitor.get(f"/chat/{chat}/stream?have={stream_id}")
     assert (ended.status_code, ended.content) == (204, b"")
 
 

@@ -36,7 +36,7 @@ def relay(server: Server) -> Iterator[Relay]:
     relay.close()
 
 
-def test_a_page_goes_on_with_the_active_stream_of_its_chat(
+def test_a_page_goes_on_with_the_latest_stream_of_its_chat(
     server: Server, relay: Relay, tab: Page, bundles: Path
 ) -> None:
     chat = uuid4().hex
@@ -60,10 +60,12 @@ def test_a_page_goes_on_with_the_active_stream_of_its_chat(
     assert tab.inner_text("#answer") == "Hello"
     assert tab.inner_text("#error") == ""
 
-    # The conversation is free again: what was said is the application's to show.
-    assert open_page(tab, f"{page}?api=/chat&chat={chat}").status == 204
+    # It is replayed, until the page says that it has it.
+    assert open_page(tab, f"{page}?api=/chat&chat={chat}").status == 307
+    tab.wait_for_selector("#answer:text-is('Hello')")
     tab.wait_for_selector("#status[data-status=ready]")
-    assert tab.inner_text("#answer") == ""
+    assert tab.inner_text("#error") == ""
+    assert httpx.get(f"{server.url}/chat/{chat}/stream?have={stream_id}").status_code == 204
 
 
 def open_page(tab: Page, url: str) -> Response:

@@ -41,13 +41,18 @@ def get_own_stream(request: HttpRequest, stream_id: str) -> StreamHandle:
     return own(request, stream_id)
 
 
-def resume(key: str) -> HttpResponse:
-    """The answer to `GET /<chat>/stream` of `useChat`: to its active stream, or 204.
+def resume(key: str, *, have: str | None = None) -> HttpResponse:
+    """Answer `GET /<chat>/stream` of `useChat`: a redirect to its latest stream, or 204.
 
     Whether the visitor may read that conversation is for the view to decide first.
+
+    Args:
+        key: the conversation's, as in `apply_stream(key=...)`.
+        have: the id of the stream whose whole answer the page already shows: if that one is the
+            latest, 204. Any other stream that has ended is replayed.
     """
     from ..answers import attempted, resume_answer
     from .views import respond
 
-    answered: Any = respond(attempted(lambda: resume_answer(key)))
+    answered: Any = respond(attempted(lambda: resume_answer(key, have)))
     return answered

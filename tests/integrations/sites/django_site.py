@@ -48,7 +48,7 @@ def ask(request: HttpRequest) -> HttpResponse:
 
 
 def go_on(request: HttpRequest, chat: str) -> HttpResponse:
-    return resume(chat)
+    return resume(chat, have=request.GET.get("have"))
 
 
 def page(request: HttpRequest) -> HttpResponse:

@@ -33,8 +33,8 @@ def create_app() -> FastAPI:
         return stream.ref()
 
     @app.get("/chat/{chat}/stream")
-    async def go_on(chat: str) -> Response:
-        return await streams.resume(chat)
+    async def go_on(chat: str, have: str | None = None) -> Response:
+        return await streams.resume(chat, have=have)
 
     @app.get("/mine/{stream_id}")
     def mine(stream: StreamHandle = own) -> dict[str, str]:

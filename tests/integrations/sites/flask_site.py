@@ -32,7 +32,7 @@ def create_app() -> Flask:
 
     @app.get("/chat/<chat>/stream")
     def go_on(chat: str) -> Response:
-        return resume(chat)
+        return resume(chat, have=request.args.get("have"))
 
     @app.get("/after")
     def after() -> ResponseReturnValue:

@@ -14,6 +14,7 @@ from streamstraight_celery import (
     StreamTask,
     active_stream,
     get_stream,
+    latest_stream,
     publish,
     stream_ref,
     stream_task,
@@ -74,6 +75,7 @@ assert_type(answer.conversation("chat-42", if_active="join").stream("hi", model=
 assert_type(answer.stream_on_commit("hi"), StreamHandle)
 answer.apply_stream(("hi",), key="chat-42", if_active="replace", on_commit="other")
 assert_type(active_stream("chat-42"), StreamHandle | None)
+assert_type(latest_stream("chat-42"), StreamHandle | None)
 assert_type(publish(iter(["a"]), stream_id="one", encoder=str), Publication)
 assert_type(list(tee(iter(["a"]))), list[Any])
 
