@@ -241,6 +241,42 @@ async def test_a_mounted_relay_answers_djangos_test_client(sent: list[str]) -> N
     assert (await AsyncClient().get("/streams/readyz?a=b")).json() == {"status": "ok"}
 
 
+async def test_djangos_gzip_leaves_a_streaming_response_as_it_is() -> None:
+    """Each part would become a gzip member, of which browsers read the first."""
+    from django.http import StreamingHttpResponse
+    from django.middleware.gzip import GZipMiddleware
+    from django.test import AsyncRequestFactory
+
+    from streamstraight_celery.server.reads.durable import sse_headers
+
+    async def parts() -> Any:
+        for _ in range(50):
+            yield b"event: data\ndata:[1]\n\n"
+
+    async def view(request: Any) -> StreamingHttpResponse:
+        return StreamingHttpResponse(parts(), headers=dict(sse_headers()))
+
+    request = AsyncRequestFactory().get("/", headers={"accept-encoding": "gzip"})
+    response: Any = await GZipMiddleware(view)(request)  # type: ignore[arg-type, misc]
+    assert response["Content-Encoding"] == "identity"
+    assert b"".join([part async for part in response]) == b"event: data\ndata:[1]\n\n" * 50
+
+
+def test_the_check_names_a_middleware_that_may_rewrite_streams() -> None:
+    from django.test import override_settings
+
+    from streamstraight_celery.integrations.django import urls  # noqa: F401
+    from streamstraight_celery.integrations.django.checks import check_settings
+
+    names = ["django.middleware.gzip.GZipMiddleware"]
+    with override_settings(MIDDLEWARE=names):
+        assert not [each for each in check_settings(None) if each.id == "streams.W005"]
+    names.append("compression_middleware.middleware.CompressionMiddleware")
+    with override_settings(MIDDLEWARE=names):
+        (found,) = [each for each in check_settings(None) if each.id == "streams.W005"]
+    assert "CompressionMiddleware may rewrite" in found.msg
+
+
 async def test_a_mounted_relay_is_told_that_its_reader_left() -> None:
     from django.core.handlers.asgi import ASGIRequest
     from django.test import AsyncRequestFactory

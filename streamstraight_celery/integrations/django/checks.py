@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from ...settings import StreamSettings, given_settings, read_celery_times, read_
 from ...tokens import Tokens
 
 PREFIX = "CELERY_STREAM_"
+_REWRITES = re.compile(r"gzip|compress|brotli|zstd|minif|minhtml|htmlmin", re.IGNORECASE)
 
 
 def register_checks() -> None:
@@ -43,7 +45,7 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
         read = read_settings(app)
     except ConfigurationError as error:
         return [Error(_named(error), id=_id("E", 1))]
-    return [*_check_connection(read), *_check_permission(read)]
+    return [*_check_connection(read), *_check_permission(read), *_check_middleware()]
 
 
 def check_deployment(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -103,6 +105,20 @@ def _check_permission(read: StreamSettings) -> Iterator[CheckMessage]:
         return
     if not callable(hook):
         yield Error(f"{name}: {read.permission} is not a function.", id=_id("E", 4))
+
+
+def _check_middleware() -> Iterator[CheckMessage]:
+    """Django's own GZipMiddleware heeds the responses' Content-Encoding; others may not."""
+    if f"{__package__}.urls" not in sys.modules:
+        return  # this process serves no streams
+    for name in settings.MIDDLEWARE:
+        if _REWRITES.search(name) and not name.startswith("django."):
+            yield Warning(
+                f"{name} may rewrite streaming responses: then an answer is held back or cut.",
+                "Let it skip responses with a Content-Encoding (the relay server's say 'identity') "
+                "or the paths of the mounted relay server.",
+                id=_id("W", 5),
+            )
 
 
 def _named(error: ConfigurationError) -> str:

@@ -201,6 +201,9 @@ def sse_headers(content: Content = JSON_CONTENT) -> Headers:
         ("content-type", EVENT_STREAM),
         ("cache-control", "no-cache, no-store, no-transform"),
         ("x-accel-buffering", "no"),
+        # Compressing middlewares leave alone what has an encoding: Django's would make each part a
+        # gzip member (browsers read the first one), Starlette's holds parts back.
+        ("content-encoding", "identity"),
     )
     return (*headers, ("stream-sse-data-encoding", "base64")) if content.in_base64 else headers
 
