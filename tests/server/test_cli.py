@@ -59,7 +59,7 @@ class Relay:
         )  # fmt: skip
         assert self.process.stdout is not None
         self.said = ""
-        while "Relay on" not in self.said:
+        while "Relay server on" not in self.said:
             line = self.process.stdout.readline()
             assert line, self.said
             self.said += line
