@@ -63,7 +63,7 @@ def record() -> Recorder:
         time.sleep(QUIET)
         recorder.on = False
 
-    driver = Driver(wire_encoder(get_codec("json")), runtime.sender.poke)
+    driver = Driver(wire_encoder(get_codec("json")), runtime.sender.check_stops)
     driver.run(chunks(), writer)
     sys.setprofile(None)
     threading.setprofile(None)  # type: ignore[arg-type]

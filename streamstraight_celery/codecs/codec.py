@@ -119,11 +119,6 @@ def utf8(text: str) -> bytes:
         return _SURROGATES.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode()
 
 
-def decode_wire(codec: Codec, text: str) -> Any:
-    """Turn one stored JSON text back into a chunk."""
-    return codec.decode(text if codec.kind == "json" else json.loads(text))
-
-
 _REGISTRY: dict[str, Codec] = {}
 
 

@@ -44,8 +44,13 @@ log = logging.getLogger(__name__)
 Wire = Callable[[Any], str]
 LastWords = Callable[[BaseException], tuple[EndReason, str] | None]
 
-# Celery leaves SIGUSR2 free in its pool processes.
+# Celery leaves SIGUSR2 free in its pool processes. It has two meanings, which the handler tells
+# apart by whether a stop is known here.
+# From this process's own sender thread: leave the wait for the generator, now.
 INTERRUPT = getattr(signal, "SIGUSR2", None)
+# From the worker's parent process, which cannot know which stream runs here: ask the store whether
+# one of this process's streams is to stop.
+CHECK_STOPS = INTERRUPT
 # Celery's parent process tells a pool process of a soft time limit by this one.
 LIMIT: Any = getattr(signal, "SIGUSR1", None)
 # How long readers wait for the clean-up of a generator that was interrupted or has failed.
@@ -68,7 +73,7 @@ class Driver:
 
     Args:
         encode: chunk to one-line JSON text, `""` for no chunk.
-        on_poke: called in a signal handler when the signal was not for a waiting generator.
+        on_check: called in a signal handler when the signal is `CHECK_STOPS`.
         detached: makes the context in which a sync generator runs that has to run on a thread of
             its own to be stoppable; None: it must not leave this thread.
         name: of the generator, for the log.
@@ -80,7 +85,7 @@ class Driver:
     def __init__(
         self,
         encode: Wire,
-        on_poke: Callable[[], None],
+        on_check: Callable[[], None],
         *,
         detached: Callable[[], AbstractContextManager[object]] | None = None,
         name: str = "a generator",
@@ -88,7 +93,7 @@ class Driver:
         last_words: LastWords | None = None,
     ) -> None:
         self._encode = encode
-        self._on_poke = on_poke
+        self._on_check = on_check
         self._name = name
         self._time_limit = time_limit
         self._last_words = last_words
@@ -308,8 +313,7 @@ class Driver:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if not (self._stopping or self._limited):
-            # From the worker's parent process, which cannot know which stream runs here now.
-            self._on_poke()
+            self._on_check()
         elif self._waiting and self._interrupted:
             raise self._interruption()
 

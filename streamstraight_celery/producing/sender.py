@@ -81,7 +81,7 @@ class Sender:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._poked = False
+        self._check_now = False
         # Streams that cannot be told of a stop by a message.
         self._untold: set[int] = set()
 
@@ -153,9 +153,9 @@ class Sender:
                 return
         self._signals.put(outbox)
 
-    def poke(self) -> None:
+    def check_stops(self) -> None:
         """Ask the relay for stops now. Safe in a signal handler."""
-        self._poked = True
+        self._check_now = True
         self._signals.put(None)
 
     def forget(self, outbox: Outbox) -> None:
@@ -209,9 +209,9 @@ class Sender:
                 if (request := outbox.next_request()) is not None
             ]
             now = self.now()
-            if self._poked or now >= renew_at:
-                before = now if self._poked else now - interval / 2
-                self._poked = False
+            if self._check_now or now >= renew_at:
+                before = now if self._check_now else now - interval / 2
+                self._check_now = False
                 requests += self._renewals(ready, before)
                 renew_at = now + interval
             if not requests:

@@ -94,7 +94,7 @@ class Publication(StreamLink):
         """
         # Unlike a task's: no worker has to be told, only this process.
         answer = self._runtime.relay.call(Stop(self.id))
-        self._runtime.sender.poke()
+        self._runtime.sender.check_stops()
         return answer.kind in ("asked", "ended")
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -240,7 +240,7 @@ class Publication(StreamLink):
         """Claim the stream; None when it was stopped before it began."""
         runtime = self._runtime
         driver = self._driver = Driver(
-            wire_encoder(self._codec, runtime.settings.nan), runtime.sender.poke,
+            wire_encoder(self._codec, runtime.settings.nan), runtime.sender.check_stops,
             name=f"stream {self.id}", last_words=_last_words,
         )  # fmt: skip
         try:

@@ -80,7 +80,7 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
     # Celery itself carries it out in the prefork pool alone.
     time_limit = None if self.request.is_eager else soft_time_limit(self, self.request)
     driver = Driver(
-        wire_encoder(codec, runtime.settings.nan), runtime.sender.poke, detached=detached,
+        wire_encoder(codec, runtime.settings.nan), runtime.sender.check_stops, detached=detached,
         name=f"task {self.name}[{self.request.id}]", time_limit=time_limit,
         last_words=functools.partial(_last_words, self, self.request),
     )  # fmt: skip

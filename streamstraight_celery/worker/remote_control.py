@@ -17,7 +17,7 @@ from celery.worker.control import control_command, inspect_command
 
 from ..errors import RelayUnavailableError
 from ..ids import INSPECT_COMMAND, STOP_COMMAND
-from ..producing.driver import INTERRUPT
+from ..producing.driver import CHECK_STOPS
 from ..relays.requests import Stop
 from ..runtime import Runtime
 from .request import StreamRequest, stream_id_of
@@ -67,9 +67,9 @@ def active_streams(state: Any) -> list[dict[str, Any]]:
 def _wake(request: Any, runtime: Runtime, pool: Any) -> None:
     pid = request.worker_pid
     # In a green pool the "pid" is a greenlet's id.
-    if pid and pid != os.getpid() and not pool.is_green and INTERRUPT is not None:
+    if pid and pid != os.getpid() and not pool.is_green and CHECK_STOPS is not None:
         # One that is lost, which Celery has not seen yet, has nothing to stop.
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, INTERRUPT)
+            os.kill(pid, CHECK_STOPS)
     else:
-        runtime.sender.poke()
+        runtime.sender.check_stops()

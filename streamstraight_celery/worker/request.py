@@ -108,7 +108,7 @@ class StreamRequest(Request):  # type: ignore[misc]
             # The pool (threads) cannot terminate a task, but the stream can be stopped.
             runtime = _runtime(self)
             asked = runtime.aftermath.ask(Stop(stream_id_of(self)))
-            asked.add_done_callback(lambda _: runtime.sender.poke())
+            asked.add_done_callback(lambda _: runtime.sender.check_stops())
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         try:

@@ -17,9 +17,10 @@ import pytest
 from celery import Celery
 
 from streamstraight_celery import StreamTask, stream_task
-from streamstraight_celery.codecs import decode_wire, get_codec
+from streamstraight_celery.codecs import get_codec
 from streamstraight_celery.errors import ChunkTooLargeError, ConfigurationError, EncodeError
 from streamstraight_celery.relays.requests import Read
+from tests.support.wire import decode_wire
 from tests.tasks.apps import encoding
 from tests.tasks.log import ended_log, relay_of
 from tests.tasks.processes import PATIENCE

@@ -22,13 +22,13 @@ from openai.types.responses import ResponseTextDeltaEvent
 from streamstraight_celery.codecs import (
     JSON,
     Codec,
-    decode_wire,
     get_codec,
     register_codec,
     utf8,
     wire_encoder,
 )
 from streamstraight_celery.errors import ConfigurationError, EncodeError
+from tests.support.wire import decode_wire
 
 
 class Point(pydantic.BaseModel):

@@ -340,7 +340,7 @@ def test_a_stop_interrupts_a_silent_producer(relay: TroubledRelay, sender: Sende
     interrupted = threading.Event()
     writer = sender.open("s", on_interrupt=interrupted.set)
     relay.inner.call(Stop("s"))
-    sender.poke()
+    sender.check_stops()
     assert interrupted.wait(30)
     assert writer.stop_asked
     writer.finish("stopped")
@@ -364,7 +364,7 @@ def test_a_failing_interrupt_takes_no_other_stream_down(
 
     bad, good = sender.open("bad", on_interrupt=fail), sender.open("good")
     relay.inner.call(Stop("bad"))
-    sender.poke()
+    sender.check_stops()
     eventually(lambda: bad.stop_asked)
     good.write("1")
     good.finish("completed")
