@@ -9,7 +9,7 @@ import threading
 from celery import Celery
 
 from .errors import ConfigurationError
-from .producing.request_queue import Aftermath
+from .producing.request_queue import RequestQueue
 from .producing.sender import Sender
 from .relays import STREAMSTRAIGHT, Relay, open_relay
 from .settings import StreamSettings, check_app, read_settings
@@ -28,7 +28,7 @@ class Runtime:
         self._relay = relay
         self._tokens: Tokens | None = None
         self._sender: Sender | None = None
-        self._aftermath: Aftermath | None = None
+        self._request_queue: RequestQueue | None = None
         self._pid = 0
 
     @classmethod
@@ -99,25 +99,25 @@ class Runtime:
         return self._sender
 
     @property
-    def aftermath(self) -> Aftermath:
+    def request_queue(self) -> RequestQueue:
         """Tells the relay what became of tasks, in a worker's parent process."""
-        if self._aftermath is None:
+        if self._request_queue is None:
             with self._lock:
-                if self._aftermath is None:
+                if self._request_queue is None:
                     settings = self.settings
-                    # Imports what it needs, here and not on the aftermath's thread: a pool process
+                    # Imports what it needs, here and not on its thread: a pool process
                     # that is forked in the middle of an import would wait for it forever.
                     with contextlib.suppress(ConfigurationError):
                         open_relay(settings)
-                    self._aftermath = Aftermath(
+                    self._request_queue = RequestQueue(
                         lambda: open_relay(settings), settings.relay_timeout
                     )
-        return self._aftermath
+        return self._request_queue
 
     def close(self) -> None:
         """End this process' sender thread and connections."""
-        if self._aftermath is not None:
-            self._aftermath.flush()
+        if self._request_queue is not None:
+            self._request_queue.flush()
         sender, relay = self._sender, self._relay
         self._sender = self._relay = None
         if sender is not None and self._pid == os.getpid():

@@ -29,7 +29,7 @@ MAX_BACKOFF = 1.0
 MOST_WAITING = 10_000
 
 
-class Aftermath:
+class RequestQueue:
     """Carries out requests on a thread, in order, each again until the relay answers.
 
     Args:
@@ -69,7 +69,7 @@ class Aftermath:
             self._waiting.append((request, time.monotonic() + self._patience, future))
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._run, name="stream-aftermath", daemon=True
+                    target=self._run, name="stream-requests", daemon=True
                 )
                 self._thread.start()
         return future

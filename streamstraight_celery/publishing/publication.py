@@ -77,7 +77,7 @@ class Publication(StreamLink):
         self._error: BaseException | None = None
         announce(runtime, Create(stream_id, self._owner, codec.kind))
         about = stream_id, self._owner, self._pid
-        self._end_unbegun = functools.partial(_end_unbegun, runtime.aftermath.ask, *about)
+        self._end_unbegun = functools.partial(_end_unbegun, runtime.request_queue.ask, *about)
         # A failed response silently skips its background tasks.
         self._forgotten = weakref.finalize(self, self._end_unbegun)
         self._forgotten.atexit = False  # no thread can be started then: `end_publications`

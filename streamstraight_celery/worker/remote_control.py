@@ -34,10 +34,10 @@ ANSWER_TIMEOUT = 1.0
 def stop_stream(state: Any, stream_id: str) -> dict[str, str]:
     """Stop a stream: its generator is closed, and the connection to the LLM with it."""
     runtime = Runtime.of(state.app)
-    asked = runtime.aftermath.ask(Stop(stream_id))
+    asked = runtime.request_queue.ask(Stop(stream_id))
     try:
         # Once for a relay that is away, not for each stop: the worker's other work would wait.
-        answer = asked.result(0 if runtime.aftermath.unanswered else ANSWER_TIMEOUT)
+        answer = asked.result(0 if runtime.request_queue.unanswered else ANSWER_TIMEOUT)
         said = {"ok": f"stream {stream_id}: {answer.end_reason or answer.kind}"}
     except (TimeoutError, RelayUnavailableError):
         # It is asked again until the relay answers, and the producer learns of it then.

@@ -1,7 +1,7 @@
 """A stream task's message as the worker's parent process sees it, from delivery to its end.
 
 The pool process ends its stream itself. What it cannot (it was killed, it ran into the hard time
-limit, it never got the task) is seen here, and told to the relay by the `Aftermath`. The parent
+limit, it never got the task) is seen here, and told to the relay by the `RequestQueue`. The parent
 gives every delivery the nonce by which the pool process claims the stream, and so can never end
 what another delivery of the same task holds.
 """
@@ -107,7 +107,7 @@ class StreamRequest(Request):  # type: ignore[misc]
         except NotImplementedError:
             # The pool (threads) cannot terminate a task, but the stream can be stopped.
             runtime = _runtime(self)
-            asked = runtime.aftermath.ask(Stop(stream_id_of(self)))
+            asked = runtime.request_queue.ask(Stop(stream_id_of(self)))
             asked.add_done_callback(lambda _: runtime.sender.check_stops())
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
@@ -154,10 +154,10 @@ class StreamRequest(Request):  # type: ignore[misc]
             stream_id_of(self), self.id, self._stream_nonce, end, error,
             wait=round((awaited or 0) * 1000), begun=self.time_start is not None,
         )  # fmt: skip
-        runtime.aftermath.ask(request).add_done_callback(self._concluded)
+        runtime.request_queue.ask(request).add_done_callback(self._concluded)
 
     def _concluded(self, asked: Future[Answer]) -> None:
-        """The relay has been told; on the aftermath's thread."""
+        """The relay has been told; on the queue's thread."""
         if asked.exception() is None and (answer := asked.result()).kind == "ended":
             stream_concluded.send(
                 sender=self.task, stream_id=stream_id_of(self), task_name=self.task.name,
@@ -198,7 +198,9 @@ def end_unknown(sender: Any, message: Any, id: str, **_: Any) -> None:
         return
     headers = message.headers or {}
     stream_id = headers.get(STREAM_ID_HEADER) or id
-    runtime.aftermath.ask(Conclude(stream_id, id, new_nonce(), "producer-error", NOT_REGISTERED))
+    runtime.request_queue.ask(
+        Conclude(stream_id, id, new_nonce(), "producer-error", NOT_REGISTERED)
+    )
 
 
 def _runtime(request: StreamRequest) -> Runtime:

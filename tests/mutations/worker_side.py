@@ -10,7 +10,7 @@ BOUNDS = "tests/tasks/ends/test_bounds.py -m faults"
 WAYS = "tests/tasks/ends/test_stop_ways.py"
 REDELIVERY = "tests/tasks/test_task_redelivery.py"
 STOP = "tests/tasks/test_task_stop.py"
-AFTERMATH = "tests/unit/test_request_queue.py"
+REQUEST_QUEUE = "tests/unit/test_request_queue.py"
 
 # One broker is enough: Redis.
 KILLED = f"{ENDS} -k killed_process_ends_its_stream[redis-killable-9]"
@@ -101,16 +101,16 @@ WORKER_SIDE = (
     ),
     Mutation(
         "a stop for revoke(terminate=True) in the threads pool", "worker/request.py",
-        "asked = runtime.aftermath.ask(Stop(stream_id_of(self)))", "return",
+        "asked = runtime.request_queue.ask(Stop(stream_id_of(self)))", "return",
         (f"{STOP} -k terminate_stops",),
     ),
     Mutation(
         "telling the relay again", "producing/request_queue.py",
-        "if time.monotonic() + delay > deadline:", "if True:", (AFTERMATH,),
+        "if time.monotonic() + delay > deadline:", "if True:", (REQUEST_QUEUE,),
     ),
     Mutation(
         "telling the relay before the worker is gone", "producing/request_queue.py",
-        "        self.flush()", "        pass", (AFTERMATH,),
+        "        self.flush()", "        pass", (REQUEST_QUEUE,),
     ),
     # -- stop
     Mutation(

@@ -422,7 +422,7 @@ prepare(iter("a"), app=app, stream_id="run").run()
         published.wait(30)
         del published
         gc.collect()
-        Runtime.of(app).aftermath.flush()
+        Runtime.of(app).request_queue.flush()
         assert ended_log(app, name).end == "completed"
 
     async def test_one_whose_request_was_cancelled_ends(self, app: Celery) -> None:

@@ -11,7 +11,7 @@ from celery.signals import worker_shutdown
 
 from streamstraight_celery import RelayUnavailableError
 from streamstraight_celery.errors import ConfigurationError
-from streamstraight_celery.producing.request_queue import Aftermath
+from streamstraight_celery.producing.request_queue import RequestQueue
 from streamstraight_celery.relays.base import Page, Relay
 from streamstraight_celery.relays.requests import Answer, Read, Request, Stop
 
@@ -42,8 +42,8 @@ class SlowRelay(Relay):
 
 def test_asking_does_not_wait() -> None:
     relay = SlowRelay()
-    aftermath = Aftermath(lambda: relay, 30)
-    asked = [aftermath.ask(Stop(str(number))) for number in range(100)]
+    request_queue = RequestQueue(lambda: relay, 30)
+    asked = [request_queue.ask(Stop(str(number))) for number in range(100)]
     assert not any(future.done() for future in asked)
 
     relay.gate.set()
@@ -56,7 +56,7 @@ def test_asks_again_until_the_relay_answers() -> None:
     relay = SlowRelay(losses=3)
     relay.gate.set()
 
-    assert Aftermath(lambda: relay, 30).ask(Stop("s")).result(30).kind == "ended"
+    assert RequestQueue(lambda: relay, 30).ask(Stop("s")).result(30).kind == "ended"
     assert relay.carried_out == [Stop("s")]
 
 
@@ -65,7 +65,7 @@ def test_gives_up_in_the_end() -> None:
     relay.gate.set()
 
     with pytest.raises(RelayUnavailableError):
-        Aftermath(lambda: relay, 0.2).ask(Stop("s")).result(30)
+        RequestQueue(lambda: relay, 0.2).ask(Stop("s")).result(30)
 
 
 @pytest.mark.parametrize("broken", ["opening", "asking"])
@@ -85,17 +85,17 @@ def test_what_a_relay_must_not_raise_is_one_request_s_failure(broken: str) -> No
             raise failures.pop()
         return Broken()
 
-    aftermath = Aftermath(opened, 30)
+    request_queue = RequestQueue(opened, 30)
     with pytest.raises(ConfigurationError):
-        aftermath.ask(Stop("first")).result(30)
-    assert aftermath.ask(Stop("second")).result(30).kind == "ended"
+        request_queue.ask(Stop("first")).result(30)
+    assert request_queue.ask(Stop("second")).result(30).kind == "ended"
 
 
 def test_does_not_gather_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamstraight_celery.producing.request_queue.MOST_WAITING", 2)
     relay = SlowRelay()
-    aftermath = Aftermath(lambda: relay, 30)
-    asked = [aftermath.ask(Stop(str(number))) for number in range(5)]
+    request_queue = RequestQueue(lambda: relay, 30)
+    asked = [request_queue.ask(Stop(str(number))) for number in range(5)]
 
     with pytest.raises(RelayUnavailableError, match="too many"):
         asked[-1].result(30)
@@ -106,30 +106,30 @@ def test_does_not_gather_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_its_thread_and_connection_end_with_the_work() -> None:
     relay = SlowRelay()
     relay.gate.set()
-    aftermath = Aftermath(lambda: relay, 30)
+    request_queue = RequestQueue(lambda: relay, 30)
     for _ in range(2):
-        aftermath.ask(Stop("s")).result(30)
-        aftermath.flush(30)
+        request_queue.ask(Stop("s")).result(30)
+        request_queue.flush(30)
     assert relay.closed == 2
-    assert "stream-aftermath" not in [thread.name for thread in threading.enumerate()]
+    assert "stream-request_queue" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_shutdown_waits_only_shortly() -> None:
     relay = SlowRelay()
-    aftermath = Aftermath(lambda: relay, 30)
-    aftermath.ask(Stop("s"))
+    request_queue = RequestQueue(lambda: relay, 30)
+    request_queue.ask(Stop("s"))
     began = time.monotonic()
-    aftermath.flush(0.05)
+    request_queue.flush(0.05)
     assert time.monotonic() - began < 10
     relay.gate.set()
-    aftermath.flush(30)
+    request_queue.flush(30)
 
 
 def test_a_worker_that_shuts_down_tells_the_rest() -> None:
     relay = SlowRelay(losses=2)
     relay.gate.set()
-    aftermath = Aftermath(lambda: relay, 30)
-    asked = aftermath.ask(Stop("s"))
+    request_queue = RequestQueue(lambda: relay, 30)
+    asked = request_queue.ask(Stop("s"))
 
     worker_shutdown.send(sender=None)
 
@@ -140,13 +140,13 @@ def test_a_worker_that_shuts_down_tells_the_rest() -> None:
 def test_knows_of_a_relay_that_does_not_answer() -> None:
     relay = SlowRelay(losses=2)
     relay.gate.set()
-    aftermath = Aftermath(lambda: relay, 0)
-    assert not aftermath.unanswered
+    request_queue = RequestQueue(lambda: relay, 0)
+    assert not request_queue.unanswered
 
     for _ in range(2):
         with pytest.raises(RelayUnavailableError):
-            aftermath.ask(Stop("s")).result(30)
-        assert aftermath.unanswered
+            request_queue.ask(Stop("s")).result(30)
+        assert request_queue.unanswered
 
-    aftermath.ask(Stop("s")).result(30)
-    assert not aftermath.unanswered
+    request_queue.ask(Stop("s")).result(30)
+    assert not request_queue.unanswered

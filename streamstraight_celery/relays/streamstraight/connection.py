@@ -225,7 +225,7 @@ class Connection:
                 self._receive(engine, IO_TIMEOUT)
         except ConnectionRefused as refused:
             with self._changed:
-                self._progress.conclude(Answer("refused", reason=str(refused)))
+                self._progress.settle(Answer("refused", reason=str(refused)))
             return str(refused)
         except ConnectionLost as lost:
             return str(lost)
@@ -279,8 +279,8 @@ class Connection:
 
     def _over(self) -> bool:
         """Nothing is to be received any more."""
-        concluded = self._progress.answer is not None
-        return self._closing or (concluded and not self._service.keep_open)
+        settled = self._progress.answer is not None
+        return self._closing or (settled and not self._service.keep_open)
 
 
 def _left(deadline: float) -> float:

@@ -172,13 +172,13 @@ class Progress:
         if self._overwrite and not self.begun:
             pass  # the server's copy is gone
         elif ended and self.end_lost and count == self.position:
-            self.conclude(Answer("ok", count))
+            self.settle(Answer("ok", count))
         elif ended:
-            self.conclude(Answer("closed", reason="unknown"))
+            self.settle(Answer("closed", reason="unknown"))
         elif self.begun and count <= self.position:
             self.position = self._acked = count
         elif count:
-            self.conclude(
+            self.settle(
                 self._no(f"it has {count} chunks of another producer: give each its own id")
             )
 
@@ -187,7 +187,7 @@ class Progress:
         if self._acknowledges:
             self.position = self._acked
         elif self.position:
-            self.conclude(
+            self.settle(
                 self._no(
                     "the connection was lost in mid-stream, and the server does not say what it "
                     "has: only a retry of the task, which overwrites it, is safe"
@@ -203,10 +203,10 @@ class Progress:
 
     def _ended(self, payload: Any) -> None:
         if isinstance(payload, Mapping) and payload.get("success") is True:
-            self.conclude(Answer("ok", self.position))
+            self.settle(Answer("ok", self.position))
         else:
             error = payload.get("error") if isinstance(payload, Mapping) else payload
-            self.conclude(self._no(f"the end was refused: {error}"))
+            self.settle(self._no(f"the end was refused: {error}"))
 
     def _refused(self, payload: Mapping[str, Any]) -> None:
         """The server did not take the connection."""
@@ -215,11 +215,11 @@ class Progress:
         message, code = str(payload.get("message") or "refused"), _code(data)
         if code == "busy" and not self.begun:
             retry = data.get("retryInMs")
-            self.conclude(Answer("busy", retry if type(retry) is int else 1000))
+            self.settle(Answer("busy", retry if type(retry) is int else 1000))
         elif not self._known(code, data) and (
             code in FINAL or not (self.begun or code in TEMPORARY)
         ):
-            self.conclude(self._no(message))
+            self.settle(self._no(message))
         raise ConnectionLost(f"{self._service.url} refused the connection: {message}")
 
     def _failed(self, payload: Any) -> None:
@@ -231,24 +231,24 @@ class Progress:
             if type(retry) is int and retry >= 0:
                 self.retry_at = time.monotonic() + retry / 1000
             elif code not in TEMPORARY:
-                self.conclude(self._no(message))
+                self.settle(self._no(message))
         raise ConnectionLost(f"{self._service.url}: {message}")
 
     def _known(self, code: str, data: Mapping[str, Any]) -> bool:
         """Conclude by what our relay says; whether it did."""
         if code == "fenced":
-            self.conclude(Answer("fenced", self.attempt + 1))
+            self.settle(Answer("fenced", self.attempt + 1))
         elif code == "closed":
             reason = str(data.get("reason") or "unknown")
             # Our own end, if its acknowledgement was lost with the connection.
             same = bool(self.end_lost) and reason == self.end_lost
-            self.conclude(
+            self.settle(
                 Answer("ok", self.position)
                 if same
                 else Answer("closed", 0, reason == "stopped", reason)
             )
         elif code == "too-large":
-            self.conclude(Answer("too-large"))
+            self.settle(Answer("too-large"))
         else:
             return False
         return True
@@ -256,7 +256,7 @@ class Progress:
     def _no(self, why: str) -> Answer:
         return Answer("refused", reason=f"{self._service.url}, stream {self._stream_id!r}: {why}")
 
-    def conclude(self, answer: Answer) -> None:
+    def settle(self, answer: Answer) -> None:
         """Answer every further request so."""
         self.answer = self.answer or answer
 

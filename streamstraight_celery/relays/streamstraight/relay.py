@@ -168,10 +168,10 @@ class StreamstraightRelay(Relay):
             return Answer("ok", connection.position, stop)
         ended = isinstance(request, Append) and request.end and answer.kind == "ok"
         if ended or answer.kind in ("refused", "closed", "fenced", "too-large"):
-            self._conclude(connection)
+            self._retire(connection)
         return answer._replace(stop=answer.stop or stop)
 
-    def _conclude(self, connection: Connection) -> None:
+    def _retire(self, connection: Connection) -> None:
         """Nothing more will be written to this stream."""
         self._stops.remove(connection.stream_id)
         if not self._service.keep_open:
