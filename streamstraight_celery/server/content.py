@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..codecs.json_array import after_space, array_elements
 from ..relays.requests import Entry
 
 JSON = "application/json"
@@ -99,36 +100,18 @@ def messages_of(body: bytes) -> list[bytes]:
     """
     try:
         text = body.decode("utf-8")
-        start = _skip(text, 0)
-        value, end = _DECODER.raw_decode(text, start)
-        if _skip(text, end) != len(text):
-            raise MalformedContentError("the body is more than one JSON value")
-        spans = _elements(text, start + 1) if isinstance(value, list) else [text[start:end]]
-    except MalformedContentError:
-        raise
+        start = after_space(text, 0)
+        if text[start : start + 1] == "[":
+            spans = [span for _, span in array_elements(text, _DECODER)]
+        else:
+            _, end = _DECODER.raw_decode(text, start)
+            if after_space(text, end) != len(text):
+                raise ValueError("more than one value")
+            spans = [text[start:end]]
     except (ValueError, RecursionError):
-        raise MalformedContentError("the body is not JSON in UTF-8") from None
+        raise MalformedContentError("the body is not one JSON value in UTF-8") from None
     # In valid JSON a raw line break is white space between tokens.
     return [span.replace("\r", " ").replace("\n", " ").encode() for span in spans]
-
-
-def _elements(text: str, at: int) -> list[str]:
-    """The texts of an array's elements; `text` is known to be valid."""
-    spans = []
-    at = _skip(text, at)
-    while text[at] != "]":
-        _, end = _DECODER.raw_decode(text, at)
-        spans.append(text[at:end])
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-    return spans
-
-
-def _skip(text: str, at: int) -> int:
-    match = _WHITE.match(text, at)
-    assert match is not None
-    return match.end()
 
 
 def _refuse(name: str) -> object:
@@ -137,7 +120,6 @@ def _refuse(name: str) -> object:
 
 # Numbers stay texts, so that none is too long; NaN and Infinity are no JSON.
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_refuse)
-_WHITE = re.compile(r"[ \t\r\n]*")
 
 
 def _joined(entry: Entry) -> bytes:

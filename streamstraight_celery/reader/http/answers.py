@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
+from ...codecs.json_array import array_elements
 from ...offsets import START
 from ..content import media_type_of
 from ..events import Failure
@@ -24,7 +24,6 @@ CODES = {
     404: "not-found",
     410: "gone",
 }
-_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class Answer(NamedTuple):
@@ -60,30 +59,10 @@ def parse_chunks(text: str) -> list[tuple[Any, str]]:
     Raises:
         ValueError: it is no JSON array.
     """
-    index = _behind_space(text, 0)
-    if text[index : index + 1] != "[":
-        raise ValueError("not an array")
-    chunks: list[tuple[Any, str]] = []
-    index = _behind_space(text, index + 1)
-    if text[index : index + 1] != "]":
-        while True:
-            try:
-                value, end = _JSON.raw_decode(text, index)
-            except RecursionError:
-                raise ValueError("the JSON text is nested too deeply") from None
-            chunks.append((value, text[index:end]))
-            index = _behind_space(text, end)
-            if text[index : index + 1] != ",":
-                break
-            index = _behind_space(text, index + 1)
-    if text[index : index + 1] != "]" or _behind_space(text, index + 1) != len(text):
-        raise ValueError("not an array")
-    return chunks
-
-
-def _behind_space(text: str, index: int) -> int:
-    match = _SPACE.match(text, index)
-    return match.end() if match is not None else index
+    try:
+        return array_elements(text, _JSON)
+    except RecursionError:
+        raise ValueError("the JSON text is nested too deeply") from None
 
 
 class Control(NamedTuple):
