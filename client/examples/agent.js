@@ -1,7 +1,12 @@
 import { HttpAgent } from "@ag-ui/client";
-import { relayFetch } from "streamstraight-celery/ag-ui";
+import { joinable, relayFetch } from "streamstraight-celery/ag-ui";
 
-/** An agent whose route answers with a ref; running and aborting it are AG-UI's own. */
+class Agent extends joinable(HttpAgent) {}
+
+/**
+ * An agent whose route answers with a ref. `runAgent()` begins a run, `connectAgent()` joins the
+ * thread's latest one, for example after a reload; `abortRun()` stops it.
+ */
 export function agentOf(threadId, more = {}) {
-  return new HttpAgent({ url: "/api/agent", threadId, fetch: relayFetch(), ...more });
+  return new Agent({ url: "/api/agent", threadId, fetch: relayFetch(), ...more });
 }

@@ -10,7 +10,9 @@ interface Event {
 
 /** What an agent sends: the conversation as it was before the run. */
 interface Input {
-  messages?: object[];
+  threadId?: string;
+  runId?: string;
+  messages?: { id?: string }[];
   state?: unknown;
 }
 
@@ -20,6 +22,8 @@ type Reading = Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token
 export interface RelayFetchOptions {
   /** For the request to the agent's URL; the platform's when left out. */
   fetch?: Fetch | undefined;
+  /** Where `connectAgent()` asks for the thread's latest run; `{url}/{threadId}/stream` when left out. */
+  join?: ((url: string, threadId: string) => string) | undefined;
   /** How the relay is read: for example `getToken`, `pool` or `onStatus`. */
   stream?: Reading | undefined;
 }
@@ -33,17 +37,55 @@ export interface RelayFetchOptions {
  * `superseded`, and the next one begins with the messages and the state of before.
  */
 export function relayFetch(options: RelayFetchOptions = {}): Fetch {
-  return async (url, { signal, ...init }) => {
+  const { fetch: asks = fetch, join = (url, thread) => `${url}/${encodeURIComponent(thread)}/stream` } = options;
+  return async (url, { signal, body: text, ...init }) => {
+    const input: Input = JSON.parse(String(text ?? "{}"));
+    const joins = init.method === "GET";
     // Not given up with the run's signal: who stops while it is asked must stop what was begun.
-    const response = await (options.fetch ?? fetch)(url, init);
+    const response = await (joins ? asks(join(url, input.threadId ?? ""), init) : asks(url, { ...init, body: text! }));
+    const headers = { "content-type": "text/event-stream" };
+    if (joins && [204, 404].includes(response.status)) return new Response("", { headers });
     if (!response.ok) return response;
-    const body = bodyOf(await response.json(), JSON.parse(String(init.body ?? "{}")), signal, options.stream);
-    return new Response(body, { headers: { "content-type": "text/event-stream" } });
+    return new Response(bodyOf(await response.json(), input, signal, options.stream, joins), { headers });
   };
 }
 
-function bodyOf(ref: StreamRef, input: Input, signal: RequestInit["signal"], options: Reading = {}): ReadableStream {
-  const run = new Run(input);
+type AgentClass = abstract new (...args: any[]) => { run(input: any): any };
+
+/**
+ * `HttpAgent` whose `connectAgent()` joins the thread's latest run, under way or ended: it is read
+ * from its start, by GET, and none is begun. Without one it has nothing to tell. Needs `relayFetch()`.
+ *
+ *     class Agent extends joinable(HttpAgent) {}
+ */
+export function joinable<A extends AgentClass>(Agent: A): A {
+  const Base = Agent as unknown as new (...args: any[]) => {
+    abortController: AbortController;
+    run(input: Input): unknown;
+    requestInit(input: Input): RequestInit;
+  };
+  class Joinable extends Base {
+    #joins: string | undefined;
+
+    connect(input: Input): unknown {
+      // The last run's may have been aborted; `runAgent()` makes another, too.
+      this.abortController = new AbortController();
+      this.#joins = input.runId;
+      return this.run(input);
+    }
+
+    override requestInit(input: Input): RequestInit {
+      const init = super.requestInit(input);
+      return input.runId === this.#joins ? { ...init, method: "GET" } : init;
+    }
+  }
+  return Joinable as unknown as A;
+}
+
+function bodyOf(
+  ref: StreamRef, input: Input, signal: RequestInit["signal"], options: Reading = {}, joins = false,
+): ReadableStream {
+  const run = new Run(input, joins);
   const stream = openStream<Event>(ref, { ...options, onReset: () => run.reset() });
   async function* events(): AsyncGenerator<Event> {
     try {
@@ -91,8 +133,12 @@ class Run {
   /** Messages that stay when a snapshot does not name them. */
   readonly #staying = new Set<string>();
 
-  constructor(input: Input) {
+  /** The page may have messages of the run that is joined, which the replay would double. */
+  #doubles: boolean;
+
+  constructor(input: Input, joins: boolean) {
     this.#input = input;
+    this.#doubles = joins;
   }
 
   reset(): void {
@@ -101,6 +147,12 @@ class Run {
 
   *take(event: Event): Generator<Event> {
     const { type, messageId } = event;
+    const { messages = [] } = this.#input;
+    const known = this.#doubles ? messages.findIndex(({ id }) => id && id === (messageId ?? event["parentMessageId"])) : -1;
+    if (known >= 0) {
+      this.#doubles = false;
+      yield { type: "MESSAGES_SNAPSHOT", messages: messages.slice(0, known) };
+    }
     if (this.#anew) {
       this.#anew = false;
       if (this.#shown) {

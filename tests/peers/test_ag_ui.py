@@ -50,8 +50,8 @@ class Agent:
         last: what it had in the end: messages and state, or what was thrown.
     """
 
-    def __init__(self, script: Path, web: Web) -> None:
-        command = ["node", str(script), f"{web.origin}/api/agent", uuid4().hex]
+    def __init__(self, script: Path, web: Web, thread: str, *more: str) -> None:
+        command = ["node", str(script), f"{web.origin}/api/agent", thread, *more]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         self.events: list[dict[str, Any]] = []
@@ -112,13 +112,13 @@ def script(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def run(
     script: Path, web: Web, proxy: Proxy, dictation: Dictation
-) -> Iterator[Callable[[], Agent]]:
+) -> Iterator[Callable[..., Agent]]:
     """Begins a run that is dictated."""
     web.ask = dictation.begin_run
     running: list[Agent] = []
 
-    def start() -> Agent:
-        running.append(Agent(script, web))
+    def start(thread: str = "", *more: str) -> Agent:
+        running.append(Agent(script, web, thread or uuid4().hex, *more))
         return running[-1]
 
     yield start
@@ -126,7 +126,7 @@ def run(
         agent.close()
 
 
-def test_a_run_of_pydantic_ai(run: Callable[[], Agent], web: Web) -> None:
+def test_a_run_of_pydantic_ai(run: Callable[..., Agent], web: Web) -> None:
     web.ask = lambda: app.tasks[agents.ag_ui.name].stream("Hi")
     agent = run()
     types = agent.read()
@@ -138,7 +138,7 @@ def test_a_run_of_pydantic_ai(run: Callable[[], Agent], web: Web) -> None:
 
 
 def test_a_broken_connection_is_not_noticed(
-    run: Callable[[], Agent], proxy: Proxy, dictation: Dictation
+    run: Callable[..., Agent], proxy: Proxy, dictation: Dictation
 ) -> None:
     agent = run()
     dictation.say(STARTED, begun("a"), said("a", "Hel"))
@@ -152,7 +152,7 @@ def test_a_broken_connection_is_not_noticed(
 
 
 def test_a_page_that_comes_back_joins_the_run(
-    run: Callable[[], Agent], dictation: Dictation
+    run: Callable[..., Agent], dictation: Dictation
 ) -> None:
     agent = run()
     dictation.say(STARTED, begun("a"), said("a", "Hel"))
@@ -166,9 +166,46 @@ def test_a_page_that_comes_back_joins_the_run(
     assert again.last["messages"] == [QUESTION, answer("a", "Hello")]
 
 
+@pytest.mark.parametrize("has", ["nothing", "part", "all"])
+@pytest.mark.parametrize("moment", ["under-way", "ended"])
+def test_a_page_that_joins_starts_no_run(
+    run: Callable[..., Agent], web: Web, dictation: Dictation, moment: str, has: str
+) -> None:
+    thread = uuid4().hex
+    first = run(thread)
+    dictation.say(STARTED, begun("a"), said("a", "Hel"))
+    first.until(delta="Hel")
+    first.close()
+    rest = [said("a", "lo"), ended("a"), FINISHED]
+    if moment == "ended":
+        dictation.say(*rest)
+        dictation.end()
+        assert dictation.handle is not None
+        dictation.handle.result.get(timeout=30)
+    before = {"nothing": [], "part": [answer("a", "Hel")], "all": [answer("a", "Hello")]}[has]
+    web.requests.clear()
+    joined = run(thread, "join", json.dumps(before))
+    joined.until(delta="Hel")
+    if moment == "under-way":
+        dictation.say(*rest)
+        dictation.end()
+    joined.read()
+    assert joined.last["messages"] == [QUESTION, answer("a", "Hello")]
+    assert "thrown" not in joined.last
+    assert {method for method, *_ in web.requests} == {"GET"}
+
+
+def test_there_is_no_run_to_join(run: Callable[..., Agent], web: Web) -> None:
+    web.requests.clear()
+    joined = run(uuid4().hex, "join")
+    assert joined.read() == []
+    assert joined.last == {"messages": [QUESTION], "state": {"asked": 1}}
+    assert [status for *_, status in web.requests] == [204]
+
+
 @pytest.mark.parametrize("moment", ["before", "middle"])
 def test_a_failure_is_an_error_of_the_run(
-    run: Callable[[], Agent], dictation: Dictation, moment: str
+    run: Callable[..., Agent], dictation: Dictation, moment: str
 ) -> None:
     agent = run()
     if moment == "middle":
@@ -184,7 +221,7 @@ def test_a_failure_is_an_error_of_the_run(
 
 
 def test_an_error_that_the_agent_tells_itself_comes_without_its_text(
-    run: Callable[[], Agent], dictation: Dictation
+    run: Callable[..., Agent], dictation: Dictation
 ) -> None:
     agent = run()
     dictation.say(STARTED, {"type": "RUN_ERROR", "message": agents.SECRET})
@@ -194,7 +231,7 @@ def test_an_error_that_the_agent_tells_itself_comes_without_its_text(
 
 
 def test_a_new_attempt_takes_the_place_of_the_old_one(
-    run: Callable[[], Agent], dictation: Dictation
+    run: Callable[..., Agent], dictation: Dictation
 ) -> None:
     thought = {"messageId": "r", "role": "reasoning"}
     agent = run()
@@ -219,7 +256,7 @@ def test_a_new_attempt_takes_the_place_of_the_old_one(
 
 
 def test_a_new_attempt_before_there_was_a_word_is_not_noticed(
-    run: Callable[[], Agent], dictation: Dictation
+    run: Callable[..., Agent], dictation: Dictation
 ) -> None:
     agent = run()
     dictation.say(STARTED)
@@ -232,7 +269,7 @@ def test_a_new_attempt_before_there_was_a_word_is_not_noticed(
     assert agent.last["messages"] == [QUESTION, answer("new", "Good day")]
 
 
-def test_abort_stops_the_worker(run: Callable[[], Agent], dictation: Dictation) -> None:
+def test_abort_stops_the_worker(run: Callable[..., Agent], dictation: Dictation) -> None:
     agent = run()
     dictation.say(STARTED, begun("a"), said("a", "Hel"))
     agent.until(delta="Hel")
@@ -245,7 +282,7 @@ def test_abort_stops_the_worker(run: Callable[[], Agent], dictation: Dictation) 
 
 
 def test_a_run_that_is_stopped_elsewhere_says_so(
-    run: Callable[[], Agent], dictation: Dictation
+    run: Callable[..., Agent], dictation: Dictation
 ) -> None:
     agent = run()
     dictation.say(STARTED, begun("a"), said("a", "Hel"))

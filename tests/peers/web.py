@@ -84,6 +84,11 @@ class Web:
         def agent() -> ResponseReturnValue:
             return jsonify(self._begin(request.get_json()["threadId"]).ref())
 
+        @app.get("/api/agent/<thread_id>/stream")
+        def join_agent(thread_id: str) -> ResponseReturnValue:
+            stream = self._unsaved(thread_id)
+            return jsonify(stream.ref()) if stream else ("", 204)
+
         @app.post("/api/durable")
         def durable() -> ResponseReturnValue:
             return self._durable_url(self._begin(request.get_json()["id"]))

@@ -5,6 +5,8 @@ type Reading = Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token
 export interface RelayFetchOptions {
     /** For the request to the agent's URL; the platform's when left out. */
     fetch?: Fetch | undefined;
+    /** Where `connectAgent()` asks for the thread's latest run; `{url}/{threadId}/stream` when left out. */
+    join?: ((url: string, threadId: string) => string) | undefined;
     /** How the relay is read: for example `getToken`, `pool` or `onStatus`. */
     stream?: Reading | undefined;
 }
@@ -17,4 +19,14 @@ export interface RelayFetchOptions {
  * `superseded`, and the next one begins with the messages and the state of before.
  */
 export declare function relayFetch(options?: RelayFetchOptions): Fetch;
+type AgentClass = abstract new (...args: any[]) => {
+    run(input: any): any;
+};
+/**
+ * `HttpAgent` whose `connectAgent()` joins the thread's latest run, under way or ended: it is read
+ * from its start, by GET, and none is begun. Without one it has nothing to tell. Needs `relayFetch()`.
+ *
+ *     class Agent extends joinable(HttpAgent) {}
+ */
+export declare function joinable<A extends AgentClass>(Agent: A): A;
 export {};
