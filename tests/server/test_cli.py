@@ -143,7 +143,7 @@ async def test_without_a_secret_it_says_so(start: Callable[..., Relay]) -> None:
     relay = start("redis://user:hunter2@127.0.0.1:1/0")
     assert "Warning: stream_secret is not set" in relay.said
     assert "hunter2" not in relay.said
-    assert "redis://user:***@127.0.0.1:1/0" in relay.said
+    assert "streams in redis://127.0.0.1:1/0" in relay.said
     assert (await Client(relay.port).get("/readyz")).status == 503
     assert relay.end(signal.SIGTERM) < 4
     assert "hunter2" not in relay.said
