@@ -37,15 +37,13 @@ def tail(ctx: click.Context, stream_id: str, offset: str, as_json: bool) -> None
     get_stream(stream_id, app=app)
     began = time.time()
 
-    def restarted(attempt: int) -> None:
+    def reset(attempt: int) -> None:
         show({"reset": attempt}, f"-- attempt {attempt}: from the start --")
 
     def show(record: dict[str, Any], line: str) -> None:
         click.echo(json_text(record) if as_json else visible(line))
 
-    stream = read_stream(
-        stream_id, app=app, offset=offset, on_reset=restarted, raise_on_failure=False
-    )
+    stream = read_stream(stream_id, app=app, offset=offset, on_reset=reset, raise_on_failure=False)
     for each in timed_chunks(stream):
         text = each.chunk if isinstance(each.chunk, str) else json_text(each.chunk)
         record = {"offset": each.offset, "time": each.time, "chunk": each.chunk}
