@@ -10,6 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import TokenError
@@ -25,6 +26,13 @@ ANY_ORIGIN = "*"
 QUIET_SECONDS = 60.0  # between two lines of the log about the same mistake
 _LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z", re.ASCII)
 _LOOPBACK_ADDRESSES = frozenset({"127.0.0.1", "::1"})
+# And the clients of Starlette's and Django's tests, which no network can claim to be.
+_THIS_MACHINE = _LOOPBACK_ADDRESSES | {"testclient", "::ffff:127.0.0.1"}
+# Names without a dot cannot be registered by anybody.
+_LOCAL_HOST = re.compile(
+    r"([A-Za-z0-9_-]{1,63}|([A-Za-z0-9_-]{1,63}\.)+localhost|127\.0\.0\.1|\[::1\]|)(:\d{1,5})?\Z",
+    re.ASCII,
+)
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z", re.ASCII)
 _READING_METHODS = "GET, HEAD, POST, OPTIONS"
@@ -69,7 +77,39 @@ class Access:
         self._development = settings.development or not settings.secret
         self._has_secret = bool(settings.secret)
         self._may_tell_token = Seldom(QUIET_SECONDS, now)
+        self._may_tell_remote = Seldom(math.inf, now)
         self._may_tell_origin = Seldom(QUIET_SECONDS, now)
+
+    def refusal(self, scope: Any) -> Refused | None:
+        """Why a connection's request is not answered at all, whatever it asks; None: it is.
+
+        Without a secret anybody can sign tokens, so only this machine is served: under its own name
+        (a page may have had its name pointed here: DNS rebinding), and no pages of other sites.
+        """
+        named: dict[bytes, list[str]] = {b"host": [], b"origin": []}
+        for name, value in scope["headers"]:
+            if name in named:
+                named[name].append(value.decode("latin-1"))
+        hosts, origins = named[b"host"], named[b"origin"]
+        # RFC 9112, 3.2. HTTP/2 has a pseudo-header, and HTTP/1.0 needs none.
+        if len(hosts) > 1 or (not hosts and scope.get("http_version") == "1.1"):
+            return Refused(400, "bad-request", "a request has one Host header")
+        if self._has_secret:
+            return None
+        host = hosts[0] if hosts else ""
+        client = (scope.get("client") or ("",))[0]
+        scheme = scope.get("scheme", "http").replace("ws", "http")
+        if client not in _THIS_MACHINE or not _LOCAL_HOST.match(host):
+            if self._may_tell_remote():
+                logger.warning(
+                    "stream_secret is not set, so only this machine is served, as localhost: "
+                    "refused a request from %.80r to %.200r", client, host,
+                )  # fmt: skip
+            words = "this relay server has no stream_secret, so it serves its own machine only"
+            return Refused(403, "no-secret", words)
+        if any(not (self.may_read(each) or self._is_own(each, scheme, host)) for each in origins):
+            return Refused(403, "forbidden-origin", "not for pages of other sites")
+        return None
 
     def grant(self, request: Request, stream_id: str, scope: str) -> Grant:
         """What the request's token or API key allows.

@@ -124,10 +124,11 @@ class RelayApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             request, wire = request_of(scope), wire_of(scope)
-            if request.method == "POST" and request.path == multiplex.PATH:
+            refused = self._access.refusal(scope)
+            if refused is None and request.method == "POST" and request.path == multiplex.PATH:
                 await self._shared.serve(request, receive, send, wire)
                 return
-            head, answer = await self._answer(request, receive, wire)
+            head, answer = await self._answer(request, receive, wire, refused)
             # A streaming response keeps this frame for long, so it holds little.
             del request, wire
             if isinstance(answer, SseConnection):
@@ -138,7 +139,7 @@ class RelayApp:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            if socketio.leads_there(scope):
+            if socketio.leads_there(scope) and self._access.refusal(scope) is None:
                 await socketio.serve(self.settings, self.start().socketio, scope, receive, send)
                 return
             await receive()
@@ -196,14 +197,16 @@ class RelayApp:
                 return
 
     async def _answer(
-        self, request: Request, receive: Receive, wire: Wire | None
+        self, request: Request, receive: Receive, wire: Wire | None, refused: Refused | None
     ) -> tuple[list[Message], SseConnection | bytes]:
         """The head of the response, to be popped, and what follows it."""
         reply: Reply | SseConnection
         try:
+            if refused is not None:
+                raise refused
             reply = await self._route(request, receive, wire)
-        except Refused as refused:
-            reply = refused.reply()
+        except Refused as error:
+            reply = error.reply()
         except StreamNotFoundError:
             reply = not_found().reply()
         except RelayUnavailableError as error:
