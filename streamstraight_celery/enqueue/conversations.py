@@ -146,7 +146,7 @@ class Conversation:
         return page.state.owner
 
     def _handle(self, stream_id: str, owner: str) -> StreamHandle:
-        result = self._app.AsyncResult(owner)
+        result = self._app.AsyncResult(owner or stream_id)
         return StreamHandle(self._app, self._runtime, stream_id, result, joined=True)
 
 

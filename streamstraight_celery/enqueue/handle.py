@@ -191,7 +191,7 @@ def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
     except ConfigurationError as error:
         raise StreamNotFoundError(f"there can be no such stream: {error}") from None
     owner = state_of(runtime, stream_id).owner
-    return StreamHandle(found, runtime, stream_id, found.AsyncResult(owner))
+    return StreamHandle(found, runtime, stream_id, found.AsyncResult(owner or stream_id))
 
 
 def stream_ref(

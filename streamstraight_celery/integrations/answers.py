@@ -99,7 +99,11 @@ def is_foreign(origin: str | None, host: str, allowed: Iterable[str]) -> bool:
     """Whether a page of another site asks. Browsers name the origin of every POST."""
     if not origin:
         return False
-    return urlsplit(origin).netloc != host and origin not in allowed
+    try:
+        named = urlsplit(origin).netloc
+    except ValueError:  # no browser's
+        return True
+    return named != host and origin not in allowed
 
 
 def remember(session: MutableMapping[str, Any], stream_id: str) -> None:

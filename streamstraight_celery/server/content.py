@@ -11,12 +11,16 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from ..codecs.json_array import after_space, array_elements
 from ..relays.requests import Entry
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
+# Of one body: a message costs far more than its bytes, in the stream store and for each reader.
+MAX_MESSAGES = 200_000
+MAX_VALUES = 500_000
 PIECE_BYTES = 192 * 1024  # of a body in one chunk; a byte stream has no boundaries to keep
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -25,6 +29,10 @@ _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+\Z",
 
 class MalformedContentError(ValueError):
     """A body is not what its content type says."""
+
+
+class TooManyValuesError(MalformedContentError):
+    """A body is small in bytes and large in all that it would become."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +105,17 @@ def messages_of(body: bytes) -> list[bytes]:
 
     Raises:
         MalformedContentError: it is not JSON in UTF-8.
+        TooManyValuesError: parsing it would cost too much.
     """
+    # Before anything is parsed, and a little too many: marks within strings count too.
+    if sum(body.count(mark) for mark in b",[{") > MAX_VALUES:
+        raise TooManyValuesError(f"a body holds at most {MAX_VALUES} JSON values: send several")
     try:
         text = body.decode("utf-8")
         start = after_space(text, 0)
         if text[start : start + 1] == "[":
-            spans = [span for _, span in array_elements(text, _DECODER)]
+            elements = islice(array_elements(text, _DECODER), MAX_MESSAGES + 1)
+            spans = [span for _, span in elements]
         else:
             _, end = _DECODER.raw_decode(text, start)
             if after_space(text, end) != len(text):
@@ -110,6 +123,8 @@ def messages_of(body: bytes) -> list[bytes]:
             spans = [text[start:end]]
     except (ValueError, RecursionError):
         raise MalformedContentError("the body is not one JSON value in UTF-8") from None
+    if len(spans) > MAX_MESSAGES:
+        raise TooManyValuesError(f"a body holds at most {MAX_MESSAGES} messages: send several")
     # In valid JSON a raw line break is white space between tokens.
     return [span.replace("\r", " ").replace("\n", " ").encode() for span in spans]
 
@@ -118,8 +133,9 @@ def _refuse(name: str) -> object:
     raise ValueError(name)
 
 
-# Numbers stay texts, so that none is too long; NaN and Infinity are no JSON.
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_refuse)
+# Numbers of more digits than Python reads are refused here, not when they are read; NaN and
+# Infinity are not JSON.
+_DECODER = json.JSONDecoder(parse_float=str, parse_constant=_refuse)
 
 
 def _joined(entry: Entry) -> bytes:

@@ -19,7 +19,7 @@ async def serve(app: Any, request: ASGIRequest, path: str) -> HttpResponse | Str
     Raises:
         Exception: any error that `app` raised before it began to answer.
     """
-    exchange = _Exchange(request.body)
+    exchange = _Exchange(request)
     query = request.scope.get("query_string", b"")
     scope = {
         **request.scope,
@@ -43,21 +43,29 @@ async def serve(app: Any, request: ASGIRequest, path: str) -> HttpResponse | Str
     return StreamingHttpResponse(exchange, status=head["status"], headers=headers)
 
 
+PART = 64 * 1024
+
+
 class _Exchange:
     """What passes between the application and Django: one message at a time."""
 
     task: asyncio.Future[None]
 
-    def __init__(self, body: bytes) -> None:
-        self._request: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    def __init__(self, request: ASGIRequest) -> None:
+        self._request: ASGIRequest | None = request
         self._loop = asyncio.get_running_loop()
         self._gone = asyncio.Event()
         # The application waits until Django has sent what is there: a slow reader is its to judge.
         self._messages: asyncio.Queue[Message] = asyncio.Queue(1)
 
     async def receive(self) -> Message:
-        if self._request:
-            return self._request.pop()
+        # Not `request.body`: Django refuses there what DATA_UPLOAD_MAX_MEMORY_SIZE does not allow,
+        # and the limits of streams are ours.
+        if self._request is not None:
+            part = self._request.read(PART)
+            if not part:
+                self._request = None
+            return {"type": "http.request", "body": part, "more_body": bool(part)}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

@@ -17,6 +17,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 PATH = "/v1/streams"
 MAX_STREAMS = 100
+MAX_COPIES = 4  # a page may show a stream in several places
 MAX_BODY = 512 * 1024
 # What each stream has of its own: clients that come back put these before the whole response.
 _OWN = ("authorization", "last-event-id", "if-none-match")
@@ -244,7 +246,11 @@ def parse_parts(body: bytes, request: Request) -> list[Part]:
         raise Refused(400, "bad-request", 'the body is {"streams": [{"id", "token"}]}') from None
     if not 0 < len(fields) <= MAX_STREAMS:
         raise Refused(400, "bad-request", f"ask for 1 to {MAX_STREAMS} streams at once")
-    return [_part(each, request) for each in fields]
+    parts = [_part(each, request) for each in fields]
+    (_, copies), *_ = Counter(part.stream_id for part in parts).most_common(1)
+    if copies > MAX_COPIES:
+        raise Refused(400, "bad-request", f"ask for a stream at most {MAX_COPIES} times at once")
+    return parts
 
 
 def _part(fields: dict[str, Any], request: Request) -> Part:

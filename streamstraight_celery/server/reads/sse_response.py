@@ -137,6 +137,9 @@ class SseConnection(Reader):
                 data = feed.take(self, window)
                 ended = feed.ended_at(self.seq)
                 await self._write(data)
+                if self.seq < feed.window.last:
+                    # A reader that is far behind and fast would never let others have a turn.
+                    await asyncio.sleep(0)
                 greeted = True
                 if ended:
                     break

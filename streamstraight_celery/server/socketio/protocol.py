@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring as json_string
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...codecs import utf8
 from ...errors import ConfigurationError, StreamError
@@ -20,6 +20,8 @@ from ...ids import check_stream_id
 from ...relays.end_reasons import ENDS
 
 VERSION = "stream-v1"
+MAX_COUNT = 2**31 - 1
+MAX_ERROR = 64 * 1024
 # What `stream:info` calls this deployment, and a worker's `sdkVersion` says of its codec.
 DEPLOYMENT = "streamstraight-celery"
 OURS = "+celery."
@@ -93,7 +95,7 @@ def parse_handshake(auth: Any) -> Handshake:
         ours=OURS in sdk,
         kind="text" if sdk.endswith(f"{OURS}text") else "json",
         nonce=nonce if isinstance(nonce, str) else "",
-        attempt=attempt if type(attempt) is int else 0,
+        attempt=attempt if _is_count(attempt) else 0,
         token=str(auth.get("token") or ""),
     )
 
@@ -112,7 +114,7 @@ def parse_chunk(payload: Any) -> Chunk:
     """
     if isinstance(payload, Mapping):
         seq, data = payload.get("seq"), payload.get("data")
-        if type(seq) is int and seq >= 0 and isinstance(data, str):
+        if _is_count(seq) and isinstance(data, str):
             return Chunk(seq, data)
     raise Denied("bad-chunk", "a chunk is {seq, data}: a number from 0 and a string")
 
@@ -130,14 +132,30 @@ def parse_end(payload: Any, handshake: Handshake) -> End:
     Raises:
         Denied: it is malformed, or the reason is unknown.
     """
-    if not isinstance(payload, Mapping) or type(payload.get("lastSeq")) is not int:
+    last = payload.get("lastSeq") if isinstance(payload, Mapping) else None
+    if not isinstance(payload, Mapping) or not (last == -1 or _is_count(last)):
         raise Denied("bad-end", "an end is {reason, lastSeq}")
     reason = payload.get("reason")
     known = SDK_REASONS | OUR_REASONS if handshake.ours else SDK_REASONS
-    if reason not in known:
+    if not isinstance(reason, str) or reason not in known:
         raise Denied("bad-end", f"unknown end reason {str(reason)[:40]!r}")
     error = payload.get("error") if handshake.ours else ""
-    return End(str(reason), payload["lastSeq"], error if isinstance(error, str) else "")
+    return End(reason, payload["lastSeq"], error if _is_error(error) else "")
+
+
+def _is_count(number: Any) -> TypeGuard[int]:
+    """A number as the stream store and JavaScript can count."""
+    return type(number) is int and 0 <= number <= MAX_COUNT
+
+
+def _is_error(text: Any) -> TypeGuard[str]:
+    """What `PublicError` makes for readers: a JSON object, as text."""
+    if not isinstance(text, str) or len(text) > MAX_ERROR:
+        return False
+    try:
+        return isinstance(json.loads(text, parse_constant=_refuse), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def to_line(data: str, kind: str) -> bytes:

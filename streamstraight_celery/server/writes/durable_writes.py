@@ -18,6 +18,7 @@ from ..content import (
     BYTES,
     JSON,
     MalformedContentError,
+    TooManyValuesError,
     media_type_of,
     messages_of,
     pieces_of,
@@ -188,6 +189,8 @@ def _chunks(media_type: str, body: bytes, limits: Limits) -> list[bytes]:
         return pieces_of(body)
     try:
         chunks = messages_of(body)
+    except TooManyValuesError as error:
+        raise Refused(413, "too-large", str(error)) from None
     except MalformedContentError as error:
         raise bad_request(str(error)) from None
     if any(len(chunk) > limits.chunk for chunk in chunks):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from ...errors import RelayUnavailableError
 from ...offsets import segment_of
@@ -24,6 +25,8 @@ BODY_CHUNKS = 4  # largest body, in chunks of the largest size
 PARSED_HERE = 64 * 1024
 
 T = TypeVar("T")
+
+_large: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 class Writing:
@@ -143,5 +146,8 @@ class Writing:
 
 
 async def parsed(body: bytes, parse: Callable[[], T]) -> T:
-    """What `parse` makes of a body."""
-    return parse() if len(body) <= PARSED_HERE else await asyncio.to_thread(parse)
+    """What `parse` makes of a body; of large ones, one at a time."""
+    if len(body) <= PARSED_HERE:
+        return parse()
+    async with _large.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        return await asyncio.to_thread(parse)
