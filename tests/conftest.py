@@ -6,8 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import pytest
 from streamstraight_celery.testing.embedded import EmbeddedRedis
 from tests.support.clusters import Cluster
 from tests.support.clusters import free_port as free_port
+from tests.support.waiting import eventually as eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -39,18 +39,6 @@ def missing(what: str) -> None:
     if IN_CI:
         pytest.fail(f"{what} is needed in CI")
     pytest.skip(f"{what} is not installed")
-
-
-def eventually(condition: Callable[[], object], *, timeout: float = 30.0) -> None:
-    """Return when the condition holds.
-
-    Raises:
-        AssertionError: it does not, within `timeout` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come to hold"
-        time.sleep(0.005)
 
 
 @pytest.hookimpl(tryfirst=True)

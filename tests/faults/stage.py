@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,26 +19,13 @@ from tests.faults.oracle import Loss
 from tests.faults.processes import PersistentRedis, ProducerProcess, RelayProcess
 from tests.faults.reader import Door, ReaderRecord, ResumingReader
 from tests.support.proxy import Proxy
+from tests.support.waiting import PATIENCE
+from tests.support.waiting import eventually_async as until
 
 LEASE, REAP_AFTER = 1.5, 1.5
 # A producer and a relay that are told of nothing look this often; both are the package's own.
 POLL = 1.0
-# For a machine that is busy with other things.
-PATIENCE = 40.0
 SECRET = "a secret of the tests with faults"
-
-
-async def until(condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
-    """Return the first true value of `condition`.
-
-    Raises:
-        AssertionError: there is none in time.
-    """
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {timeout:g} s in vain: {what}"
-        await asyncio.sleep(0.01)
-    return value
 
 
 class Cast:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -40,14 +39,6 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.time += seconds
-
-
-async def eventually(condition: Callable[[], object], *, timeout: float = 10.0) -> None:
-    """Return when the condition holds; the event loop runs meanwhile."""
-    deadline = asyncio.get_running_loop().time() + timeout
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "the condition did not come to hold"
-        await asyncio.sleep(0.005)
 
 
 @dataclass

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ import redis
 from redis.crc import key_slot
 
 from streamstraight_celery.testing.embedded import EmbeddedRedis
-
-PATIENCE = 60.0
+from tests.support.waiting import eventually
 
 
 def free_port() -> int:
@@ -31,15 +29,7 @@ def free_port() -> int:
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
     """Return the first true value; a server that does not answer yet has none."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if value := condition():
-                return value
-        except (redis.RedisError, OSError):
-            pass
-        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain: {what}"
-        time.sleep(0.02)
+    return eventually(condition, what, ignoring=(redis.RedisError, OSError))
 
 
 class Server:

@@ -7,33 +7,17 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
-import pytest
 from celery import Celery
 
+from tests.support.waiting import PATIENCE as PATIENCE
+from tests.support.waiting import eventually as wait_until
 from tests.tasks.apps.project import CONF_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
-# For a machine that is busy with other things; nothing here takes as long when all is well. Those
-# who expect that it is not (tests/mutations) wait for less.
-PATIENCE = float(os.environ.get("TESTS_PATIENCE", "60"))
-
-T = TypeVar("T")
-
-
-def wait_until(condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
-    """Return the first true value of `condition`; fail when there is none in time."""
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {timeout:g} s in vain: {what}", pytrace=False)
-        time.sleep(0.01)
-    return value
 
 
 class Worker:
