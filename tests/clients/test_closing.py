@@ -26,8 +26,8 @@ from streamstraight_celery.reader.options import ReadOptions
 from tests.clients.relay import Scripted, ScriptedRelay
 from tests.clients.ways import Site
 from tests.conftest import eventually, free_port
-from tests.server.conftest import eventually as eventually_async
 from tests.server.producer import Producer
+from tests.support.waiting import eventually_async
 
 DIRECT = pytest.mark.parametrize("direct", [False, True], ids=["http", "direct"])
 

@@ -17,8 +17,9 @@ from streamstraight_celery.server.frame_guard import (
 )
 from streamstraight_celery.server.socketio import backpressure
 from tests.server import serving
-from tests.server.conftest import Site, eventually
+from tests.server.conftest import Site
 from tests.server.socketio import KEY, VERSION
+from tests.support.waiting import eventually_async as eventually
 
 from .raw import HANDSHAKE, SOCKET_IO, Raw, connected, frame, head, longest_healthz, upgraded
 

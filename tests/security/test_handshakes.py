@@ -8,7 +8,8 @@ import pytest
 
 from streamstraight_celery.server import frame_guard
 from tests.server import serving
-from tests.server.conftest import Site, eventually
+from tests.server.conftest import Site
+from tests.support.waiting import eventually_async as eventually
 
 from .raw import HANDSHAKE, SOCKET_IO, answers, connected, head, upgraded
 

@@ -11,8 +11,9 @@ import pytest
 
 from streamstraight_celery.server import http_protocol
 from tests.server import serving
-from tests.server.conftest import Site, eventually
+from tests.server.conftest import Site
 from tests.server.writer import Writer
+from tests.support.waiting import eventually_async as eventually
 
 from .raw import Raw, answers, connected, head
 

@@ -8,7 +8,9 @@ from typing import Any
 import socketio
 from streamstraight_server import StreamstraightServer, streamstraight_server
 
-from .conftest import Site, eventually
+from tests.support.waiting import eventually_async as eventually
+
+from .conftest import Site
 
 KEY = "the key of a Streamstraight account"
 VERSION = "stream-v1"

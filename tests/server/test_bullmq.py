@@ -17,8 +17,9 @@ import streamstraight_celery
 from streamstraight_celery.relays.requests import Read
 from tests.conftest import ROOT, missing
 from tests.support.proxy import Proxy, once
+from tests.support.waiting import eventually_async as eventually
 
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 
 EXAMPLE = ROOT / "example_project" / "bullmq"
 CLIENT = Path(streamstraight_celery.__file__).parent / "static/streamstraight_celery/client.js"

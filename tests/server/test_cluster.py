@@ -14,8 +14,9 @@ from streamstraight_celery.relays.cluster.relay import ClusterRelay
 from streamstraight_celery.relays.cluster.slots import SlotMap
 from streamstraight_celery.relays.requests import Create, Read, Renew
 from tests.support.clusters import Cluster, SentinelGroup
+from tests.support.waiting import eventually_async as eventually
 
-from .conftest import MakeSite, eventually
+from .conftest import MakeSite
 from .producer import Producer
 
 NAMES = [f"stream-{number}" for number in range(12)]

@@ -8,10 +8,11 @@ import socket
 import pytest
 
 from streamstraight_celery.server import http_protocol as wire
+from tests.support.waiting import eventually_async as eventually
 
 from . import serving
 from .client import read_body, read_head
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 from .serving import listen_narrow
 
 

@@ -15,9 +15,10 @@ from streamstraight_celery.relays.base import AsyncRelay, Notice, OnGap, OnNotic
 from streamstraight_celery.relays.requests import Answer, Read, Release, Request
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import RedisServer
+from tests.support.waiting import eventually_async as eventually
 
 from .client import Client
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 from .producer import Producer
 
 

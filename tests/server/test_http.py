@@ -21,9 +21,10 @@ from streamstraight_celery.relays.requests import Create
 from streamstraight_celery.server import create_app, relay_app
 from streamstraight_celery.settings import StreamSettings
 from streamstraight_celery.tokens import Tokens
+from tests.support.waiting import eventually_async as eventually
 
 from .client import Client
-from .conftest import SECRET, MakeSite, Site, eventually
+from .conftest import SECRET, MakeSite, Site
 from .producer import Producer
 from .serving import serving
 

@@ -20,8 +20,9 @@ from streamstraight_celery.server.live.hub import Hub, HubOptions
 from streamstraight_celery.server.live.position import Position
 from streamstraight_celery.server.live.reader import Reader
 from streamstraight_celery.server.reads.durable_frames import DurableFrames
+from tests.support.waiting import eventually_async as eventually
 
-from .conftest import Clock, eventually
+from .conftest import Clock
 from .producer import Producer
 
 DOOR = DurableFrames(lambda: "7")

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from streamstraight_celery.server.reads.multiplex import Multiplexer
+from tests.support.waiting import eventually_async as eventually
 
 from . import serving
 from .client import Answer, Stream, read_body, read_head
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 from .producer import Producer
 
 

@@ -23,8 +23,8 @@ from streamstraight_celery.server.reads.durable_frames import DurableFrames
 from streamstraight_celery.server.reads.handlers import Reading
 from streamstraight_celery.server.reads.sse_response import SseConnection
 from streamstraight_celery.settings import StreamSettings
+from tests.support.waiting import eventually_async as eventually
 
-from .conftest import eventually
 from .producer import Producer
 
 DOOR = DurableFrames(lambda: "7")

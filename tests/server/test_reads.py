@@ -9,8 +9,9 @@ import pytest
 
 from streamstraight_celery.relays.requests import Create
 from streamstraight_celery.tokens import Tokens
+from tests.support.waiting import eventually_async as eventually
 
-from .conftest import SECRET, MakeSite, Site, eventually
+from .conftest import SECRET, MakeSite, Site
 from .producer import Producer
 
 

@@ -24,8 +24,8 @@ from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.redis.scripts import Calls
 from streamstraight_celery.relays.requests import Claim, Create, Read
 from tests.conftest import RedisServer
+from tests.support.waiting import eventually_async as eventually
 
-from .conftest import eventually
 from .producer import Producer
 
 

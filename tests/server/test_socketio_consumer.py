@@ -11,9 +11,10 @@ import socketio
 from streamstraight_server import StreamstraightTokenError, fetch_client_token
 
 from streamstraight_celery.relays.requests import Claim
+from tests.support.waiting import eventually_async as eventually
 
 from .client import Client
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 from .producer import Producer
 from .socketio import KEY, Peer, base_url, consume, consumed, sdk
 

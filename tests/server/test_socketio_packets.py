@@ -7,7 +7,9 @@ import json
 import pytest
 import websockets
 
-from .conftest import MakeSite, Site, eventually
+from tests.support.waiting import eventually_async as eventually
+
+from .conftest import MakeSite, Site
 from .socketio import KEY, VERSION
 
 NO_PACKETS: dict[str, list[str | bytes]] = {

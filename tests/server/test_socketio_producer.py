@@ -23,9 +23,10 @@ from streamstraight_server import StreamstraightServerError, StreamWriter
 from streamstraight_celery.relays.requests import Claim, Read, Stop
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import RedisServer
+from tests.support.waiting import eventually_async as eventually
 
 from .client import Client
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 from .socketio import KEY, Peer, base_url, consumed, sdk, silence
 
 REASONS = [

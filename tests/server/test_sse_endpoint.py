@@ -13,8 +13,9 @@ from streamstraight_celery.relays.requests import Entry
 from streamstraight_celery.server.live.reader import Log
 from streamstraight_celery.server.reads import sse_response as connection
 from streamstraight_celery.server.reads.plain_sse import PlainFrames
+from tests.support.waiting import eventually_async as eventually
 
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 from .plain import Plain, read_plain
 from .producer import Producer
 

@@ -12,10 +12,11 @@ import redis
 from streamstraight_celery.relays.requests import Delete, Entry
 from streamstraight_celery.server.live.reader import Log, Reader
 from streamstraight_celery.server.reads.durable_frames import DurableFrames
+from tests.support.waiting import eventually_async as eventually
 
 from . import serving
 from .client import Client, Stream, read_head
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 from .producer import Producer
 
 pytestmark = pytest.mark.parametrize("wired", [True, False], ids=["wired", "asgi"])

@@ -15,9 +15,10 @@ from streamstraight_celery.server.access import COOKIE
 from streamstraight_celery.server.writes import handlers as writing
 from streamstraight_celery.server.writes.durable_writes import parse_write
 from tests.support.proxy import Proxy, once
+from tests.support.waiting import eventually_async as eventually
 
 from .client import Client, read_chunk
-from .conftest import MakeSite, Site, eventually
+from .conftest import MakeSite, Site
 from .writer import JSON, Writer
 
 APP = "https://app.example"

@@ -12,7 +12,8 @@ from celery import Celery
 
 import streamstraight_celery
 from streamstraight_celery.testing import StreamTester
-from tests.server.conftest import MakeSite, eventually, make_site  # noqa: F401 - a fixture
+from tests.server.conftest import MakeSite, make_site  # noqa: F401 - a fixture
+from tests.support.waiting import eventually_async as eventually
 from tests.tasks.apps import forms
 from tests.tasks.log import ended_log
 from tests.tasks.processes import Worker

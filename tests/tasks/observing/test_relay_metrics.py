@@ -12,13 +12,13 @@ from tests.server.conftest import (  # noqa: F401 - fixtures
     MakeSite,
     Site,
     any_relay_url,
-    eventually,
     make_site,
 )
 from tests.server.plain import read_plain
 from tests.server.producer import Producer
 from tests.server.socketio import Peer, consume, silence
 from tests.server.test_multiplex import Shared, ask, entry, post
+from tests.support.waiting import eventually_async as eventually
 
 from .scraping import Scrape
 
