@@ -66,7 +66,8 @@ def _os_lock() -> Any:
     if green == "eventlet":
         from eventlet.patcher import original
 
-        return original("threading").Lock()
+        threads: Any = original("threading")
+        return threads.Lock()
     return threading.Lock()
 
 
@@ -152,7 +153,8 @@ class _EventletBells:
         from eventlet.patcher import original
 
         self.pid = os.getpid()
-        self._write = original("os").write
+        system: Any = original("os")
+        self._write = system.write
         self._rung: deque[threading.Event] = deque()
         self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._read_end, False)

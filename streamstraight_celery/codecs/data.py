@@ -307,8 +307,9 @@ def _duration(value: datetime.timedelta) -> str:
 
 def _record_step(kind: type) -> Step:
     found = declared(kind)
+    names: list[str]
     if hasattr(kind, "model_dump"):
-        reduce, names = _model_reducer(kind), list(getattr(kind, "model_fields", ()))
+        reduce, names = _model_reducer(kind), list(getattr(kind, "model_fields", {}))
     elif _is_v1_model(kind):
         fields: dict[str, Any] = getattr(kind, "__fields__", {})
         names = [name for name, field in fields.items() if not field.field_info.exclude]

@@ -48,6 +48,7 @@ class HttpProtocol(HttpToolsProtocol):
     # Not in the instance's dict: one more key there would cost each connection 1.5 KB.
     __slots__ = ("_body", "_body_limit", "_in_head", "_overhead", "_timer", "on_lost")
     on_lost: Callable[[], None] | None
+    parser: Any  # None once a WebSocket has taken over
     _overhead: int  # bytes of this request besides its body
     _body: int
     _body_limit: float
@@ -181,11 +182,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _websocket(self, allowance: Allowance) -> asyncio.Protocol:
         assert self.ws_protocol_class is not None
-        return self.ws_protocol_class(  # type: ignore[call-arg]
+        make: Any = self.ws_protocol_class
+        protocol: asyncio.Protocol = make(
             config=self.config,
             server_state=self.server_state,
             app_state={**self.app_state, ALLOWANCE: allowance},
         )
+        return protocol
 
     def _is_sound_handshake(self) -> bool:
         length = max(len(self.url), *(len(n) + len(v) for n, v in self.headers))
