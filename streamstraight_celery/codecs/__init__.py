@@ -1,5 +1,6 @@
 """Codecs: a chunk to a string, and back."""
 
+from .bytes_codec import BYTES
 from .codec import (
     Codec,
     Decoder,
@@ -14,6 +15,7 @@ from .data import plain
 from .json_codec import JSON, encode_json
 
 __all__ = [
+    "BYTES",
     "JSON",
     "Codec",
     "Decoder",

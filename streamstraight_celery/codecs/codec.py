@@ -2,6 +2,7 @@
 
 A codec of kind `json` gives JSON text, which is stored and sent as it is. A custom encoder gives
 any string (kind `text`), which is stored as a JSON string; the reader's decoder gets that string.
+A codec of kind `bytes` gives base64, which the relay server turns into the bytes again.
 An encoder that returns `""` makes no chunk.
 """
 
@@ -18,7 +19,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from ..errors import ConfigurationError, EncodeError, PublicError
 
-Kind = Literal["json", "text"]
+Kind = Literal["json", "text", "bytes"]
 Encoder = Callable[[Any], str]
 Decoder = Callable[[str], Any]
 
@@ -34,7 +35,8 @@ class Codec:
         name: what tasks and settings call it.
         encode: chunk to `str`; `""` means no chunk.
         decode: the string back to a chunk.
-        kind: `json` when `encode` gives JSON text, `text` when it gives any string.
+        kind: `json` when `encode` gives JSON text, `text` when it gives any string, `bytes` when it
+            gives base64 of a stream of bytes.
     """
 
     name: str

@@ -211,7 +211,7 @@ class StreamTester:
                 except ValueError as error:  # pydantic's and msgspec's are
                     wanted = name_of(self._type)
                     raise DecodeError(stream_id, seq, wanted, str(error)) from error
-            elif codec.kind == "text":
+            elif codec.kind != "json":
                 value = codec.decode(value)
             chunks.append(value)
         return chunks

@@ -202,3 +202,6 @@ class TestMediaTypes:
     def test_a_workers_chunks_are_json(self, kind: str) -> None:
         assert content_of(kind, "") == JSON_CONTENT
         assert not content_of(kind, JSON).in_base64
+
+    def test_a_workers_bytes_are_bytes(self) -> None:
+        assert content_of("bytes", "") == BINARY

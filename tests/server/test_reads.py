@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from streamstraight_celery.codecs import get_codec, wire_encoder
 from streamstraight_celery.relays.requests import Create
 from streamstraight_celery.tokens import Tokens
 from tests.support.waiting import eventually_async as eventually
@@ -56,6 +57,18 @@ async def test_sse_resumes_at_every_offset(site: Site, after: int) -> None:
         "streamClosed": True,
         "endReason": "completed",
     }
+
+
+async def test_a_task_s_bytes_are_read_as_bytes(site: Site) -> None:
+    """`codec="bytes"`: whole in a catch-up read, in base64 as events."""
+    encode = wire_encoder(get_codec("bytes"))
+    producer = Producer(site.relay, kind="bytes").create().claim()
+    pieces = [b"\xff\x00\n", b"RIFF", bytes(range(256))]
+    producer.append(*(json.loads(encode(piece)) for piece in pieces))
+    producer.end()
+    answer = await site.client(producer).read(producer.stream_id)
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.body == b"".join(pieces)
 
 
 @pytest.mark.parametrize("after", range(1, 10))

@@ -204,3 +204,18 @@ def test_classes_that_are_made_for_a_request_are_not_kept_for_ever() -> None:
         made()
     gc.collect()
     assert first() is None
+
+
+class TestBytes:
+    def test_pieces_are_base64(self) -> None:
+        codec = get_codec("bytes")
+        assert codec.kind == "bytes"
+        for piece in (b"\xff\x00", bytearray(b"abc"), memoryview(b"abc")):
+            assert decode_wire(codec, wire_encoder(codec)(piece)) == bytes(piece)
+
+    def test_an_empty_piece_is_no_chunk(self) -> None:
+        assert wire_encoder(get_codec("bytes"))(b"") == ""
+
+    def test_anything_else_is_refused(self) -> None:
+        with pytest.raises(EncodeError, match="takes bytes, not str"):
+            wire_encoder(get_codec("bytes"))("abc")
