@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import agent_codecs
+from .agent_codecs import to_ag_ui, to_ui_messages
 from .codecs import Codec, register_codec
 from .enqueue.conversations import active_stream, latest_stream
 from .enqueue.handle import StreamHandle, StreamRef, get_stream, stream_ref
@@ -68,6 +68,8 @@ __all__ = [
     # codecs
     "Codec",
     "register_codec",
+    "to_ui_messages",
+    "to_ag_ui",
     # errors; the others are in `.errors`
     "StreamError",
     "PublicError",
@@ -77,8 +79,6 @@ __all__ = [
     "RelayUnavailableError",
     "__version__",
 ]
-
-assert agent_codecs  # registers its codecs
 
 _READING = ("AsyncStreamReader", "StreamReader", "aread_stream", "read_stream")
 

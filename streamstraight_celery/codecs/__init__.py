@@ -12,6 +12,7 @@ from .codec import (
     wire_encoder,
 )
 from .data import plain
+from .frameworks import framework_event
 from .json_codec import JSON, encode_json
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Encoder",
     "Kind",
     "encode_json",
+    "framework_event",
     "get_codec",
     "plain",
     "register_codec",

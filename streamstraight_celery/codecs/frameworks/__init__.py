@@ -75,5 +75,17 @@ def container_reducer(chunk: Any) -> Reducer | None:
     return langchain.container_reducer(chunk)
 
 
+def framework_event(event: Any) -> tuple[str, Any]:
+    """Return the codec's name for a framework's event, and what is sent of it; or `""` and it."""
+    name = codec_hint(type(event))
+    if not name and container_reducer(event) is not None:
+        name = "langchain"
+    if not name and type(event) in (dict, tuple):
+        # What LangGraph yields for a single stream mode has no mark.
+        shown = langchain.project(event)
+        return ("", event) if shown is event else ("langchain", shown)
+    return (name, PROJECTIONS[name](event)) if name else ("", event)
+
+
 def _roots(kind: type) -> list[str]:
     return [base.__module__.partition(".")[0] for base in kind.__mro__]

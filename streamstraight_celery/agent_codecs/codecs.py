@@ -17,8 +17,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .codecs import Codec, encode_json, register_codec
-from .errors import AgentFailedError, EncodeError
+from ..codecs import Codec, encode_json, register_codec
+from ..errors import AgentFailedError, EncodeError
 
 DONE = "[DONE]"
 _LINE_BREAKS = re.compile(r"\r\n|\r|\n")
