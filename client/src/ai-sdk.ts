@@ -53,6 +53,10 @@ export interface StreamTransportOptions {
   stream?: Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset"> | undefined;
 }
 
+/** What types of parts look like; the events of models and agents are called otherwise, or not at all. */
+const PART = /^(data-.*|[a-z]+(-[a-z]+)*)$/;
+const NOT_PARTS = 'These chunks are not UI messages: use codec="ui-messages" and to_ui_messages(events) in the task.';
+
 /** One answer that is being read. */
 interface Reading {
   ref: StreamRef;
@@ -236,6 +240,9 @@ export class StreamTransport {
               // Stopped elsewhere: an answer that was broken off is no finished one.
               if (stream.endReason === "stopped") controller.enqueue({ type: "abort" });
               controller.close();
+            } else if (!PART.test(value?.type ?? "")) {
+              stream.close();
+              throw new StreamError({ code: "not-ui-messages", message: NOT_PARTS });
             } else if (value.type === "start") {
               const isSaved = saved && value["messageId"] === saved.id;
               const continued = reading.continued ?? (isSaved ? saved : undefined);

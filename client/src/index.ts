@@ -1,6 +1,10 @@
 import { LiveStream } from "./stream.ts";
 import type { Stream, StreamOptions, StreamRef } from "./types.ts";
 
+export type {
+  AnthropicEvent, BinaryValue, GeminiChunk, LangChainEvent, LangChainMessage, LiteLLMChunk, LlamaIndexEvent, OllamaChunk,
+  OpenAIAgentsEvent, OpenAIChatChunk, OpenAIEvent, PydanticAIEvent, PydanticAIPart, TokenUsage,
+} from "./agents.ts";
 export { type Failure, StreamError, StreamResetError } from "./errors.ts";
 export type { Clock, EndReason, OffsetStorage, Stream, StreamOptions, StreamRef, StreamStatus } from "./types.ts";
 

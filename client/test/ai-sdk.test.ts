@@ -417,3 +417,14 @@ test("a token that is refused is asked for at the chat's route", async () => {
   assert.deepEqual(relay.seen.map(({ headers }) => headers["authorization"]), ["Bearer t", "Bearer fresh"]);
   assert.equal(asked[1]?.url, "/chat/chat-1/stream");
 });
+
+test("what is no UI message is an error that says what to do", async () => {
+  for (const chunk of [{ type: "response.created" }, { type: "message_start" }, { choices: [] }, "token", { type: "RUN_STARTED" }]) {
+    const relay = script(sse([data(at(1), [chunk]), control(at(1))], "stay"));
+    const { transport } = transportOf(relay, () => Response.json(ref));
+    const stream = await transport.sendMessages({
+      trigger: "submit-message", chatId: "c", messageId: undefined, messages: [], abortSignal: undefined,
+    });
+    await assert.rejects(stream.getReader().read(), /codec="ui-messages" and to_ui_messages\(events\)/);
+  }
+});

@@ -65,6 +65,8 @@ class Models:
         elif path == "/api/chat":
             events = (json.dumps(each) + "\n" for each in ollama(body, self.words))
             kind = "application/x-ndjson"
+        elif path.endswith("/audio/speech"):
+            events, kind = iter(["RIFF", "\xff\x00"]), "audio/wav"
         else:
             handler.send_error(404)
             return
@@ -73,7 +75,7 @@ class Models:
         handler.send_header("x-request-id", "header-canary")
         handler.end_headers()
         for event in events:
-            handler.wfile.write(event.encode())
+            handler.wfile.write(event.encode("latin-1" if kind == "audio/wav" else "utf-8"))
             handler.wfile.flush()
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from streamstraight_celery import StreamTask
-from streamstraight_celery.codecs import get_codec, wire_encoder
+from streamstraight_celery.codecs import get_codec, types, wire_encoder
 from streamstraight_celery.errors import EncodeError
 from streamstraight_celery.testing import StreamTester
 from tests.frameworks.models import WORDS, Models, chat
@@ -63,6 +64,30 @@ def test_what_the_codec_by_name_sends(
     if "quickstart" not in name and "responses.stream" not in name:
         assert "get_weather" in whole
         assert "Paris" in whole
+
+
+TYPES: dict[str, Any] = {
+    "openai": types.OpenAIEvent,
+    "anthropic": types.AnthropicEvent,
+    "langchain": types.LangChainEvent,
+    "openai-agents": types.OpenAIAgentsEvent,
+    "pydantic-ai": types.PydanticAIEvent,
+    "google-genai": types.GeminiChunk,
+    "ollama": types.OllamaChunk,
+    "litellm": types.LiteLLMChunk,
+    "llama-index": types.LlamaIndexEvent,
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_chunks_have_the_types_that_are_promised(
+    name: str, models: Models, events: dict[str, list[Any]]
+) -> None:
+    codec = SOURCES[name][0]
+    encode, check = wire_encoder(get_codec(codec)), TypeAdapter(TYPES[codec])
+    for chunk in events_of(name, models, events):
+        if text := encode(chunk):
+            check.validate_json(text, strict=True)
 
 
 @pytest.mark.parametrize("name", SOURCES)
