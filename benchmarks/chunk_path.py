@@ -49,7 +49,7 @@ class Recorder:
 def record() -> Recorder:
     """Drive a generator of two chunks, and record the path of the second, which is alone."""
     app = Celery("path", broker="memory://", set_as_current=False)
-    app.conf.update(stream_relay_url="memory://path", stream_secret="secret" * 6)
+    app.conf.update(stream_relay_url="memory://path", stream_secret="the secret of this benchmark")
     runtime, recorder = Runtime.of(app), Recorder()
     threading.setprofile(recorder)
     sys.setprofile(recorder)

@@ -15,7 +15,7 @@ from typing import Any
 import jwt
 
 from .errors import ConfigurationError, TokenError
-from .settings import MIN_SECRET_LENGTH
+from .settings.secrets import HOW_TO_MAKE_ONE, weakness_of
 
 AUDIENCE = "streamstraight-celery"
 ISSUER = "streamstraight-celery"
@@ -51,11 +51,8 @@ class Tokens:
         if not secrets:
             raise ConfigurationError("stream_secret is empty: no token can be issued or verified")
         for secret in secrets:
-            if len(secret) < MIN_SECRET_LENGTH:
-                raise ConfigurationError(
-                    f"stream_secret is too short: use at least {MIN_SECRET_LENGTH} random "
-                    "characters (python -c 'import secrets; print(secrets.token_urlsafe(32))')"
-                )
+            if fault := weakness_of(secret):
+                raise ConfigurationError(f"stream_secret {fault} ({HOW_TO_MAKE_ONE})")
         self._keys = [_key(secret) for secret in secrets]
         self._ttl = ttl
         self._now = now

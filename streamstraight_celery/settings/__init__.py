@@ -18,9 +18,9 @@ from celery.exceptions import ImproperlyConfigured
 
 from ..errors import ConfigurationError
 from .celery_redis import CeleryRedis, backend_prefix, backend_redis, broker_redis, is_redis
+from .secrets import HOW_TO_MAKE_ONE, weakness_of
 
 PREFIX = "stream_"
-MIN_SECRET_LENGTH = 16  # characters, of secrets and API keys
 HOSTED = "https://api.streamstraight.com"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # Public, so only for loopback, where no one else can connect.
@@ -385,9 +385,7 @@ def _check_ranges(settings: StreamSettings) -> None:
     _check_public_url(settings.public_url)
     for origin in settings.allowed_origins:
         _check_origin(origin)
-    if any(len(key) < MIN_SECRET_LENGTH for key in settings.api_keys):
-        raise ConfigurationError(
-            f"a key in stream_api_keys is too short: use at least {MIN_SECRET_LENGTH} characters"
-        )
+    for fault in filter(None, map(weakness_of, settings.api_keys)):
+        raise ConfigurationError(f"a key in stream_api_keys {fault} ({HOW_TO_MAKE_ONE})")
     if len(settings.secret) > 2:
         raise ConfigurationError("stream_secret takes one secret, or two while you rotate")

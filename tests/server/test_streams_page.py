@@ -103,7 +103,9 @@ async def test_through_a_proxy_it_is_closed(
 
 @pytest.mark.parametrize("client", [("10.0.0.9", 5), None], ids=["another machine", "a socket"])
 async def test_from_elsewhere_it_is_closed(client: tuple[str, int] | None) -> None:
-    app = create_app(StreamSettings(relay_url="memory://oversight", secret=("x" * 20,), **OWN))
+    app = create_app(
+        StreamSettings(relay_url="memory://oversight", secret=("hard to guess it",), **OWN)
+    )
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
