@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: demo test test-all test-rest check faults soak mutations versions conformance bench client screenshots docs clean
+.PHONY: attack demo test test-all test-rest check faults soak mutations versions conformance bench client screenshots docs clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python -m example_project.demo $(if $(ONCE),--once) $(ARGS)
@@ -44,6 +44,10 @@ faults: $(VENV)/installed-test
 
 soak: $(VENV)/installed-test
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),0) $(ARGS)
+
+# A relay server under attack, and one line of figures.
+attack: $(VENV)/installed-test
+	$(BIN)/python -m tests.security.attack $(ARGS)
 
 mutations: $(VENV)/installed-test
 	$(BIN)/python -m tests.mutations $(ARGS)
