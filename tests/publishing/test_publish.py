@@ -448,7 +448,7 @@ class TestBadInput:
     def test_no_generator(self, app: Celery) -> None:
         with pytest.raises(TypeError, match="call the generator function"):
             publish(words)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="no generator"):
+        with pytest.raises(TypeError, match="is not a generator"):
             publish(["a", "b"])  # type: ignore[arg-type]
 
     def test_an_unknown_option(self, app: Celery) -> None:

@@ -71,5 +71,5 @@ def test_conversations_need_redis() -> None:
         lambda: answer.apply_stream(key="chat"),
         lambda: answer.conversation("chat", if_active="join").stream(),
     ):
-        with pytest.raises(ConfigurationError, match="need a relay on Redis"):
+        with pytest.raises(ConfigurationError, match="need a stream store on Redis"):
             ask()
