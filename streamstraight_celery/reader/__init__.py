@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 from ..offsets import START
 from .opening import Ref, from_log, from_log_async, is_remote, over_http, over_http_async
-from .options import ReadOptions, Status
+from .options import IDLE, ReadOptions, Status
 from .reader import AsyncStreamReader, StreamReader
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..errors import StreamError
     from ..relays import AsyncRelay, Relay
 
-__all__ = ["AsyncStreamReader", "Status", "StreamReader", "aread_stream", "read_stream"]
+__all__ = ["IDLE", "AsyncStreamReader", "Status", "StreamReader", "aread_stream", "read_stream"]
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class Common(TypedDict, total=False):
     on_retry: Callable[[StreamError], object] | None
     raise_on_failure: bool
     give_up_after: float | None
+    idle: float | None
 
 
 class SyncOptions(Common, total=False):
@@ -85,6 +86,7 @@ def read_stream(
     on_retry: Callable[[StreamError], object] | None = None,
     raise_on_failure: bool = True,
     give_up_after: float | None = None,
+    idle: float | None = None,
 ) -> StreamReader[Any]:
     """Return an iterable over a stream's chunks: each once and in order, over dropped connections.
 
@@ -116,6 +118,9 @@ def read_stream(
             `.error` tell. What keeps the reader from the stream raises all the same.
         give_up_after: seconds of failures in a row after which `RelayUnavailableError` is raised;
             default: go on trying.
+        idle: seconds without a chunk after which `IDLE` is yielded, and again after as many more:
+            a sync route can then send a ping, and so notice that its client has left. Over HTTP
+            it comes with the relay server's next ping at the earliest.
 
     Raises:
         ConfigurationError: what is given does not go together.
@@ -132,6 +137,7 @@ def read_stream(
         on_retry=on_retry,
         raise_on_failure=raise_on_failure,
         give_up_after=give_up_after,
+        idle=idle,
     )
     if is_remote(source, token=token or get_token or client, local=app or relay):
         return over_http(source, token, get_token, client, options)
@@ -166,6 +172,7 @@ def aread_stream(
     on_retry: Callable[[StreamError], object] | None = None,
     raise_on_failure: bool = True,
     give_up_after: float | None = None,
+    idle: float | None = None,
 ) -> AsyncStreamReader[Any]:
     """As `read_stream`, for `async with` and `async for` on an asyncio event loop.
 
@@ -181,6 +188,7 @@ def aread_stream(
         on_retry=on_retry,
         raise_on_failure=raise_on_failure,
         give_up_after=give_up_after,
+        idle=idle,
     )
     if is_remote(source, token=token or get_token or client, local=app or relay):
         return over_http_async(source, token, get_token, client, options)

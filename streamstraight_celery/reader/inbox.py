@@ -44,6 +44,7 @@ class Inbox(Generic[T]):
         self._items: deque[Arrival | Reset] = deque()
         self._position = options.offset
         self._left = False
+        self._quiet_since = options.timing.now()
         # The consumer has chunks that a new attempt would double.
         self._handed = options.offset not in (START, NOW)
 
@@ -106,8 +107,17 @@ class Inbox(Generic[T]):
             self._position = item.position
             self._items.popleft()
             self._handed = True
+            self._quiet_since = self._options.timing.now()
             return (chunk,)
         return None
+
+    def idle(self) -> bool:
+        """Whether the consumer is to be told that nothing has come for `idle` seconds, again."""
+        wait, now = self._options.idle, self._options.timing.now()
+        if wait is None or now - self._quiet_since < wait:
+            return False
+        self._quiet_since = now
+        return True
 
     def _begin_again(self, reset: Reset) -> None:
         # Not before the consumer hears of it: a resume from the old place tells it, too.

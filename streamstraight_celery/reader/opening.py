@@ -9,7 +9,7 @@ from celery import Celery
 
 from ..errors import ConfigurationError
 from ..ids import STOP_COMMAND, check_stream_id
-from ..relays import AsyncRelay, Relay, open_async_relay, open_relay
+from ..relays import AsyncRelay, Relay
 from ..settings import StreamSettings, read_settings, this_app
 from .http.async_io import AsyncGetToken, AsyncHttp
 from .http.session import Session, Source
@@ -17,7 +17,8 @@ from .http.sync_io import GetToken, SyncHttp
 from .inbox import Inbox
 from .log.async_io import AsyncLog
 from .log.session import LogSession, parse_position
-from .log.sync_io import Bell, NoticeBell, SyncLog
+from .log.shared import SharedAsyncRelay, SharedLog, StoreAccess
+from .log.sync_io import Bell, SyncLog
 from .options import ReadOptions
 from .reader import AsyncStreamReader, StreamReader
 
@@ -86,9 +87,13 @@ def from_log(
     found = this_app(app)
     settings = read_settings(found)
     session = _session(name, inbox, options, settings, LOOK_EVERY)
-    opened = open_relay(settings)
-    bell = NoticeBell(lambda: open_async_relay(settings), name)
-    steps = SyncLog(session, opened, name, bell, owned=True, on_stop=_stopper(found, name))
+    log, bell = SharedLog(StoreAccess(settings)), Bell()
+    try:
+        log.subscribe(name, bell.ring)
+    except BaseException:
+        log.close()
+        raise
+    steps = SyncLog(session, log, name, bell, owned=True, on_stop=_stopper(found, name))
     return StreamReader(inbox, steps)
 
 
@@ -104,7 +109,7 @@ def from_log_async(
     found = this_app(app)
     settings = read_settings(found)
     session = _session(name, inbox, options, settings, LOOK_EVERY)
-    opened = open_async_relay(settings)
+    opened = SharedAsyncRelay(StoreAccess(settings))
     steps = AsyncLog(session, opened, name, owned=True, on_stop=_stopper(found, name))
     return AsyncStreamReader(inbox, steps)
 
@@ -122,7 +127,7 @@ def _session(
         inbox,
         options,
         patience=settings.lease + settings.reap_after,
-        look_every=look_every,
+        look_every=min(look_every, options.idle or look_every),
     )
 
 

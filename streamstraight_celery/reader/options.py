@@ -12,6 +12,9 @@ from .decoding import Decode, make_decode
 from .place import Place
 from .timing import Timing
 
+# What a reader with `idle=` yields on a quiet stream. Typed Any: it may be compared with any chunk.
+IDLE: Any = object()
+
 Status = Literal["connecting", "open", "reconnecting", "closed"]
 
 
@@ -27,12 +30,15 @@ class ReadOptions:
     on_retry: Callable[[StreamError], object] | None = None
     raise_on_failure: bool = True
     give_up_after: float | None = None
+    idle: float | None = None
     timing: Timing = field(default_factory=Timing)
 
     def __post_init__(self) -> None:
         Place.parse(self.offset)
         if self.give_up_after is not None and self.give_up_after <= 0:
             raise ConfigurationError("give_up_after is in seconds, greater than 0")
+        if self.idle is not None and self.idle <= 0:
+            raise ConfigurationError("idle is in seconds, greater than 0")
 
     def decode(self) -> Decode:
         """The function that makes a chunk what was asked for."""

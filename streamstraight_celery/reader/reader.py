@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ..cancellation import cancelled
 from .inbox import Inbox
-from .options import Status
+from .options import IDLE, Status
 
 T = TypeVar("T")
 
@@ -113,6 +113,9 @@ class StreamReader(_Reader[T]):
             if inbox.over:
                 self.close()
                 raise inbox.outcome() or StopIteration
+            if inbox.idle():
+                idle: T = IDLE
+                return idle
             with self._stepping:
                 if not inbox.over:
                     self._steps.advance()
@@ -174,6 +177,9 @@ class AsyncStreamReader(_Reader[T]):
             if inbox.over:
                 await self.close()
                 raise inbox.outcome() or StopAsyncIteration
+            if inbox.idle():
+                idle: T = IDLE
+                return idle
             await self._advance()
 
     async def stop(self) -> None:

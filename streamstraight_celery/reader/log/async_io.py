@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ...errors import RelayUnavailableError
 from ...relays import AsyncRelay
-from ...relays.base import Notice, Watcher
+from ...relays.base import Watcher
 from ...relays.requests import Read, Stop
 from ..events import Pause
 from .session import AskReap, Await, LogSession
@@ -40,7 +40,8 @@ class AsyncLog:
         """Do one step of reading."""
         if not self._subscribed:
             # Before the first read: whatever is written after that read is in a notice.
-            self._watcher = self._watcher or self._relay.watch(self._on_notice, self._news.set)
+            news = self._news  # not self, which nothing must keep alive
+            self._watcher = self._watcher or self._relay.watch(lambda *_: news.set(), news.set)
             await self._watcher.subscribe(self._stream_id)
             self._subscribed = True
         session = self._session
@@ -85,6 +86,3 @@ class AsyncLog:
         except asyncio.TimeoutError:
             return
         self._news.clear()
-
-    def _on_notice(self, stream_id: str, notice: Notice) -> None:
-        self._news.set()

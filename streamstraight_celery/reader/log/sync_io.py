@@ -1,17 +1,16 @@
-"""The sync reader's I/O with the relay itself, and the thread that listens for notices."""
+"""The sync reader's I/O with the stream store."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty
+from typing import Protocol
 
 from ...errors import RelayUnavailableError
-from ...os_threads import Mailbox, loop_thread
-from ...relays import AsyncRelay, Relay
-from ...relays.base import Notice
-from ...relays.requests import Read, Stop
+from ...os_threads import Mailbox
+from ...relays.base import Page
+from ...relays.requests import Answer, Read, Request, Stop
 from ..events import Pause
 from .session import AskReap, Await, LogSession
 
@@ -37,64 +36,18 @@ class Bell:
             self._rung.get(seconds)
         self._ringing = False
 
-    def close(self) -> None:
-        """Nobody waits any more."""
 
+class Log(Protocol):
+    """What a reader needs of a store."""
 
-class NoticeBell(Bell):
-    """Rings at each notice of one stream, heard on the process' event loop.
+    def read(self, read: Read) -> Page | None:
+        """As `Relay.read`."""
 
-    Args:
-        open_relay: makes the relay that is listened to.
-        stream_id: the stream.
-
-    Raises:
-        StreamError: the relay cannot be listened to, for example because hiredis is missing.
-    """
-
-    def __init__(self, open_relay: Callable[[], AsyncRelay], stream_id: str) -> None:
-        super().__init__()
-        self._open_relay = open_relay
-        self._stream_id = stream_id
-        self._loop = loop_thread()
-        self._over = asyncio.Event()
-        # An error that prevents it, then the end.
-        self._listening: Mailbox[BaseException | None] = Mailbox()
-        asyncio.run_coroutine_threadsafe(self._run(), self._loop)
-        error = self._listening.get()
-        if error is not None:
-            raise error
+    def execute(self, requests: Sequence[Request]) -> list[Answer]:
+        """As `Relay.execute`."""
 
     def close(self) -> None:
-        """Stop listening; returns when the connection is closed."""
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._listening.get()
-
-    async def _run(self) -> None:
-        error: BaseException | None = None
-        try:
-            await self._listen()
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            self._listening.put(error)
-
-    async def _listen(self) -> None:
-        relay = self._open_relay()
-        try:
-            watcher = relay.watch(self._on_notice, self.ring)
-            try:
-                await watcher.subscribe(self._stream_id)
-                self._listening.put(None)
-                await self._over.wait()
-            finally:
-                await watcher.close()
-        finally:
-            await relay.close()
-
-    def _on_notice(self, stream_id: str, notice: Notice) -> None:
-        self.ring()
+        """Give up connections."""
 
 
 class SyncLog:
@@ -112,7 +65,7 @@ class SyncLog:
     def __init__(
         self,
         session: LogSession,
-        relay: Relay,
+        relay: Log,
         stream_id: str,
         bell: Bell,
         *,
@@ -137,7 +90,7 @@ class SyncLog:
                 case Read():
                     session.absorb(self._relay.read(action))
                 case AskReap():
-                    session.reaped(self._relay.call(session.reap))
+                    session.reaped(self._call(session.reap))
         except RelayUnavailableError as error:
             session.unavailable(error)
 
@@ -151,12 +104,17 @@ class SyncLog:
         Raises:
             RelayUnavailableError: the relay does not answer.
         """
-        answer = self._relay.call(Stop(self._stream_id))
+        answer = self._call(Stop(self._stream_id))
         if answer.kind == "asked" and self._on_stop is not None:
             self._on_stop()
 
     def close(self) -> None:
         """Give up connections."""
-        self._bell.close()
         if self._owned:
             self._relay.close()
+
+    def _call(self, request: Request) -> Answer:
+        answer = self._relay.execute([request])[0]
+        if answer.kind == "error":
+            raise RelayUnavailableError(f"the stream store refused: {answer.message}")
+        return answer
