@@ -7,6 +7,7 @@
 #   make soak     MINUTES=5 SEED=1: load and faults; one line of figures
 #   make mutations   take away what keeps each promise, and see tests go red
 #   make versions     WITH='django==4.2.*' PYTHON=python3.12: the frameworks' tests with other versions
+#   make lowest   the oldest versions that pyproject.toml promises (PYTHON=python3.10)
 #   make conformance   the Durable Streams protocol's own suite against the relay (needs Node.js)
 #   make docs     the documentation as a site, in site/
 #   make bench    measure, side by side with other ways to stream
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: attack demo test test-all test-rest check faults soak mutations versions conformance bench client screenshots docs clean
+.PHONY: attack demo test test-all test-rest check faults soak mutations versions lowest conformance bench client screenshots docs clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python -m example_project.demo $(if $(ONCE),--once) $(ARGS)
@@ -56,6 +57,15 @@ versions:
 	$(PYTHON) -m venv --clear build/versions
 	build/versions/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]' $(foreach one,$(WITH),'$(one)')
 	build/versions/bin/python -m pytest tests/integrations -p no:cacheprovider $(ARGS)
+
+# Exactly the oldest versions promised, on the oldest Python; test tools are the newest.
+LOWEST := tests/unit tests/contract tests/tasks/test_task_forms.py tests/tasks/test_task_arguments.py tests/integrations/test_flask.py
+lowest:
+	$(PYTHON) -m venv --clear build/lowest
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lowest/bin/uv pip install --quiet -p build/lowest/bin/python --resolution lowest-direct -e '.[relay,reader,typed,django,flask,fastapi,streamstraight,cli,metrics,otel]'
+	build/lowest/bin/uv pip install --quiet -p build/lowest/bin/python pytest pytest-asyncio pytest-timeout pytest-xdist pyyaml psutil hypothesis msgspec openai 'fakeredis[lua]'
+	build/lowest/bin/python -m pytest -p no:anyio -n 2 --dist loadfile -p no:cacheprovider $(LOWEST) $(ARGS)
 
 conformance: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/conformance -v $(ARGS)

@@ -260,7 +260,7 @@ def _check_one_place(connection: Any) -> None:
 
 def _check_options(options: Mapping[str, Any], tls: bool, path: str, where: str) -> None:
     """Let redis-py say now what it does not take."""
-    from redis import connection
+    from redis import CredentialProvider, connection
     from redis.exceptions import RedisError
 
     plain = {
@@ -268,6 +268,12 @@ def _check_options(options: Mapping[str, Any], tls: bool, path: str, where: str)
         for name, value in options.items()
         if name not in ("sentinel_kwargs", "min_other_sentinels")
     }
+    provider = options.get("credential_provider")
+    if provider is not None and not isinstance(provider, CredentialProvider):
+        raise ConfigurationError(
+            f"{where}: credential_provider is {provider!r}, and this version of Celery makes no "
+            "redis.CredentialProvider of it"
+        )
     kind: Any = connection.SSLConnection if tls else connection.Connection
     if path:
         kind, plain["path"] = connection.UnixDomainSocketConnection, path

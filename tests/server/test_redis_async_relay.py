@@ -191,6 +191,28 @@ def confirm(words: list[bytes]) -> bytes:
     return b"+OK\r\n"
 
 
+async def test_a_provider_of_logins_is_asked_again_after_it_failed() -> None:
+    class Provider:
+        asked = 0
+
+        async def get_credentials_async(self) -> tuple[str, str]:
+            self.asked += 1
+            if self.asked == 1:
+                raise ValueError("no token now")
+            return "u", "token"
+
+    heard, provider = Heard(), Provider()
+    async with Scripted(confirm) as server:
+        watcher = RedisWatcher(
+            Address(port=server.port, provider=provider),
+            Calls(RelayOptions()), heard.on_notice, heard.on_gap,
+        )  # fmt: skip
+        await watcher.subscribe("x")
+        await eventually(lambda: len(server.commands) >= 2)
+        assert server.commands[:2] == [[b"AUTH", b"u", b"token"], [b"SUBSCRIBE", b"ss:{x}:n"]]
+        await watcher.close()
+
+
 async def test_it_logs_in_before_it_subscribes() -> None:
     heard = Heard()
     async with Scripted(confirm) as server:

@@ -54,7 +54,7 @@ class Address:
         """The commands to begin a connection with."""
         commands: list[tuple[str, ...]] = []
         if self.provider is not None:
-            commands.append(("AUTH", *await self.provider.get_credentials_async()))
+            commands.append(("AUTH", *await _credentials(self.provider)))
         elif self.username:
             commands.append(("AUTH", self.username, self.password))
         elif self.password:
@@ -62,6 +62,21 @@ class Address:
         if self.client_name:
             commands.append(("CLIENT", "SETNAME", self.client_name))
         return commands
+
+
+async def _credentials(provider: Any) -> tuple[str, ...]:
+    """Ask a provider for user and password, or a password alone.
+
+    Raises:
+        OSError: it fails, as it may when it asks a service that is away.
+    """
+    try:
+        # redis-py before 5.3 has only the sync method.
+        ask = getattr(provider, "get_credentials_async", None)
+        found = await ask() if ask else await asyncio.to_thread(provider.get_credentials)
+    except Exception as error:
+        raise OSError(f"{type(provider).__name__}: {error!r}") from error
+    return tuple(found)
 
 
 async def _now(address: Address) -> Address:
