@@ -24,6 +24,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("", {"first": {"text": "Hel"}, "rest": [{"text": "lo"}]}),
     ("completed\n", {"parts": ["Hel", "lo"]}),
     ("2 closed\n", {}),
+    ("", {}),
 ]
 
 
@@ -44,6 +45,10 @@ def test_example(given: dict[str, Any], number: int, capsys: pytest.CaptureFixtu
     exec(EXAMPLES[number], names)
     if inspect.iscoroutinefunction(names.get("show")):
         asyncio.run(names["show"](given["ref"]))
+    if "events" in names:
+        assert list(names["events"]()) == [
+            f'data: {{"text": "{text}"}}\n\n' for text in ("Hel", "lo")
+        ]
     said, kept = SHOWN[number]
     assert capsys.readouterr().out == said
     assert {name: names[name] for name in kept} == kept
