@@ -8,6 +8,8 @@ from .errors import ConfigurationError
 
 # The message header that carries a stream id other than the task's own id.
 STREAM_ID_HEADER = "stream_id"
+# One that says that the stream may take the place of another task's that has ended.
+OVERWRITE_HEADER = "stream_overwrite"
 # Under this name a delivery's `properties` hold the nonce by which its stream is claimed.
 STREAM_NONCE = "stream_nonce"
 # The remote control command that makes a worker look for stops at once.

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from ..codecs import Codec
 from ..errors import RelayUnavailableError, StreamExistsError
+from ..ids import OVERWRITE_HEADER
 from ..producing.failures import seconds_until
-from ..relays.requests import Create, Reap, Stop
+from ..relays.requests import Create, Delete, Reap, Stop
 from ..runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,18 @@ def announce_task(
 ) -> bool:
     """As `announce`, of a task with the options of `apply_async`."""
     wait = wait_of(task, options, runtime.settings.ttl)
-    return announce(runtime, Create(stream_id, task_id, task.codec_in(runtime).kind, wait))
+    request = Create(stream_id, task_id, task.codec_in(runtime).kind, wait)
+    overwrite = bool((options.get("headers") or {}).get(OVERWRITE_HEADER))
+    return announce(runtime, request, overwrite=overwrite)
 
 
-def announce(runtime: Runtime, request: Create) -> bool:
+def announce(runtime: Runtime, request: Create, *, overwrite: bool = False) -> bool:
     """Tell the relay of a stream whose task is about to be enqueued; True when it is new.
+
+    Args:
+        runtime: of the Celery app.
+        request: tells of the stream.
+        overwrite: it takes the place of one that has ended.
 
     Raises:
         StreamExistsError: another task's stream has that name.
@@ -49,6 +57,9 @@ def announce(runtime: Runtime, request: Create) -> bool:
     if answer.kind == "exists" and not answer.end_reason:
         # Its producer may be lost: then it ends, if that is due, and the message says so.
         runtime.relay.call(Reap(request.stream_id))
+        answer = runtime.relay.call(request)
+    if answer.kind == "exists" and answer.end_reason and overwrite:
+        runtime.relay.call(Delete(request.stream_id))
         answer = runtime.relay.call(request)
     if answer.kind == "exists":
         state = f"has ended ({answer.end_reason})" if answer.end_reason else "is active"

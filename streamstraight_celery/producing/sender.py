@@ -95,6 +95,7 @@ class Sender:
         nonce: str = "",
         untold: bool = False,
         again: int = 0,
+        after_loss: bool = False,
         on_interrupt: Callable[[], None] | None = None,
     ) -> StreamWriter:
         """Claim the stream and return its writer.
@@ -107,6 +108,7 @@ class Sender:
             nonce: of this attempt; a new one by default.
             untold: no message can tell of a stop, so the relay is asked for it often.
             again: how often the task ran before, as far as Celery knows.
+            after_loss: also when the owner's stream has ended as `producer-disconnected`.
             on_interrupt: called from the sender thread when a stop is asked or writing has become
                 impossible, so that a generator that waits can be interrupted.
 
@@ -117,7 +119,10 @@ class Sender:
             RelayRefusedError: the relay does not take it.
             RelayUnavailableError: no answer for `stream_relay_timeout`.
         """
-        claim = Claim(stream_id, nonce or new_nonce(), owner, kind, resume=resume, again=again)
+        claim = Claim(
+            stream_id, nonce or new_nonce(), owner, kind,
+            resume=resume, again=again, after_loss=after_loss,
+        )  # fmt: skip
         # The same nonce makes the repetition harmless.
         answer = self.patiently(lambda: self._relay.call(claim))
         if answer.kind == "busy":

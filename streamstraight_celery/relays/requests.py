@@ -128,7 +128,8 @@ class Create:
 class Claim:
     """Begin an attempt.
 
-    `overwrite`: also of a stream that a living producer holds or that has ended. `again`: how often
+    `overwrite`: also of a stream that a living producer holds or that has ended. `after_loss`: also
+    of one that ended as `producer-disconnected`, if `owner` is the same. `again`: how often
     the task ran before, as far as Celery knows; for a relay that cannot tell by itself.
     """
 
@@ -139,6 +140,7 @@ class Claim:
     attempt: int = 0
     resume: bool = False
     overwrite: bool = False
+    after_loss: bool = False
     again: int = 0
 
 

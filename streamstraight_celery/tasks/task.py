@@ -39,7 +39,13 @@ from ..worker import metrics, telemetry
 from ..worker import remote_control as _control  # registers the remote control command
 from ..worker.attempt import run_attempt, settle
 from ..worker.tracing import carry
-from .task_stream import OnRedelivery, TaskStream, check_on_redelivery
+from .task_stream import (
+    OnLost,
+    OnRedelivery,
+    TaskStream,
+    check_on_lost,
+    check_on_redelivery,
+)
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
@@ -83,6 +89,9 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         on_redelivery: what happens when the process that ran the task was lost and the task comes
             again: `restart` (readers are told to begin anew), `fail` (the stream ends as
             `producer-disconnected`), `resume` (the log goes on; see `TaskStream`).
+        on_lost: what happens when it comes only after its stream was given up as
+            `producer-disconnected`: `fail` (the task fails with StreamClosedError), `run` (it runs
+            as the next attempt, which new readers get).
     """
 
     abstract = True
@@ -93,6 +102,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
     codec: ClassVar[str | Codec | None] = None
     encoder: ClassVar[Any] = None
     on_redelivery: ClassVar[OnRedelivery] = "restart"
+    on_lost: ClassVar[OnLost] = "fail"
     _stream_function: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -103,6 +113,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             cls.encoder = staticmethod(encoder)
         get_codec(cls.codec, encoder=cls.encoder)
         check_on_redelivery(cls.on_redelivery)
+        check_on_lost(cls.on_lost, cls.on_redelivery)
         function = cls.__dict__.get("run")
         if function is None:
             return
@@ -310,7 +321,11 @@ def stream_task(function: Callable[P, Chunks], /) -> StreamTask[P]: ...
 
 @overload
 def stream_task(
-    *, bind: Literal[True], on_redelivery: OnRedelivery = "restart", **options: Any
+    *,
+    bind: Literal[True],
+    on_redelivery: OnRedelivery = "restart",
+    on_lost: OnLost = "fail",
+    **options: Any,
 ) -> Callable[[Callable[Concatenate[Any, P], Chunks]], StreamTask[P]]: ...
 
 
@@ -319,6 +334,7 @@ def stream_task(
     *,
     bind: Literal[False] = False,
     on_redelivery: OnRedelivery = "restart",
+    on_lost: OnLost = "fail",
     **options: Any,
 ) -> Callable[[Callable[P, Chunks]], StreamTask[P]]: ...
 
@@ -330,8 +346,8 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
 
     Args:
         function: a sync or async generator function, when used without parentheses.
-        **options: `codec` or `encoder`, `on_redelivery`, and everything `@app.task` takes: `bind`,
-            `name`, `acks_late`, `autoretry_for`, `rate_limit`, `soft_time_limit`, `pydantic`, ...
+        **options: `codec` or `encoder`, `on_redelivery`, `on_lost`, and everything `@app.task`
+            takes: `bind`, `name`, `acks_late`, `autoretry_for`, `rate_limit`, ...
 
     Raises:
         TypeError: not a generator function, or `base` is not a `StreamTask`.
@@ -343,6 +359,8 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
     get_codec(options.get("codec"), encoder=options.get("encoder"))
     if "on_redelivery" in options:
         check_on_redelivery(options["on_redelivery"])
+    if "on_lost" in options:
+        check_on_lost(options["on_lost"], options.get("on_redelivery"))
 
     def decorate(function: Callable[..., Any]) -> Any:
         check_generator_function(function)

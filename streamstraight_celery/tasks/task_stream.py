@@ -16,6 +16,24 @@ P = ParamSpec("P")
 OnRedelivery = Literal["restart", "fail", "resume"]
 
 
+OnLost = Literal["fail", "run"]
+
+
+def check_on_lost(value: object, on_redelivery: object) -> None:
+    """Check the option.
+
+    Raises:
+        ConfigurationError: it is none of the two, or contradicts `on_redelivery`.
+    """
+    if value not in get_args(OnLost):
+        raise ConfigurationError(
+            f"on_lost={value!r}: use 'fail' (a task that is redelivered after its stream was given "
+            "up fails) or 'run' (it begins the stream again)"
+        )
+    if value == "run" and on_redelivery == "fail":
+        raise ConfigurationError("on_lost='run' contradicts on_redelivery='fail': drop one of them")
+
+
 def check_on_redelivery(value: object) -> None:
     """Check the option.
 

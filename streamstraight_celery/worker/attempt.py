@@ -23,14 +23,15 @@ from ..errors import (
     StreamBusyError,
     StreamClosedError,
     StreamError,
+    StreamExistsError,
     StreamStopped,
 )
-from ..ids import STREAM_NONCE
+from ..ids import OVERWRITE_HEADER, STREAM_NONCE
 from ..producing.driver import Driver
 from ..producing.failures import describe_error, error_within, retry_delay
 from ..producing.writer import LAST_WORDS_TIMEOUT, StreamWriter
 from ..relays.end_reasons import GOOD_ENDS, LOST, EndReason
-from ..relays.requests import Expect, Read, Recall
+from ..relays.requests import Delete, Expect, Read, Recall
 from ..runtime import Runtime
 from ..settings import soft_time_limit
 from . import telemetry
@@ -91,9 +92,7 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
             raise  # nobody would deliver it again
         _come_back(self, runtime, args, kwargs, busy.retry_after)
     except StreamClosedError as closed:
-        if closed.reason not in GOOD_ENDS:
-            raise
-        return _had_ended(self, runtime, closed.reason)
+        return _had_ended(self, runtime, closed)
     telemetry.begin(self, writer, started)
     value, reason = _retriable(self, lambda: _produce(self, driver, writer, args, kwargs))
     seconds = time.monotonic() - started
@@ -124,8 +123,13 @@ def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> 
                 task.stream_id, owner=request.id or "", kind=codec.kind, nonce=nonce,
                 resume=fails or task.on_redelivery == "resume", again=before,
                 untold=_reads_no_messages(request), on_interrupt=driver.interrupt,
+                after_loss=task.on_lost == "run",
             )  # fmt: skip
             break
+        except StreamClosedError:
+            if not _overwrites(runtime, task):
+                raise
+            continue
         except StreamBusyError:
             if time.monotonic() >= deadline:
                 raise
@@ -291,12 +295,30 @@ def _come_back(
     raise Ignore
 
 
-def _had_ended(task: RunningTask, runtime: Runtime, reason: str) -> StreamSummary:
-    """The summary of a stream that had ended before this delivery of its task could claim it."""
+def _had_ended(task: RunningTask, runtime: Runtime, closed: StreamClosedError) -> StreamSummary:
+    """The summary of a stream that had ended before this delivery of its task could claim it.
+
+    Raises:
+        StreamClosedError: it had ended badly.
+        StreamExistsError: it is another task's.
+    """
+    reason = closed.reason
     attempt = chunks = size = 0
-    # A relay that tells nobody how a stream is refuses.
-    with contextlib.suppress(RelayRefusedError):
+    try:
         state = runtime.sender.patiently(lambda: runtime.relay.state(task.stream_id))
+    except RelayRefusedError:
+        # A relay that does not tell how a stream is; only the own one can be stopped or repeated.
+        if reason not in GOOD_ENDS or not (reason == "stopped" or _times_before(task.request)):
+            raise closed from None
+    else:
+        if state.owner != task.request.id:
+            raise StreamExistsError(
+                f"stream {task.stream_id!r} is task {state.owner}'s and has ended ({reason}): give "
+                f"each task its own stream_id, or send the header {OVERWRITE_HEADER}=True to "
+                "replace a stream that has ended"
+            )
+        if reason not in GOOD_ENDS:
+            raise closed
         attempt, chunks, size = state.attempt, state.last, state.size
         if reason == "stopped" and (not attempt or state.released):
             # While its message was in a queue: no attempt has told of that.
@@ -305,6 +327,19 @@ def _had_ended(task: RunningTask, runtime: Runtime, reason: str) -> StreamSummar
         stream_id=task.stream_id, attempt=attempt, chunks=chunks, bytes=size,
         first_chunk_seconds=None, seconds=0.0, end_reason=reason,
     )  # fmt: skip
+
+
+def _overwrites(runtime: Runtime, task: RunningTask) -> bool:
+    """Make way for this task if it says so and the stream that has ended is another one's."""
+    request = task.request
+    headers = request.headers or {}
+    if not (headers.get(OVERWRITE_HEADER) or getattr(request, OVERWRITE_HEADER, False)):
+        return False
+    state = runtime.sender.patiently(lambda: runtime.relay.state(task.stream_id))
+    if not state.end or state.owner == request.id:
+        return False
+    runtime.sender.patiently(lambda: runtime.relay.call(Delete(task.stream_id)))
+    return True
 
 
 def settle(task: RunningTask, error: BaseException) -> None:
@@ -328,8 +363,8 @@ def settle(task: RunningTask, error: BaseException) -> None:
         _quietly(writer, functools.partial(writer.finish, reason, message))
     else:
         # SystemExit and the like: the worker goes down or the task was terminated. Whether the task
-        # comes back is for the parent process to say; should that be gone, the broker may know.
-        wait = ttl if task.acks_late else 0.0
+        # comes back, and how long it is awaited, is for the parent process to say.
+        wait = Runtime.of(task.app).settings.lease if task.acks_late else 0.0
         _quietly(writer, functools.partial(writer.release, wait, timeout=LAST_WORDS_TIMEOUT))
 
 

@@ -118,13 +118,17 @@ class StreamRequest(Request):  # type: ignore[misc]
             self._conclude(*(("expired", EXPIRED) if expired else ("stopped", "")))
 
     def _announce_cancelled(self, *args: Any, **kwargs: Any) -> None:
-        # The worker goes down, or has lost its broker. What is not acknowledged is delivered again.
+        # The worker goes down, or has lost its broker. What is not acknowledged is delivered again:
+        # in the first case at once, in the second perhaps after the visibility timeout. Celery
+        # announces a retry of a task that is acknowledged late in the second case alone.
         delivered_again = self.task.acks_late and not self.acknowledged
+        broker_lost = kwargs.get("emit_retry", bool(args and args[0])) is True
         try:
             super()._announce_cancelled(*args, **kwargs)
         finally:
             if delivered_again:
-                self._stream_awaited = self._ttl
+                lease = _runtime(self).settings.lease
+                self._stream_awaited = lease if broker_lost else self._ttl
             self._conclude("producer-disconnected", LOST)
 
     def _retry_worker_lost(self, *args: Any, **kwargs: Any) -> bool:

@@ -27,6 +27,7 @@ class RunningTask(Protocol):
     acks_late: bool
     ignore_result: bool
     on_redelivery: Any
+    on_lost: Any
     soft_time_limit: float | None
     max_retries: int | None
     _stream_function: Callable[..., Any]

@@ -62,6 +62,9 @@ class Model:
         return self, Answer("exists", reason=self.end)
 
     def _claim(self, request: Claim, now: int) -> tuple[Model, Answer]:
+        lost = self.end == "producer-disconnected" and self.owner == request.owner
+        if lost and request.after_loss:
+            return replace(self, end="", released=True)._claim(request, now)
         if self.end:
             return self, Answer("closed", 0, self.stop, self.end)
         if self.attempt and self.nonce == request.nonce:
@@ -99,6 +102,8 @@ class Model:
             return replace(self, lease=now + LEASE), Answer("ok", self.last, self.stop)
         if self.stop:
             return replace(self, end="stopped"), Answer("ok", self.attempt, True, "stopped")
+        if self.released:
+            return self, Answer("ok", self.attempt, self.stop)
         released = replace(self, released=True, lease=now + request.wait)
         return released, Answer("ok", self.attempt, self.stop)
 

@@ -176,11 +176,11 @@ class Machine(RuleBasedStateMachine):
     def create(self, owner: str) -> None:
         self.ask(Create(S, owner))
 
-    @rule(resume=st.booleans())
-    def claim(self, resume: bool) -> None:
+    @rule(resume=st.booleans(), after_loss=st.booleans())
+    def claim(self, resume: bool, after_loss: bool) -> None:
         self.names += 1
         nonce = f"{self.names:08x}"
-        answer = self.ask(Claim(S, nonce, "task-1", resume=resume))
+        answer = self.ask(Claim(S, nonce, "task-1", resume=resume, after_loss=after_loss))
         if answer.kind == "ok":
             self.granted.append((answer.number, nonce))
 

@@ -192,6 +192,9 @@ class MemoryStore:
             stream = Stream(now, 0, 0, owner=request.owner)
         if stream.end and request.overwrite and not stream.http_written:
             stream.end, stream.error, stream.ended, stream.stop = "", "", 0, False
+        lost = stream.end == "producer-disconnected" and stream.owner == request.owner
+        if lost and request.after_loss:
+            stream.end, stream.error, stream.ended, stream.released = "", "", 0, True
         if stream.end:
             return Answer("closed", 0, stream.stop, stream.end)
         if stream.http_written:
@@ -270,8 +273,9 @@ class MemoryStore:
         if stream.stop:
             self.end(request.stream_id, stream, "stopped", "", True)
             return Answer("ok", stream.attempt, True, "stopped")
-        stream.released, stream.lease = True, self.now() + request.wait
-        self.keep(stream, request.wait)
+        if not stream.released:
+            stream.released, stream.lease = True, self.now() + request.wait
+            self.keep(stream, request.wait)
         return Answer("ok", stream.attempt, stream.stop)
 
     def _stop(self, request: Stop) -> Answer:

@@ -172,10 +172,11 @@ class Calls:
                 return two, (attempt, nonce, options.lease, options.ttl)
             case Create(_, owner, kind, wait):
                 return two[:1], (owner, options.ttl, kind, wait or options.ttl)
-            case Claim(_, nonce, owner, kind, attempt, resume, overwrite):
+            case Claim(_, nonce, owner, kind, attempt, resume, overwrite, after_loss):
                 return two, (
                     nonce, options.lease, options.ttl, attempt, owner, kind, self._publish,
                     "1" if resume else "", "1" if overwrite else "", channel,
+                    "1" if after_loss else "",
                 )  # fmt: skip
             case Release(_, attempt, nonce, wait):
                 return two, (attempt, nonce, wait, options.ttl, self._publish, channel)

@@ -38,6 +38,7 @@ app = Celery(
         "tests.tasks.apps.encoding",
         "tests.tasks.apps.listening",
         "tests.tasks.apps.green",
+        "tests.tasks.apps.owning",
         "tests.tasks.apps.lingering",
         "tests.tasks.apps.agents",
         "tests.tasks.apps.paced",

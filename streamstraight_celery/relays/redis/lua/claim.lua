@@ -3,7 +3,7 @@
 -- ARGV 1 nonce  2 lease ms  3 ttl ms  4 attempt to re-create (0: the next one)  5 owner  6 kind
 --      7 publish command  8 '1' to continue the log of the attempt before ('': start over)
 --      9 '1' to overwrite: take over from a living producer, or restart an ended stream
---      10 channel
+--      10 channel  11 '1' to restart one that ended as `producer-disconnected`, if the owner is the same
 -- Answers: ok (number: the attempt; reason: seq of the last chunk)  busy (number: ms until the
 --   lease ends)  closed (reason)  fenced (a newer attempt exists, or others write it over HTTP)
 -- Idempotent: the same nonce gets the same answer. `attempt to re-create` is for a producer whose
@@ -12,11 +12,17 @@
 local state, log = KEYS[1], KEYS[2]
 local nonce, lease, ttl, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local now = clock()
-local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w')
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w', 'o')
 local attempt, seq = tonumber(m[1]), tonumber(m[3])
 if m[5] and ARGV[9] == '1' and not m[9] then
   redis.call('HDEL', state, 'e', 'er', 'z', 's')
   m[5], m[7] = false, false
+end
+if m[5] == 'producer-disconnected' and ARGV[11] == '1' and m[10] == ARGV[5] then
+  -- Not the stop: one that was asked for holds for every attempt.
+  redis.call('HDEL', state, 'e', 'er', 'z')
+  redis.call('HSET', state, 'r', 1)
+  m[5], m[6] = false, '1'
 end
 local stop = m[7] and 1 or 0
 if m[5] then return {'closed', 0, stop, m[5]} end

@@ -2,9 +2,10 @@
 -- KEYS 1 state  2 log
 -- ARGV 1 attempt  2 nonce  3 ms in which the next attempt is awaited  4 ttl ms  5 publish command
 --      6 channel
+-- The first release counts: the worker's parent process (`conclude`) may know better.
 -- Answers: ok (reason: 'stopped' when a stop was asked, and so the stream has ended now)  fenced
 --   closed (reason)  unknown
-local m = redis.call('HMGET', KEYS[1], 'a', 'n', 'e', 's', 'q')
+local m = redis.call('HMGET', KEYS[1], 'a', 'n', 'e', 's', 'q', 'r')
 local current = tonumber(m[1])
 local stop = m[4] and 1 or 0
 if not current or current < tonumber(ARGV[1]) then return {'unknown', 0, 0, ''} end
@@ -18,6 +19,7 @@ if m[4] then
   }, 'stopped', '')
   return {'ok', current, 1, 'stopped', unheard}
 end
+if m[6] then return {'ok', current, stop, ''} end
 redis.call('HSET', KEYS[1], 'r', 1, 'x', now + ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] + ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[3] + ARGV[4])
