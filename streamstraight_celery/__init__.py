@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .agent_codecs import to_ag_ui, to_ui_messages
 from .codecs import Codec, register_codec
+from .enqueue.by_name import send_stream_task
 from .enqueue.conversations import active_stream, latest_stream
 from .enqueue.handle import StreamHandle, StreamRef, get_stream, stream_ref
 from .errors import (
@@ -42,6 +43,7 @@ __all__ = [
     "stream_task",
     "StreamTask",
     "get_stream",
+    "send_stream_task",
     "active_stream",
     "latest_stream",
     "stream_ref",

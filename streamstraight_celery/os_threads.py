@@ -56,6 +56,19 @@ def start_os_thread(name: str, call: Callable[[], object]) -> None:
     thread.Thread(target=call, name=name, daemon=True).start()
 
 
+def os_thread_ident() -> int:
+    """This OS thread's key in `sys._current_frames()`."""
+    if green_threads() == "gevent":
+        from gevent.monkey import get_original
+
+        return int(get_original("_thread", "get_ident")())
+    if green_threads() == "eventlet":
+        from eventlet.patcher import original
+
+        return int(original("threading").get_ident())
+    return threading.get_ident()
+
+
 def _os_lock() -> Any:
     """A lock that blocks the whole thread, whatever has been patched."""
     green = green_threads()

@@ -18,11 +18,17 @@ from ..runtime import Runtime
 log = logging.getLogger(__name__)
 
 
-class Announced(Protocol):
-    """What of a stream task announcing its stream takes."""
+class Expiring(Protocol):
+    """What of a task its time to begin takes."""
 
-    app: Any
-    expires: Any
+    @property
+    def app(self) -> Any: ...
+    @property
+    def expires(self) -> Any: ...
+
+
+class Announced(Expiring, Protocol):
+    """What of a stream task announcing its stream takes."""
 
     def codec_in(self, runtime: Runtime) -> Codec: ...
 
@@ -90,7 +96,7 @@ def withdraw(runtime: Runtime, stream_id: str) -> None:
         )
 
 
-def wait_of(task: Announced, options: Mapping[str, Any], ttl: float) -> int:
+def wait_of(task: Expiring, options: Mapping[str, Any], ttl: float) -> int:
     """Milliseconds in which a task that is enqueued now may begin: until it expires, or `ttl`.
 
     Args:

@@ -37,6 +37,7 @@ from ..os_threads import Mailbox, loop_thread
 from ..relays.end_reasons import EndReason
 from . import threads
 from .generators import aclose_generator, close_generator, has_ended, mentions
+from .loop_watch import LoopWatch
 from .writer import StreamWriter
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Driver:
     ) -> None:
         self._encode = encode
         self._on_check = on_check
-        self._name = name
+        self.name = name
         self._time_limit = time_limit
         self._last_words = last_words
         self._stopping = False
@@ -237,7 +238,7 @@ class Driver:
         log.warning(
             "%s was told to end %.0f s ago, but its clean-up still runs%s. Does it wait for "
             "threads, such as `with ThreadPoolExecutor()`?",
-            self._name, CLEANUP_TIMEOUT, f" ({frame}) and holds its slot" if frame else "",
+            self.name, CLEANUP_TIMEOUT, f" ({frame}) and holds its slot" if frame else "",
         )  # fmt: skip
         if self._wants_limit and not self._stopping:
             # It had its time; from now on it is interrupted like any other.
@@ -469,6 +470,7 @@ class Driver:
 
     async def _consume_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
         encode = self._encode
+        watch = LoopWatch.enter(Driver._consume_async.__code__)
         try:
             async for chunk in chunks:
                 text = encode(chunk)
@@ -485,6 +487,7 @@ class Driver:
             raise
         finally:
             await aclose_generator(chunks)
+            watch.leave()
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:

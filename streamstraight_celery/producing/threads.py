@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import StreamError
 from ..os_threads import Mailbox, green_threads
+from .loop_watch import place_of_frame
 
 
 def start_thread(name: str, call: Callable[[], None]) -> None:
@@ -110,7 +111,7 @@ def place_of(greenlet: CurrentGreenlet | None, thread: int) -> str:
     frame = greenlet.frame if greenlet is not None else sys._current_frames().get(thread)
     if frame is None:
         return ""
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+    return place_of_frame(frame)
 
 
 # How far from its innermost frame a thread that reads has the socket at hand.

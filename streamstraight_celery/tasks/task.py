@@ -28,6 +28,7 @@ from celery.utils.functional import head_from_fun
 
 from ..codecs import Codec, get_codec
 from ..enqueue.announcing import announce_task, withdrawn_on_error
+from ..enqueue.by_name import last_task_of
 from ..enqueue.conversations import IfActive
 from ..enqueue.enqueueing import InConversation, enqueue
 from ..enqueue.handle import StreamHandle
@@ -242,7 +243,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
 
         When it is taken by another task, the stream is complete.
         """
-        heir = _heir_of(sig)
+        heir = last_task_of(sig)
         # One that only other workers know may be a stream task.
         if heir is not None and isinstance(self.app.tasks.get(heir["task"], self), StreamTask):
             self.request.stream_replaced = _goes_on(heir, self.stream_id)
@@ -295,17 +296,6 @@ def _run_like(function: Callable[..., Any], bound: bool) -> Callable[..., Any]:
     # Not functools.wraps: Celery's annotations unwrap what has __wrapped__, and lose the driver.
     run.__signature__ = signature  # type: ignore[attr-defined]
     return run
-
-
-def _heir_of(signature: Any) -> Any:
-    """The signature that gets the replaced task's id; None when a task of Celery's own does."""
-    kind = signature.get("subtask_type")
-    if kind == "chord":
-        return _heir_of(signature["kwargs"]["body"])
-    if kind == "chain":
-        tasks = signature["kwargs"]["tasks"]
-        return _heir_of(tasks[-1]) if tasks else None
-    return None if kind == "group" else signature
 
 
 def _goes_on(heir: Any, stream_id: str) -> bool:

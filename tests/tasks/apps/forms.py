@@ -260,3 +260,14 @@ def replacing_by(self: StreamTask[Any], signature: dict[str, Any]) -> Iterator[s
     """Hands its place over to whatever it is told to."""
     yield "a first try"
     self.replace(Signature.from_dict(signature, app=self.app))
+
+
+@shared_task
+def spaced(words: list[str]) -> str:
+    """A plain task before a stream task."""
+    return " ".join(words)
+
+
+@stream_task
+def each_of(texts: list[str]) -> Iterator[str]:
+    yield from texts

@@ -1,0 +1,102 @@
+"""Stream tasks by their names, for processes that have not got their code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from celery import Celery
+from celery.canvas import Signature
+from celery.utils import uuid
+
+from ..codecs import Codec, get_codec
+from ..errors import ConfigurationError
+from ..ids import OVERWRITE_HEADER, STREAM_ID_HEADER, check_stream_id
+from ..relays.requests import Create
+from ..runtime import Runtime
+from ..settings import this_app
+from .announcing import announce, wait_of, withdrawn_on_error
+from .handle import StreamHandle
+
+
+class _Unknown(NamedTuple):
+    """A task of which only the message is known."""
+
+    app: Celery
+    expires: None = None
+
+
+def last_task_of(signature: Any) -> Any:
+    """The signature that gets the id of a canvas; None when it is a task of Celery's own."""
+    kind = signature.get("subtask_type")
+    if kind == "chord":
+        return last_task_of(signature["kwargs"]["body"])
+    if kind == "chain":
+        tasks = signature["kwargs"]["tasks"]
+        return last_task_of(tasks[-1]) if tasks else None
+    return None if kind == "group" else signature
+
+
+def send_stream_task(
+    task: str | Signature,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    app: Celery | None = None,
+    stream_id: str | None = None,
+    codec: str | Codec | None = None,
+    **options: Any,
+) -> StreamHandle:
+    """Enqueue a stream task by its name, as `app.send_task()` does, and return a handle at once.
+
+    For a web service that cannot import the worker's code. The stream is announced first, so it can
+    be read and stopped before a worker takes the task.
+
+        stream = send_stream_task("worker.tasks.answer", [prompt], app=app)
+
+    Args:
+        task: the task's name; or a signature, also a chain or a chord, whose last task (a chord's
+            body) is the stream task.
+        args: positional arguments, of a task given by name.
+        kwargs: keyword arguments, likewise.
+        app: the Celery app; default: the current one.
+        stream_id: name of the stream; default: the task's id.
+        codec: the one of the task, if that is not `stream_codec`. The worker's counts in the end.
+        **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
+
+    Raises:
+        StreamExistsError: another task's stream has that name.
+        RelayUnavailableError: the relay does not answer; nothing was enqueued.
+        kombu.exceptions.OperationalError: the broker does not answer; the stream was ended.
+        ConfigurationError: the name cannot stand in a URL, or nothing in the signature streams.
+    """
+    found = this_app(app)
+    runtime = Runtime.of(found)
+    headers = dict(options.pop("headers", None) or {})
+    signature: Any
+    if isinstance(task, str):
+        signature = found.signature(task, args=tuple(args or ()), kwargs=dict(kwargs or {}))
+    elif args or kwargs:
+        raise ConfigurationError("args and kwargs: a signature has its own")
+    else:
+        signature = task.clone()
+    last = last_task_of(signature)
+    if last is None:
+        raise ConfigurationError(f"{task!r}: no single task is its last, and could stream")
+    last_options = last["options"]
+    # The options' own headers are for the task that streams.
+    headers = {**(last_options.get("headers") or {}), **headers}
+    task_id = options.pop("task_id", None) or last_options.get("task_id") or uuid()
+    name = check_stream_id(stream_id or headers.get(STREAM_ID_HEADER) or task_id)
+    headers[STREAM_ID_HEADER] = name
+    last_options.update(headers=headers, task_id=task_id)
+    if not runtime.settings.show_arguments:
+        last_options.update(argsrepr="()", kwargsrepr=repr({"stream_id": name}))
+    times = {**last_options, **options}
+    kind = get_codec(codec or runtime.settings.codec).kind
+    wait = wait_of(_Unknown(found), times, runtime.settings.ttl)
+    request = Create(name, task_id, kind, wait)
+    announce(runtime, request, overwrite=bool(headers.get(OVERWRITE_HEADER)))
+    with withdrawn_on_error(runtime, name):
+        signature.apply_async(**options)
+    return StreamHandle(found, runtime, name, found.AsyncResult(task_id))
