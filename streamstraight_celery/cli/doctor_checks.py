@@ -64,6 +64,16 @@ def check_times(app: Celery, runtime: Runtime) -> Iterator[Finding]:
         yield Finding("redelivery", "ok", "no task is redelivered by a visibility timeout")
         return
     found = f"visibility_timeout is {times.visibility_timeout:.0f} s"
+    given_up = runtime.settings.lease + runtime.settings.reap_after
+    fails = [name for name in times.acks_late if tasks[name].on_lost == "fail"]
+    if fails and times.visibility_timeout > given_up:
+        yield Finding(
+            "lost-tasks", "warning",
+            f"{found}, but the stream of a killed worker is given up after {given_up:.0f} s: its "
+            f"task then fails when it is delivered again ({', '.join(sorted(fails))})",
+            "give the task on_lost='run', or make stream_reap_after longer than the "
+            "visibility_timeout",
+        )  # fmt: skip
     if times.longest_task is None:
         advice = "give the stream tasks a time limit below it: a longer one is delivered twice"
         yield Finding("redelivery", "warning", f"{found}, and tasks have no time limit", advice)

@@ -277,6 +277,7 @@ def test_the_doctor_finds_nothing_wrong(streams: Streams) -> None:
             "set stream_secret",
         ),
         ({}, "redelivery", "warning", "time limit"),
+        ({}, "lost-tasks", "warning", "on_lost='run'"),
         (
             {"task_time_limit": 600, "broker_transport_options": {"visibility_timeout": 60}},
             "redelivery", "warning", "longer than the longest",
