@@ -330,9 +330,10 @@ def test_the_doctor_sees_a_queue_that_no_worker_takes_from(streams: Streams) -> 
 
     with running(streams, "worker", "-P", "solo", "-Q", "other", "--without-mingle"):
         eventually(answered, timeout=60)
-    assert (found["queues"]["grade"], found["queues"]["found"]) == (
-        "warning", "no worker takes tests.cli.app.answer from the queue 'celery'",
-    )  # fmt: skip
+    assert found["queues"]["grade"] == "warning"
+    # Shared tasks of other tests' modules are in the same process.
+    assert found["queues"]["found"].startswith("no worker takes ")
+    assert "tests.cli.app.answer from the queue 'celery'" in found["queues"]["found"]
     assert "-Q celery" in found["queues"]["advice"]
     found.clear()
     with running(streams, "worker", "-P", "solo", "--without-mingle"):
