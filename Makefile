@@ -22,8 +22,9 @@ ARGS ?=
 demo: $(VENV)/installed-demo
 	@$(BIN)/python -m example_project.demo $(if $(ONCE),--once) $(ARGS)
 
-# Two files at a time: most tests wait for other processes. Browser tests stay the last of each.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# More files at a time than two cores: most tests wait. Browser tests stay the last of each.
+WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-test
 	$(PYTEST) $(ARGS)

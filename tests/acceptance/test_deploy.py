@@ -117,6 +117,7 @@ def machine(tmp_path: Path, redis_server: RedisServer) -> Iterator[Machine]:
             process.wait()
 
 
+@pytest.mark.slow
 def test_the_commands_run_and_the_checks_tell(machine: Machine) -> None:
     if shutil.which("gunicorn", path=str(BIN)) is None:
         missing("gunicorn")

@@ -16,7 +16,10 @@ from tests.conftest import eventually
 
 pytestmark = pytest.mark.browser
 
-PHONES = [(320, 568), (390, 844), (844, 390)]
+PHONES = [
+    (320, 568),
+    *[pytest.param(size, marks=pytest.mark.slow) for size in ((390, 844), (844, 390))],
+]
 
 
 @pytest.fixture(scope="module")

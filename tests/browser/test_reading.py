@@ -86,7 +86,13 @@ def test_offline_and_online_again(
     assert chunks(page) == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGTERM, id="restarted", marks=pytest.mark.slow),
+    ],
+)
 def test_a_relay_that_goes_and_comes_back(
     site: Site, page: Page, producer: Producer, number: int
 ) -> None:
@@ -211,6 +217,7 @@ BUSY = """
 """
 
 
+@pytest.mark.slow
 def test_5000_chunks_do_not_block_the_main_thread(
     site: Site, page: Page, producer: Producer
 ) -> None:
@@ -234,6 +241,7 @@ def producers(site: Site) -> list[Producer]:
     return [site.producer(f"many-{number}") for number in range(20)]
 
 
+@pytest.mark.slow
 def test_20_streams_in_two_tabs(
     site: Site, page: Page, pages: Pages, context: BrowserContext, producers: list[Producer]
 ) -> None:

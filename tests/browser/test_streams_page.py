@@ -143,7 +143,13 @@ def test_an_address_that_was_cut_off(tab: Page, oversight: BackgroundRelay) -> N
     expect(tab.locator("#reading")).to_have_text("This stream is no longer kept.")
 
 
-@pytest.mark.parametrize("size", [(320, 568), (390, 844), (1180, 780)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (320, 568),
+        *[pytest.param(size, marks=pytest.mark.slow) for size in ((390, 844), (1180, 780))],
+    ],
+)
 def test_nothing_is_wider_than_the_screen(
     tab: Page, oversight: BackgroundRelay, producer: Producer, size: tuple[int, int]
 ) -> None:

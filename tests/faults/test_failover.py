@@ -141,6 +141,7 @@ async def test_what_only_the_old_primary_knew_to_be_finished_is_told(
     assert {record.end for record in records} <= {"gone", "producer-disconnected"}
 
 
+@pytest.mark.slow
 async def test_a_node_of_a_cluster_dies(make_cast: MakeCast) -> None:
     cluster = await asyncio.to_thread(Cluster, 1)
     try:
@@ -199,6 +200,7 @@ async def test_a_slot_is_moved_by_a_cluster(make_cast: MakeCast) -> None:
         cluster.close()
 
 
+@pytest.mark.slow
 async def test_a_sentinel_promotes_the_replica(make_cast: MakeCast) -> None:
     group = await asyncio.to_thread(SentinelGroup)
     try:

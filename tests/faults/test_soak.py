@@ -8,6 +8,8 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import pytest
+
 from streamstraight_celery.errors import StreamClosedError
 from tests.faults.faults import Fault
 from tests.faults.ledger import Ledgers, LedgerWriter
@@ -25,6 +27,7 @@ def test_every_fault_comes_round() -> None:
     assert kinds == {*Fault, *Death}
 
 
+@pytest.mark.slow
 def test_a_short_soak_finds_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.soak", "--minutes", "0.2", "--seed", "11"],
