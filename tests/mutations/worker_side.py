@@ -59,7 +59,7 @@ WORKER_SIDE = (
     ),
     Mutation(
         "a stop before the generator begins", "worker/attempt.py",
-        "if closed.reason not in GOOD_ENDS:", "if True:",
+        "        if reason not in GOOD_ENDS:\n", "        if True:\n",
         (f"{STOP} -k countdown_is_stopped",),
     ),
     # -- what only the parent process sees
@@ -115,13 +115,13 @@ WORKER_SIDE = (
     # -- stop
     Mutation(
         "interrupting a read", "producing/driver.py",
-        "            self._waiting = False\n            raise StreamStopped\n\n",
-        "            pass\n\n",
+        "elif self._waiting and self._interrupted:", "elif False:",
         (f"{WAITING} prefork'",),
     ),
     Mutation(
         "interrupting again", "producing/driver.py",
-        "self._ended.wait(INTERRUPT_INTERVAL)", "break", (f"{STOP} -k signal_is_lost",),
+        "signal.pthread_kill(main, INTERRUPT)", "signal.pthread_kill(main, INTERRUPT); break",
+        (f"{STOP} -k signal_is_lost",),
     ),
     Mutation(
         "cancelling an async generator", "producing/driver.py",
