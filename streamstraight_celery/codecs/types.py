@@ -78,8 +78,9 @@ class LangChainStreamEvent(TypedDict, total=False):
     data: dict[str, Any]
 
 
-# Also LangGraph's chunks: `[message, metadata]`, `[mode, data]`, `[namespace, mode, data]`.
-LangChainEvent = LangChainMessage | LangChainStreamEvent | list[Any]
+# Also LangGraph's chunks: `[message, metadata]`, `[mode, data]`, `[namespace, mode, data]`; and of
+# a single mode, such as `updates`, a dictionary.
+LangChainEvent = LangChainMessage | LangChainStreamEvent | list[Any] | dict[str, Any]
 
 
 class OpenAIAgentsEvent(TypedDict, total=False):

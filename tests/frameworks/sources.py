@@ -195,11 +195,14 @@ def openai_agents_quickstart(url: str) -> list[Any]:
     """An agent without tools and model: all of its fields are data."""
     agents = need("agents")
     client = need("openai").AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY)
-    agents.set_default_openai_client(client, use_for_tracing=False)
+    provider = agents.OpenAIProvider(openai_client=client)
 
     async def run() -> list[Any]:
         agent = agents.Agent(name="Assistant", instructions=CANARY)
-        return await _all(agents.Runner.run_streamed(agent, "hi").stream_events())
+        config = agents.RunConfig(model_provider=provider)
+        return await _all(
+            agents.Runner.run_streamed(agent, "hi", run_config=config).stream_events()
+        )
 
     return asyncio.run(run())
 

@@ -59,6 +59,8 @@ def test_what_the_codec_by_name_sends(
     assert not [text for text in sent if is_secret(text)]
     whole = "\n".join(sent)
     if name in WITHOUT_TEXT:
+        assert '"agent"' in whole
+        assert "messages" not in whole
         return
     assert all(word.strip() in whole for word in WORDS), whole
     if "quickstart" not in name and "responses.stream" not in name:

@@ -15,6 +15,13 @@ _PACKAGES = ("langchain_core", "langchain", "langgraph")
 _MODES = frozenset({"messages", "updates", "values", "custom", "tasks", "checkpoints", "debug"})
 _SEALED = frozenset({"signature", "encrypted_content", "extras"})
 _USAGE = ("input_tokens", "output_tokens", "total_tokens")
+# Of the stream modes `tasks` (begun, done), `debug` and `checkpoints`.
+_PROGRESS = (
+    {"id", "name", "triggers"},
+    {"id", "name", "result"},
+    {"type", "step", "payload"},
+    {"config", "values", "next"},
+)
 _EVENT_KEYS = frozenset({"event", "run_id", "data", "name"})
 
 
@@ -182,21 +189,17 @@ def _messages(state: Any) -> list[dict[str, Any]]:
 
 
 def _dictionary(chunk: dict[str, Any]) -> Any:
+    """A dictionary that names no stream mode; one that is none of LangGraph's is the caller's."""
     if container_reducer(chunk):
         return _event(chunk)
+    # First: the input of a task has messages, too.
+    if any(chunk.keys() >= keys for keys in _PROGRESS):
+        return _progress(chunk)
     if _all_messages(chunk):
         return _values(chunk)
-    nodes = [
-        each for value in chunk.values() for each in (value if isinstance(value, list) else [value])
-    ]
-    if "__interrupt__" in chunk or any(_all_messages(each) for each in nodes):
+    updates = [value if isinstance(value, list) else [value] for value in chunk.values()]
+    if "__interrupt__" in chunk or any(_all_messages(each) for one in updates for each in one):
         return _updates(chunk)
-    if {"id", "name"} <= chunk.keys() and (
-        {"triggers"} & chunk.keys() or {"result"} & chunk.keys()
-    ):
-        return _progress(chunk)
-    if {"type", "step", "payload"} <= chunk.keys() or {"config", "values", "next"} <= chunk.keys():
-        return _progress(chunk)
     return chunk
 
 
