@@ -30,6 +30,7 @@ export function Chat({ chat }) {
   const questions = messages.filter((message) => message.role === "user");
   sessionStorage.setItem(kept, JSON.stringify(questions));
   const answer = messages.filter((message) => message.role === "assistant").map(textOf);
+  globalThis.parts = messages.at(-1)?.parts;
   const last = useRef("");
   useEffect(() => {
     const text = answer.join("|");
