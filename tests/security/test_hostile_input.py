@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from streamstraight_celery.integrations.answers import is_foreign
+from streamstraight_celery.relays import open_relay
+from streamstraight_celery.relays.requests import Open, Write
 from streamstraight_celery.server.content import (
+    JSON,
     MAX_MESSAGES,
     MalformedContentError,
     TooManyValuesError,
     messages_of,
 )
+from streamstraight_celery.settings import StreamSettings
 from tests.server.conftest import Site
 from tests.server.socketio import KEY, VERSION, Peer
 from tests.server.writer import Writer
@@ -136,3 +141,18 @@ async def test_one_stream_is_not_asked_for_a_hundred_times(site: Site) -> None:
     body = json.dumps({"streams": [{"id": "s", "token": writer.token}] * 100})
     answer = await writer.exchange("POST", "/v1/streams", body, {})
     assert answer.status == 400
+
+
+def test_a_stream_keeps_so_many_producers_names(any_relay_url: str) -> None:
+    def write(name: int, number: int = 0) -> Write:
+        return Write(
+            stream_id="s", content_type=JSON, count=1, data=b"1", producer=f"p{name}",
+            epoch=0, number=number,
+        )  # fmt: skip
+
+    with closing(open_relay(StreamSettings(relay_url=any_relay_url))) as relay:
+        opening = Open(stream_id="s", config="", nonce="aaaaaaaa", kind="json", content_type=JSON)
+        assert relay.execute([opening])[0].kind == "ok"
+        answers = relay.execute([write(name) for name in range(1001)])
+        assert [answer.kind for answer in answers] == ["ok"] * 1000 + ["too-large"]
+        assert relay.execute([write(0, 1)])[0].kind == "ok"

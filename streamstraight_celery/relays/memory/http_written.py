@@ -10,6 +10,9 @@ from .stream import NEVER, Stream
 if TYPE_CHECKING:
     from .store import MemoryStore
 
+# Names of producers a stream keeps; the same as in write.lua.
+MAX_PRODUCERS = 1000
+
 
 def open_stream(store: MemoryStore, request: Open) -> Answer:
     """Create a stream."""
@@ -110,6 +113,8 @@ def count_fork(store: MemoryStore, request: Fork) -> Answer:
 
 
 def _check_producer(stream: Stream, request: Write) -> Answer | None:
+    if request.producer not in stream.producers and len(stream.producers) >= MAX_PRODUCERS:
+        return Answer("too-large")
     epoch, number = stream.producers.get(request.producer, (-1, -1))
     if request.epoch < epoch:
         return Answer("fenced", epoch)

@@ -13,7 +13,7 @@ local state = KEYS[1]
 local producer, epoch, number = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local count, chunks, finish = tonumber(ARGV[2]), ARGV[3], ARGV[6]
 local m = redis.call('HMGET', state, 'a', 'n', 'q', 'e', 'b', 'w', 't', 'v', 'd:' .. producer, 'pe',
-  'D', 'h')
+  'D', 'h', 'pc')
 local attempt, seq = tonumber(m[1]), tonumber(m[3])
 if not attempt then return {'unknown', 0, 0, ''} end
 if m[11] then return {'deleted', 0, 0, ''} end
@@ -42,6 +42,8 @@ if not m[6] then return {'held', 0, 0, ''} end
 if ARGV[1] ~= '' and ARGV[1] ~= m[7] then return {'type', 0, 0, m[7]} end
 if producer ~= '' then
   local had_epoch, had_number = -1, -1
+  -- Names are kept as long as the stream: so many and no more (field pc counts them).
+  if not m[9] and tonumber(m[13] or 0) >= 1000 then return {'too-large', 0, 0, ''} end
   if m[9] then
     had_epoch, had_number = string.match(m[9], '^(%d+) (%d+)$')
     had_epoch, had_number = tonumber(had_epoch), tonumber(had_number)
@@ -70,6 +72,7 @@ local at = {
 -- Before the keys' time to live is renewed: nothing after that may create a key without one.
 if producer ~= '' then
   redis.call('HSET', state, 'd:' .. producer, ARGV[10] .. ' ' .. ARGV[11])
+  if not m[9] then redis.call('HINCRBY', state, 'pc', 1) end
   if finish ~= '' then redis.call('HSET', state, 'pe', identity) end
 end
 if ARGV[8] ~= '' then redis.call('HSET', state, 'v', ARGV[8]) end
