@@ -266,14 +266,15 @@ def test_the_check_names_a_middleware_that_may_rewrite_streams() -> None:
     from django.test import override_settings
 
     from streamstraight_celery.integrations.django import urls  # noqa: F401
-    from streamstraight_celery.integrations.django.checks import check_settings
+    from streamstraight_celery.integrations.django.checks import _check_middleware
 
     names = ["django.middleware.gzip.GZipMiddleware"]
     with override_settings(MIDDLEWARE=names):
-        assert not [each for each in check_settings(None) if each.id == "streams.W005"]
+        assert not list(_check_middleware())
     names.append("compression_middleware.middleware.CompressionMiddleware")
     with override_settings(MIDDLEWARE=names):
-        (found,) = [each for each in check_settings(None) if each.id == "streams.W005"]
+        (found,) = _check_middleware()
+    assert found.id == "streams.W005"
     assert "CompressionMiddleware may rewrite" in found.msg
 
 
