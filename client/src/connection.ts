@@ -5,11 +5,18 @@ import type { Clock } from "./types.ts";
 export const SILENCE = 45_000;
 const SILENT: Failure = { code: "timeout", message: `silent for ${SILENCE / 1000} s` };
 
+/** The relay sends a comment when it was quiet for so long. */
+const PING = 15_000;
+/** A page is back: from sleep, from the background, from the back button, to the network. */
+export const WAKING = ["visibilitychange", "pageshow", "resume", "online"];
+
 export interface Connection {
   signal: AbortSignal;
   /** Waits for what the connection is to bring; a failure to bring it is a `StreamError`. */
   patiently: <R>(work: Promise<R>) => Promise<R>;
   close: () => void;
+  /** Closed because nothing had come for a while when the page woke up. */
+  readonly stale: boolean;
 }
 
 /**
@@ -21,7 +28,18 @@ export function connection(clock: Clock, life?: AbortSignal): Connection {
   const { signal } = controller;
   const close = () => controller.abort();
   life?.addEventListener("abort", close, { signal });
+  let heard = clock.now();
+  let stale = false;
+  const wake = () => {
+    if (globalThis.document?.visibilityState === "hidden" || clock.now() - heard <= PING) return;
+    stale = true;
+    close();
+  };
+  if (life) for (const event of WAKING) globalThis.addEventListener?.(event, wake, { signal });
   return {
+    get stale() {
+      return stale;
+    },
     signal,
     close,
     async patiently(work) {
@@ -31,7 +49,9 @@ export function connection(clock: Clock, life?: AbortSignal): Connection {
         close();
       }, SILENCE);
       try {
-        return await work;
+        const result = await work;
+        heard = clock.now();
+        return result;
       } catch (cause) {
         throw new StreamError({ ...failure, cause }, !life);
       } finally {

@@ -21,6 +21,8 @@ export class StreamError extends Error {
   declare readonly status?: number;
   /** Set when the stream itself ended badly, for example `producer-error`. */
   declare readonly endReason?: EndReason;
+  /** The id of the stream: a page may read many. */
+  declare readonly streamId?: string;
   /** False when the client goes on by itself. */
   readonly fatal: boolean;
 
@@ -29,6 +31,12 @@ export class StreamError extends Error {
     Object.assign(this, failure);
     this.fatal = fatal;
   }
+}
+
+/** Says in an error which stream it is about. */
+export function named<E>(error: E, streamId: string): E {
+  if (error instanceof StreamError && !error.streamId) Object.assign(error, { streamId });
+  return error;
 }
 
 /** The stream began again and no `onReset` was given to drop what the old attempt had sent. */

@@ -9,14 +9,25 @@ export function keeper(
   path: string,
 ): { kept?: string | undefined; keep: (offset: string) => void } {
   if (!persist) return { keep: () => {} };
-  const { key, storage } = typeof persist === "string" ? { key: persist, storage: sessionStorage } : persist;
-  const [of, offset] = (storage.getItem(key) ?? "").split(" ");
+  let failed = false;
+  /** Storage may be forbidden (a sandboxed frame) or full: then nothing is kept, and reading goes on. */
+  const softly = <R>(work: () => R): R | undefined => {
+    try {
+      return work();
+    } catch (error) {
+      if (!failed) console.warn("the position of a stream cannot be kept over reloads:", error);
+      failed = true;
+      return undefined;
+    }
+  };
+  const place = () => (typeof persist === "string" ? { key: persist, storage: sessionStorage } : persist);
+  const [of, offset] = softly(() => (place().storage.getItem(place().key) ?? "").split(" ")) ?? [];
   const kept = of === path ? offset : undefined;
   let last = kept ?? "-1";
   return {
     kept,
     keep(now) {
-      if (now !== last) storage.setItem(key, `${path} ${(last = now)}`);
+      if (now !== last) softly(() => place().storage.setItem(place().key, `${path} ${(last = now)}`));
     },
   };
 }

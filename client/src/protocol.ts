@@ -138,6 +138,12 @@ export class Protocol {
     return undefined;
   }
 
+  /** Bodies of this content type come, one a request: they hold chunks, text, or bytes in base64. */
+  polls(mediaType: string): void {
+    this.#content ??= new Content(mediaType);
+    this.#framing = mediaType === "application/json" ? "chunks" : this.#content.isText ? "text" : "base64";
+  }
+
   /** A frame came: nothing, chunks, the end, or chunks and then the end. */
   frame({ event, id, data }: Frame): (Arrival | Move)[] {
     if (event !== "data" && event !== "control") return [];

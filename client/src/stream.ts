@@ -1,5 +1,6 @@
 import { type Connection, connection } from "./connection.ts";
-import { StreamError, StreamResetError } from "./errors.ts";
+import { mediaTypeOf } from "./content.ts";
+import { named, StreamError, StreamResetError } from "./errors.ts";
 import { frameParser } from "./frames.ts";
 import { pooled } from "./pool.ts";
 import { type Answer, type Arrival, type Move, noToken, Protocol, readRefusal } from "./protocol.ts";
@@ -9,6 +10,15 @@ import { Bell, breather, Queue, sleep, systemClock, whileHidden } from "./waitin
 
 /** Past this many chunks the connection is not read until the consumer caught up. */
 const LIMIT = 1000;
+
+const NO_STREAMS =
+  "this platform's fetch gives no streams, and the server does not answer live=long-poll: give a fetch that streams, such as expo/fetch";
+
+function base64Of(buffer: ArrayBuffer): string {
+  let text = "";
+  for (const byte of new Uint8Array(buffer)) text += String.fromCharCode(byte);
+  return btoa(text);
+}
 
 /** The platform's, whatever stands for it at the moment; one function, so that it has one pool. */
 const plain = (url: string, init: RequestInit) => fetch(url, init);
@@ -44,6 +54,12 @@ export class LiveStream<T> implements Stream<T> {
   #outcome: { error?: unknown } | undefined;
   #consumed = false;
   readonly #keep: (offset: string) => void;
+  /** For messages. */
+  readonly #name: string;
+  /** Since when it fails without a break. */
+  #failing: number | undefined;
+  /** The platform's fetch gives whole bodies only, as React Native's: read by long-poll. */
+  #polling: boolean;
   /** How many reasons there are to do without a connection for now, and the one there is. */
   #holds = 0;
   #connection: Connection | undefined;
@@ -54,6 +70,9 @@ export class LiveStream<T> implements Stream<T> {
     this.#url = new URL(url, globalThis.location?.href);
     // fetch refuses others with the error of a dead network, which would be retried.
     if (!/^http/.test(this.#url.protocol)) throw new TypeError(`not an http URL: ${url}`);
+    const { pathname } = this.#url;
+    this.#name = (typeof source === "object" && source.stream_id) || (pathname.split("/").pop() ?? url);
+    this.#polling = !options.fetch && typeof Response === "function" && !("body" in Response.prototype);
     const { kept, keep } = keeper(options.persist, this.#url.pathname);
     const { offset = kept ?? "-1", signal } = options;
     this.#keep = keep;
@@ -79,7 +98,7 @@ export class LiveStream<T> implements Stream<T> {
   async stop(): Promise<void> {
     if (this.endReason) return;
     const { href } = this.#url;
-    const url = href.replace("/v1/stream/", "/v1/stop/");
+    const url = href.replace(/\/v1\/stream\/(?=[^/?#]+([?#]|$))/, "/v1/stop/");
     if (url === href) throw new TypeError(`no /v1/stream/ in ${href}`);
     const { getToken } = this.#options;
     // Browsers have six HTTP/1.1 connections to a host, for all tabs: this one's own is free for it.
@@ -92,20 +111,31 @@ export class LiveStream<T> implements Stream<T> {
   }
 
   async #askToStop(url: string, getToken: StreamOptions<T>["getToken"]): Promise<void> {
-    const post = () => {
-      const { signal, patiently } = connection(this.#clock);
-      return patiently(this.#fetch(url, { method: "POST", headers: this.#headers(), signal }).then(readAnswer));
-    };
-    let answer = await post();
-    if (answer.status === 401 && getToken) {
-      try {
-        this.#token = await getToken();
-      } catch (error) {
-        throw error instanceof StreamError ? error : new StreamError(noToken(error));
+    try {
+      let answer = await this.#post(url);
+      if (answer.status === 401 && getToken) {
+        try {
+          this.#token = await getToken();
+        } catch (error) {
+          throw error instanceof StreamError ? error : new StreamError(noToken(error));
+        }
+        answer = await this.#post(url);
       }
-      answer = await post();
+      if (!isDone(answer)) throw new StreamError(readRefusal(answer));
+    } catch (error) {
+      throw named(error, this.#name);
     }
-    if (answer.status >= 300) throw new StreamError(readRefusal(answer));
+  }
+
+  async #post(url: string, moved?: boolean): Promise<Answer> {
+    const { signal, patiently } = connection(this.#clock);
+    const sent = this.#fetch(url, { method: "POST", headers: this.#headers(), signal });
+    const [answer, to] = await patiently(
+      sent.then(async (response) => [await readAnswer(response, true), response.redirected && response.url] as const),
+    );
+    // Redirects make a GET of it (301, 302, 303): ask again where it is now, but no other host.
+    const again = to && !moved && !isDone(answer) && new URL(to).hostname === this.#url.hostname;
+    return again ? this.#post(to, true) : answer;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
@@ -211,7 +241,7 @@ export class LiveStream<T> implements Stream<T> {
   }
 
   async #make(move: Move): Promise<Move> {
-    const { getToken, onError } = this.#options;
+    const { getToken } = this.#options;
     switch (move.do) {
       case "end":
         this.endReason = move.reason;
@@ -229,8 +259,8 @@ export class LiveStream<T> implements Stream<T> {
         // Browsers do not say which it is, a dead server or a forbidden one; and the page just waits.
         if (this.status === "connecting" && move.failure?.code === "network")
           console.warn("no answer: is the relay up, the page in stream_allowed_origins?");
-        if (move.failure) onError?.(move.failure);
-        if (move.failure || this.status !== "connecting") this.#setStatus("reconnecting");
+        if (move.failure) this.#failed(move.failure, move.delay);
+        if (move.failure || (!this.#polling && this.status !== "connecting")) this.#setStatus("reconnecting");
         if (move.delay && !this.#outcome) await sleep(this.#clock, move.delay, this.#life.signal, !move.asked);
         break;
       case "token":
@@ -243,7 +273,20 @@ export class LiveStream<T> implements Stream<T> {
       if (error instanceof StreamError) throw error;
       return this.#protocol.tokenFailed(error);
     }
-    return this.#outcome ? move : this.#connect();
+    if (this.#outcome) return move;
+    return this.#polling ? this.#poll() : this.#connect();
+  }
+
+  /** A failure that is tried again, or too late for that. */
+  #failed(failure: StreamError, delay: number): void {
+    const { giveUpAfter = Infinity, onError } = this.#options;
+    const now = this.#clock.now();
+    this.#failing ??= now;
+    if (now + delay - this.#failing >= giveUpAfter * 1000) {
+      const message = `could not be read for ${giveUpAfter} s: ${failure.message}`;
+      throw new StreamError({ code: "relay-unavailable", message, cause: failure });
+    }
+    onError?.(named(failure, this.#name));
   }
 
   async #connect(): Promise<Move> {
@@ -253,7 +296,8 @@ export class LiveStream<T> implements Stream<T> {
     for (const [key, value] of Object.entries({ ...this.#protocol.connect(), frames: "json" })) url.searchParams.set(key, value);
     const headers = this.#headers();
     headers.set("accept", "text/event-stream");
-    const { signal, patiently, close } = (this.#connection = connection(this.#clock, this.#life.signal));
+    const line = (this.#connection = connection(this.#clock, this.#life.signal));
+    const { signal, patiently, close } = line;
     const now = () => this.#clock.now();
     let opened = Infinity;
     try {
@@ -263,13 +307,71 @@ export class LiveStream<T> implements Stream<T> {
       const answer = await patiently(readAnswer(response));
       const move = this.#protocol.answered(answer, !!this.#options.getToken, now());
       if (move.do !== "read") return move;
+      if (!response.body) {
+        this.#polling = true;
+        return { do: "connect", delay: 0 };
+      }
       opened = now();
+      this.#failing = undefined;
       this.#setStatus("open");
       return (await this.#read(response, patiently)) ?? this.#protocol.dropped(now() - opened);
     } catch (error) {
       // Given up on purpose, so nothing has failed.
       if (this.#connection?.signal !== signal) return this.#connect();
+      // A page that woke up comes back at once.
+      if (line.stale && !this.#outcome) return { do: "connect", delay: 0 };
       if (error instanceof StreamError) return this.#protocol.dropped(now() - opened, error);
+      throw error;
+    } finally {
+      close();
+    }
+  }
+
+  /** One request of long-poll, whose body is taken for frames. */
+  async #poll(): Promise<Move> {
+    const url = new URL(this.#url);
+    for (const [key, value] of Object.entries({ ...this.#protocol.connect(), live: "long-poll" })) url.searchParams.set(key, value);
+    const { signal, patiently, close } = connection(this.#clock, this.#life.signal);
+    const begun = this.#clock.now();
+    try {
+      const response = await patiently(this.#fetch(url.href, { headers: this.#headers(), cache: "no-store", signal }));
+      const { status, headers } = response;
+      const offset = headers.get("stream-next-offset");
+      const hasBody = status === 200;
+      if (!hasBody && (status !== 204 || headers.get("stream-closed"))) {
+        const answer = await patiently(readAnswer(response));
+        // Not "read": that is an answer of 200.
+        return this.#protocol.answered(answer, !!this.#options.getToken, this.#clock.now()) as Move;
+      }
+      if (!offset) throw new StreamError({ code: "bad-response", message: NO_STREAMS, status });
+      const frames = [];
+      if (hasBody) {
+        const type = mediaTypeOf(headers.get("content-type"));
+        this.#protocol.polls(type);
+        const plain = type === "application/json" || type.startsWith("text/");
+        const data = plain ? await patiently(response.text()) : base64Of(await patiently(response.arrayBuffer()));
+        frames.push({ event: "data", id: offset, data });
+      }
+      const control = {
+        streamNextOffset: offset,
+        streamCursor: headers.get("stream-cursor"),
+        streamClosed: !!headers.get("stream-closed"),
+        endReason: headers.get("stream-end-reason"),
+      };
+      frames.push({ event: "control", id: undefined, data: JSON.stringify(control) });
+      this.#failing = undefined;
+      this.#setStatus("open");
+      for (const frame of frames) {
+        for (const item of this.#protocol.frame(frame)) {
+          if ("do" in item) return item;
+          this.#inbox.push(item);
+          this.#bell.ring();
+        }
+      }
+      while (this.#inbox.length > LIMIT && !this.#outcome) await this.#bell.wait();
+      return this.#protocol.dropped(this.#clock.now() - begun);
+    } catch (error) {
+      if (error instanceof StreamError && !error.fatal) return this.#protocol.dropped(-1, error);
       throw error;
     } finally {
       close();
@@ -327,6 +429,7 @@ export class LiveStream<T> implements Stream<T> {
   #finish(outcome: { error?: unknown }, drop?: boolean): void {
     const { signal, onError } = this.#options;
     if (this.#outcome && !drop) return;
+    named(outcome.error, this.#name);
     this.#outcome = outcome;
     if (drop) {
       this.#position = this.offset;
@@ -348,7 +451,12 @@ export class LiveStream<T> implements Stream<T> {
   }
 }
 
-async function readAnswer(response: Response): Promise<Answer> {
+async function readAnswer(response: Response, whole = !response.ok): Promise<Answer> {
   const { status, headers } = response;
-  return { status, headers, body: response.ok ? "" : await response.text() };
+  return { status, headers, body: whole ? await response.text() : "" };
+}
+
+/** A stop was heard: a login page, for example, has not heard it. */
+function isDone({ status, headers }: Answer): boolean {
+  return status >= 200 && status < 300 && mediaTypeOf(headers.get("content-type")) !== "text/html";
 }

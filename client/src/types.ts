@@ -87,6 +87,8 @@ export interface StreamOptions<T> {
   onStatus?: ((status: StreamStatus) => void) | undefined;
   /** Told of every failure, also of the ones that are retried: `error.fatal` says which. */
   onError?: ((error: StreamError) => void) | undefined;
+  /** Seconds of failures in a row after which the iterator throws; it tries on for ever when left out. */
+  giveUpAfter?: number | undefined;
   /** In [0, 1): spreads the retries. `Math.random` when left out. */
   random?: (() => number) | undefined;
   clock?: Clock | undefined;

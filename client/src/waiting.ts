@@ -1,3 +1,4 @@
+import { WAKING } from "./connection.ts";
 import type { Clock } from "./types.ts";
 
 export const systemClock: Clock = {
@@ -97,8 +98,7 @@ export function sleep(clock: Clock, milliseconds: number, life: AbortSignal, hur
     const timer = clock.setTimeout(wake, milliseconds);
     life.addEventListener("abort", wake, until);
     if (hurry) {
-      globalThis.addEventListener?.("online", wake, until);
-      globalThis.addEventListener?.("visibilitychange", wake, until);
+      for (const event of WAKING) globalThis.addEventListener?.(event, wake, until);
     }
   });
 }

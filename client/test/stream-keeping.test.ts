@@ -102,30 +102,6 @@ test("persist: a stream that was closed leaves the name to the next one, however
   assert.equal(persist.storage.items.get("answer"), `/v1/stream/abc-2 ${at(1)}`);
 });
 
-test("persist: what the storage throws when the loop is left is thrown, too", async () => {
-  const full = new Error("quota");
-  const storage = {
-    getItem: () => null,
-    setItem: () => {
-      throw full;
-    },
-  };
-  await assert.rejects(async () => {
-    const relay = script(sse([frames(["a", "b"])], "stay"));
-    for await (const _chunk of openStream(URL_OF_STREAM, options(relay, { persist: { key: "answer", storage } }))) break;
-  }, full);
-});
-
-test("persist: what the storage throws is thrown", async () => {
-  const full = new Error("quota");
-  const setItem = () => {
-    throw full;
-  };
-  const persist = { key: "answer", storage: { getItem: () => null, setItem } };
-  const { error } = await drain(openStream(URL_OF_STREAM, options(script(sse([frames(["a"])], "stay")), { persist })));
-  assert.equal(error, full);
-});
-
 test("toReadableStream gives the same chunks, and errors where the iteration throws", async () => {
   const relay = script(sse([frames(["a", "b"]) + closed(at(2), "producer-error")]));
   const reader = openStream(URL_OF_STREAM, options(relay)).toReadableStream().getReader();

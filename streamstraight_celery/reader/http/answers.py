@@ -130,6 +130,12 @@ def is_stream(answer: Answer) -> bool:
     return answer.status == 200 and kind == EVENT_STREAM
 
 
+def is_done(answer: Answer) -> bool:
+    """A stop was heard: a login page, for example, has not heard it."""
+    kind = media_type_of(answer.headers.get("content-type"))
+    return 200 <= answer.status < 300 and kind != "text/html"
+
+
 def is_passing(status: int) -> bool:
     """A refusal that may be another one next time, or none."""
     return (status >= 500 and status != 501) or status in (204, 408, 425, 429)

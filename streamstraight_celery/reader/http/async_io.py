@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..events import Pause
 from ..inbox import Inbox
-from .httpx_helpers import answer_of, errors, failure_of, is_body_wanted, load_httpx, timeout
+from .httpx_helpers import (
+    answer_of,
+    errors,
+    failure_of,
+    is_body_wanted,
+    load_httpx,
+    moved_to,
+    timeout,
+)
 from .session import AskToken, Look, Open, Receive, Session, Source
 
 if TYPE_CHECKING:
@@ -73,10 +81,10 @@ class AsyncHttp:
         # The reader's own client may be closed by now.
         client = self._httpx.AsyncClient() if self._own else self._client
         try:
-            response = await client.post(url, headers=self._session.headers, timeout=timeout())
+            response = await self._post(client, url)
             if response.status_code == 401 and self._get_token is not None:
                 self._session.token(await self._new_token())
-                response = await client.post(url, headers=self._session.headers, timeout=timeout())
+                response = await self._post(client, url)
         except errors() as cause:
             raise self._session.unanswered(failure_of(cause)) from cause
         finally:
@@ -85,6 +93,13 @@ class AsyncHttp:
         error = self._session.stopped(answer_of(response, response.content))
         if error is not None:
             raise error
+
+    async def _post(self, client: httpx.AsyncClient, url: str) -> httpx.Response:
+        headers = self._session.headers
+        response = await client.post(url, headers=headers, timeout=timeout(), follow_redirects=True)
+        if moved := moved_to(response, url):
+            response = await client.post(moved, headers=headers, timeout=timeout())
+        return response
 
     async def _new_token(self) -> str:
         assert self._get_token is not None

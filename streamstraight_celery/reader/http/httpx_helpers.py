@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ...errors import MissingDependencyError
 from ..events import Failure
-from .answers import Answer
+from .answers import Answer, is_done
 
 if TYPE_CHECKING:
     import httpx
@@ -55,6 +56,16 @@ def is_body_wanted(response: httpx.Response) -> bool:
 
 def answer_of(response: httpx.Response, body: bytes = b"") -> Answer:
     return Answer(response.status_code, response.headers, body)
+
+
+def moved_to(response: httpx.Response, asked: str) -> str:
+    """Where a POST is to be sent again; `""`: it has arrived, or was sent to another host.
+
+    Redirects other than 307 and 308 make a GET of it.
+    """
+    if not response.history or is_done(answer_of(response, response.content)):
+        return ""
+    return str(response.url) if response.url.host == urlsplit(asked).hostname else ""
 
 
 def socket_of(extensions: Mapping[str, Any]) -> Any:

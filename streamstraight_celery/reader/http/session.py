@@ -14,7 +14,7 @@ from ..events import Arrival, Connect, End, Failure, Move, NewToken, Pause, Rese
 from ..inbox import Inbox
 from ..options import ReadOptions
 from ..timing import Patience
-from .answers import Answer, refusal
+from .answers import Answer, is_done, refusal
 from .protocol import Protocol
 from .sse_parser import Frame, FrameParser
 
@@ -85,9 +85,12 @@ class Source:
         Raises:
             ConfigurationError: that cannot be told from where it is read.
         """
-        if STREAM not in self.url:
-            raise ConfigurationError(f"no {STREAM} in {self.url}: it cannot be stopped there")
-        return self.url.replace(STREAM, STOP, 1)
+        parts = urlsplit(self.url)
+        # The last one: a mount path may contain it, too.
+        before, found, name = parts.path.rpartition(STREAM)
+        if not found or not name or "/" in name:
+            raise ConfigurationError(f"no {STREAM}<id> in {self.url}: it cannot be stopped there")
+        return urlunsplit(parts._replace(path=f"{before}{STOP}{name}"))
 
     def with_query(self, query: Mapping[str, str]) -> str:
         """The URL with these fields in its query."""
@@ -208,7 +211,8 @@ class Session:
             self._looks = self._protocol.needs_type(self._pending[0])
             if self._looks:
                 break
-            for item in self._protocol.frame(self._pending.popleft()):
+            frame = self._pending.popleft()
+            for item in self._protocol.frame(frame):
                 if not isinstance(item, Arrival):
                     self._move(item)
                     return
@@ -229,7 +233,7 @@ class Session:
 
     def stopped(self, answer: Answer) -> StreamError | None:
         """The answer to a request to stop: what to raise, None when all is well."""
-        if 200 <= answer.status < 300:
+        if is_done(answer):
             return None
         return refusal(answer)[0].error(self._source.stream_id)
 
@@ -262,6 +266,8 @@ class Session:
                 self._retry(delay, failure)
 
     def _retry(self, delay: float, failure: Failure | None) -> None:
+        if self._inbox.over:
+            return  # closed, perhaps from another thread: that is why the connection is over
         if failure is not None or self._inbox.status != "connecting":
             self._inbox.set_status("reconnecting")
         if failure is None:

@@ -17,6 +17,7 @@ from .httpx_helpers import (
     failure_of,
     is_body_wanted,
     load_httpx,
+    moved_to,
     socket_of,
     timeout,
 )
@@ -103,10 +104,10 @@ class SyncHttp:
         # The reader's own client may be closed by now, and is busy in another thread perhaps.
         client = self._httpx.Client() if self._own else self._client
         try:
-            response = client.post(url, headers=self._session.headers, timeout=timeout())
+            response = self._post(client, url)
             if response.status_code == 401 and self._get_token is not None:
                 self._session.token(self._get_token())
-                response = client.post(url, headers=self._session.headers, timeout=timeout())
+                response = self._post(client, url)
         except errors() as cause:
             raise self._session.unanswered(failure_of(cause)) from cause
         finally:
@@ -115,6 +116,13 @@ class SyncHttp:
         error = self._session.stopped(answer_of(response, response.content))
         if error is not None:
             raise error
+
+    def _post(self, client: httpx.Client, url: str) -> httpx.Response:
+        headers = self._session.headers
+        response = client.post(url, headers=headers, timeout=timeout(), follow_redirects=True)
+        if moved := moved_to(response, url):
+            response = client.post(moved, headers=headers, timeout=timeout())
+        return response
 
     def _ask_token(self) -> None:
         assert self._get_token is not None

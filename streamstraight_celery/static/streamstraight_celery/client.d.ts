@@ -18,6 +18,8 @@ export declare class StreamError extends Error {
 	readonly status?: number;
 	/** Set when the stream itself ended badly, for example `producer-error`. */
 	readonly endReason?: EndReason;
+	/** The id of the stream: a page may read many. */
+	readonly streamId?: string;
 	/** False when the client goes on by itself. */
 	readonly fatal: boolean;
 	constructor(failure: Failure, fatal?: boolean);
@@ -105,6 +107,8 @@ export interface StreamOptions<T> {
 	onStatus?: ((status: StreamStatus) => void) | undefined;
 	/** Told of every failure, also of the ones that are retried: `error.fatal` says which. */
 	onError?: ((error: StreamError) => void) | undefined;
+	/** Seconds of failures in a row after which the iterator throws; it tries on for ever when left out. */
+	giveUpAfter?: number | undefined;
 	/** In [0, 1): spreads the retries. `Math.random` when left out. */
 	random?: (() => number) | undefined;
 	clock?: Clock | undefined;
