@@ -110,7 +110,7 @@ def test_a_chunk_of_another_type_names_itself(producer: Producer, kind: Any) -> 
         next(reader)
 
     assert len(got) == 2
-    assert str(caught.value).startswith(f"chunk 3 of stream 'chat-7' is no {kind.__name__}: ")
+    assert str(caught.value).startswith(f"chunk 3 of stream 'chat-7' is not a {kind.__name__}: ")
     assert caught.value.seq == 3
     assert caught.value.__cause__ is not None
     # Before the chunk: another reader may go on with it, knowing better.
