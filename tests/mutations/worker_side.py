@@ -125,7 +125,8 @@ WORKER_SIDE = (
     ),
     Mutation(
         "cancelling an async generator", "producing/driver.py",
-        "            self._cancel()\n", "            pass\n",
+        "            self._cancel()\n        elif self._green is not",
+        "            pass\n        elif self._green is not",
         (f"{WAITING} prefork'",),
     ),
     Mutation(
