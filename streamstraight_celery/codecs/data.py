@@ -84,7 +84,7 @@ class _Plain:
         if self._nan == "null":
             return None
         raise NotFiniteError(
-            f"{path}: {value!r} is not JSON compliant; yield None instead, "
+            f"{path}: {value} is not JSON compliant; yield None instead, "
             "or set stream_nan = 'null', which sends null"
         )
 
