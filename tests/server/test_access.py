@@ -220,7 +220,7 @@ def test_another_key_is_refused(given: str) -> None:
 def test_a_short_api_key_is_refused() -> None:
     app = Celery(set_as_current=False)
     app.conf.update(stream_api_keys=["short"])
-    with pytest.raises(ConfigurationError, match="at least 16 characters"):
+    with pytest.raises(ConfigurationError, match="at least 16 random characters"):
         read_settings(app)
 
 

@@ -29,8 +29,12 @@ async def test_starlettes_gzip(site: Site, path: str) -> None:
 
     scope = {
         "type": "http", "method": "GET", "path": location, "query_string": query.encode(),
-        "headers": [(b"accept-encoding", b"gzip"), (b"authorization", f"Bearer {token}".encode())],
-        "scheme": "http", "root_path": "", "http_version": "1.1", "client": None,
+        "headers": [
+            (b"host", b"127.0.0.1"), (b"accept-encoding", b"gzip"),
+            (b"authorization", f"Bearer {token}".encode()),
+        ],
+        "scheme": "http", "root_path": "", "http_version": "1.1",
+        "client": ("127.0.0.1", 50000),
     }  # fmt: skip
     served = asyncio.ensure_future(GZipMiddleware(site.app, minimum_size=0)(scope, receive, send))
     try:

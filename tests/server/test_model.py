@@ -90,12 +90,12 @@ class Machine(RuleBasedStateMachine):
     async def _ask(
         self, method: str, name: str, body: bytes, query: str, headers: dict[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
-        given = {"authorization": f"Bearer {KEY}", **headers}
+        given = {"host": "127.0.0.1", "authorization": f"Bearer {KEY}", **headers}
         path = name if name.startswith("/") else f"/v1/stream/{name}"
         scope = {
             "type": "http", "method": method, "path": path, "query_string": query.encode(),
             "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in given.items()],
-            "scheme": "http",
+            "scheme": "http", "client": ("127.0.0.1", 50000),
         }  # fmt: skip
         received = [{"type": "http.request", "body": body, "more_body": False}]
         sent: list[Any] = []

@@ -184,7 +184,8 @@ def test_events_show_the_stream_s_id_instead_of_the_arguments(
 ) -> None:
     stream = forms.starting.apply_stream((secret,), stream_id=f"chat-{mark}")
 
-    events = eavesdropper.wait_for("task-succeeded", stream.task_id)
+    eavesdropper.wait_for("task-succeeded", stream.task_id)
+    events = eavesdropper.wait_for("task-sent", stream.task_id)  # over another connection
 
     assert secret not in repr(events)
     assert {"task-sent", "task-received", "task-succeeded"} <= {event["type"] for event in events}

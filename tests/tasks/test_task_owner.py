@@ -115,6 +115,6 @@ def test_options_that_cannot_be(
 ) -> None:
     with pytest.raises(ConfigurationError, match="on_lost="):
 
-        @another_app().task(base=StreamTask, lazy=False, **options)
+        @another_app().task(base=StreamTask, lazy=False, shared=False, **options)
         def wrong() -> Any:
             yield 1

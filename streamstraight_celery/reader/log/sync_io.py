@@ -42,9 +42,11 @@ class Log(Protocol):
 
     def read(self, read: Read) -> Page | None:
         """As `Relay.read`."""
+        ...
 
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
         """As `Relay.execute`."""
+        ...
 
     def close(self) -> None:
         """Give up connections."""
