@@ -65,7 +65,8 @@ def os_thread_ident() -> int:
     if green_threads() == "eventlet":
         from eventlet.patcher import original
 
-        return int(original("threading").get_ident())
+        threads: Any = original("threading")
+        return int(threads.get_ident())
     return threading.get_ident()
 
 
