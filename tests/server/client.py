@@ -83,6 +83,11 @@ class Stream:
             assert await self.more(), f"ended without {name}"
         return self.events[-1]
 
+    async def until_status(self, status: str) -> None:
+        """Read until the producer is told to be so."""
+        while not self.statuses or self.statuses[-1] != status:
+            assert await self.more(), f"ended without {status}"
+
     async def until_comment(self, text: str) -> None:
         while text not in self.comments:
             assert await self.more(), f"ended without {text}"
@@ -92,6 +97,11 @@ class Stream:
         while await self.more():
             continue
         return self
+
+    @property
+    def statuses(self) -> list[str]:
+        """What was told of the producer, in order."""
+        return [e.data["status"] for e in self.events if "status" in e.data]
 
     @property
     def control(self) -> dict[str, Any]:

@@ -28,7 +28,9 @@ def test_control() -> None:
 
 
 def test_hello_has_an_id_for_those_who_reconnect() -> None:
-    assert b"\nid: 000001_0000000002_aaaaaaaa\n" in DOOR.hello(OFFSET, "")
+    hello = DOOR.hello(OFFSET, "", "queued")
+    assert b"\nid: 000001_0000000002_aaaaaaaa\n" in hello
+    assert hello.endswith(b',"upToDate":true,"status":"queued"}\n\n')
 
 
 def test_end() -> None:

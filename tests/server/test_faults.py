@@ -362,7 +362,7 @@ async def test_a_lost_producer_is_shown_and_its_stream_ended(
     producer = site.producer()
     producer.append(1)
     stream = await site.client(producer).sse(producer.stream_id)
-    await stream.until_comment("stalled")
+    await stream.until_status("stalled")
     assert stream.chunks == [1]
     await stream.until_end()
     assert stream.control["endReason"] == "producer-disconnected"

@@ -279,27 +279,32 @@ def test_a_log_larger_than_the_window_is_left_where_it_is() -> None:
     assert feed.window.base == 400
 
 
-def test_a_silent_producer_is_stalled_once() -> None:
+def test_a_silent_producer_is_stalled_until_it_writes() -> None:
     feed = new_feed()
-
-    class Watching(Reader):
-        __slots__ = ("told",)
-        told: int
-
-        def stalled(self) -> None:
-            self.told += 1
-
-    reader = Watching(feed, Position(0), DOOR)
-    reader.told = 0
-    feed.readers.add(reader)
     for now in (5, 9, 11, 12):
         feed.tick(now)
-    assert reader.told == 1
+        assert feed.status == ("running" if now < 10 else "stalled")
     feed.hear(notice(1, 1), 13)
     feed.tick(14)
-    assert not feed.stalled
+    assert feed.status == "running"
     feed.tick(24)
-    assert reader.told == 2
+    assert feed.status == "stalled"
+
+
+def test_a_stream_without_a_producer_is_queued() -> None:
+    feed = new_feed(attempt=0, nonce="")
+    feed.tick(11)
+    assert feed.status == "queued"
+    read(feed, page(0))
+    assert feed.status == "running"
+    read(feed, page(0, released=True))
+    assert feed.status == "queued"
+
+
+def test_a_stream_written_over_http_never_waits() -> None:
+    feed = new_feed(attempt=0, nonce="", http_written=True)
+    feed.tick(11)
+    assert feed.status == "running"
 
 
 def test_pages_grow_to_about_a_megabyte() -> None:

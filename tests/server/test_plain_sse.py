@@ -118,7 +118,7 @@ def test_what_breaks_off_before_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "note", [DOOR.ping, DOOR.stalled, DOOR.hello(OFFSET, ""), DOOR.control(OFFSET, True, "")]
+    "note", [DOOR.ping, DOOR.hello(OFFSET, "", "queued"), DOOR.control(OFFSET, True, "")]
 )
 def test_notes_are_comments_without_a_blank_line(note: bytes) -> None:
     assert note == b"" or (note.startswith(b":") and note.count(b"\n") == 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import pytest
 
@@ -117,6 +118,42 @@ async def test_live_readers_get_chunks_as_they_come(site: Site) -> None:
     assert stream.complete
     assert stream.chunks == producer.values()
     assert stream.control["streamClosed"] is True
+
+
+async def test_a_reader_is_told_what_the_producer_does(
+    make_site: MakeSite, any_relay_url: str
+) -> None:
+    site = await make_site(any_relay_url, lease=0.5)
+    producer = Producer(site.relay, f"waits-{os.urandom(4).hex()}").create()
+    stream = await site.client(producer).sse(producer.stream_id)
+    await stream.until_status("queued")
+    producer.claim()
+    await stream.until_status("running")
+    producer.append(1)
+    await stream.until_chunks(1)
+    await stream.until_status("stalled")
+    producer.append(2)
+    await stream.until_status("running")
+    producer.release()
+    await stream.until_status("queued")
+    producer.claim(resume=True)
+    await stream.until_status("running")
+    producer.append(3, end="completed")
+    await stream.until_end()
+    assert stream.chunks == [1, 2, 3]
+
+
+async def test_a_reader_that_comes_late_is_told_too(
+    make_site: MakeSite, any_relay_url: str
+) -> None:
+    site = await make_site(any_relay_url, lease=0.2)
+    producer = site.producer()
+    producer.append(1)
+    early = await site.client(producer).sse(producer.stream_id)
+    await early.until_status("stalled")
+    late = await site.client(producer).sse(producer.stream_id)
+    await late.until_status("stalled")
+    assert (late.chunks, late.statuses) == ([1], ["stalled"])
 
 
 async def test_every_frame_of_a_live_stream_has_its_offset(site: Site) -> None:

@@ -42,7 +42,7 @@ async def test_live(site: Site) -> None:
     assert "no-store" in plain.headers["cache-control"]
     assert plain.headers["x-content-type-options"] == "nosniff"
     await plain.more()
-    assert (plain.comments, plain.events) == (["waiting"], [])
+    assert (plain.comments, plain.events) == (["running"], [])
     for number in range(1, 4):
         producer.append({"n": number}, f"second {number}")
         await plain.until_messages(2 * number)

@@ -23,6 +23,10 @@ from .window import Window
 
 logger = logging.getLogger(__name__)
 
+# What a reader is told of its producer, while there are no chunks to tell it.
+QUEUED = "queued"
+RUNNING = "running"
+STALLED = "stalled"
 DELETED = "deleted"  # instead of an end reason, when a stream was deleted
 FIRST_LIMIT = 256
 MAX_LIMIT = 16384
@@ -70,6 +74,7 @@ class Feed:
         self.error = ""
         self.gone = False
         self.deleted = False
+        self.released = False
         self.stalled = False
         self.starving = False  # a reader could not read what lies before the window
         self.lost_since: float | None = None
@@ -104,6 +109,18 @@ class Feed:
     def over(self) -> bool:
         """Nothing more will come."""
         return self.gone or bool(self.end)
+
+    @property
+    def status(self) -> str:
+        """What readers are told of the producer: `queued`, `running` or `stalled`.
+
+        A stream written over HTTP has no producer to wait for: `running`.
+        """
+        if self.http_written:
+            return RUNNING
+        if not self.attempt or self.released:
+            return QUEUED
+        return STALLED if self.stalled else RUNNING
 
     def offset(self, seq: int) -> Offset:
         """The offset after chunk `seq`."""
@@ -224,6 +241,7 @@ class Feed:
         if self._is_behind(asked, state):
             self._end_gone() if state.end else self._lose(now)
             return False
+        status, self.released = self.status, state.released
         reset, elsewhere = self._adopt_attempt(state, asked)
         news = reset or self.lost_since is not None
         if not elsewhere and self.window.extend(page.entries):
@@ -233,6 +251,7 @@ class Feed:
         self.tail = max(self.last, state.last)
         self.lease_until = now + state.lease_left / 1000
         self.stalled = self.stalled and state.lease_left < 0
+        news = news or self.status != status
         if self.last < state.last and not elsewhere and not _continues(asked, page):
             # The log does not hold what the state promises.
             self._end_gone() if state.end else self._lose(now)
@@ -257,8 +276,7 @@ class Feed:
             self.wake()
         if not self.over and not self.stalled and now > self.lease_until:
             self.stalled = True
-            for reader in self.readers:
-                reader.stalled()
+            self.wake()
         for reader in list(self.readers):
             reader.tick(now)
 

@@ -39,13 +39,12 @@ class FrameWriter(Protocol):
     Attributes:
         content: what the whole response carries.
         headers: added to those of every SSE response.
-        ping, stalled: bytes for a quiet connection, and for a silent producer.
+        ping: bytes for a quiet connection.
     """
 
     content: Content
     headers: tuple[tuple[str, str], ...]
     ping: bytes
-    stalled: bytes
 
     def data(self, entry: Entry, offset: str, log: Log) -> bytes:
         """The chunks of `entry`; `offset` is the position after them."""
@@ -59,8 +58,8 @@ class FrameWriter(Protocol):
         """What follows the last of them."""
         ...
 
-    def hello(self, offset: str, cursor: str) -> bytes:
-        """What a reader gets for whom there is nothing yet."""
+    def hello(self, offset: str, cursor: str, status: str) -> bytes:
+        """What a reader gets for whom there is nothing yet, or whose producer's status changed."""
         ...
 
     def farewell(self, offset: str, verdict: Verdict) -> bytes:
@@ -125,9 +124,6 @@ class Reader:
 
     def tick(self, now: float) -> None:
         """A second has passed."""
-
-    def stalled(self) -> None:
-        """The producer has not been heard of for longer than its lease."""
 
     def relocate(self, before: tuple[Segment, ...], now: tuple[Segment, ...], ended: bool) -> None:
         """The log consists of other attempts than before: find this position in it."""

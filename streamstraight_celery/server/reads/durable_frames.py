@@ -27,7 +27,6 @@ class DurableFrames:
 
     name = "sse"
     ping = b": ping\n\n"
-    stalled = b": stalled\n\n"
 
     def __init__(
         self,
@@ -51,12 +50,13 @@ class DurableFrames:
         caught_up = b',"upToDate":true' if up_to_date else b""
         return b"event: control\ndata:{%b%b}\n\n" % (following, caught_up)
 
-    def hello(self, offset: str, cursor: str) -> bytes:
-        """The first event of a reader for whom there is nothing yet."""
+    def hello(self, offset: str, cursor: str, status: str) -> bytes:
+        """The first event of a reader for whom there is nothing yet, or a change of status."""
         position = offset.encode()
-        return b'event: control\nid: %b\ndata:{%b,"upToDate":true}\n\n' % (
+        return b'event: control\nid: %b\ndata:{%b,"upToDate":true,"status":"%b"}\n\n' % (
             position,
             self._next(position, cursor),
+            status.encode(),
         )
 
     def end(self, offset: str, reason: str, error: str) -> bytes:

@@ -48,7 +48,6 @@ class PlainFrames:
     content = JSON_CONTENT
     headers: Headers = HEADERS
     ping = b": ping\n"
-    stalled = b": stalled\n"
 
     def data(self, entry: Entry, offset: str, log: Log) -> bytes:
         """One event a chunk, each with its own offset as `id`."""
@@ -68,9 +67,9 @@ class PlainFrames:
         """Nothing: every event has its offset."""
         return b""
 
-    def hello(self, offset: str, cursor: str) -> bytes:
-        """A comment, so that the head of the response reaches its reader."""
-        return b": waiting\n"
+    def hello(self, offset: str, cursor: str, status: str) -> bytes:
+        """A comment, which also makes the head of the response reach its reader."""
+        return b": %b\n" % status.encode()
 
     def end(self, offset: str, reason: str, error: str) -> bytes:
         """The last event: `end`, or `failed` with what readers may know."""

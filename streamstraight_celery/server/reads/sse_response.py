@@ -12,7 +12,7 @@ from typing import Any
 from ...offsets import Verdict
 from ..fast_path import Wire
 from ..http import Message, Receive, Send, disconnected
-from ..live.feed import Feed
+from ..live.feed import RUNNING, Feed
 from ..live.hub import Hub
 from ..live.position import Position
 from ..live.reader import FrameWriter, Reader
@@ -50,6 +50,7 @@ class SseConnection(Reader):
         "_send_timeout",
         "_sending_since",
         "_sent",
+        "_status",
         "_wire",
         "closing",
         "deadline",
@@ -83,6 +84,7 @@ class SseConnection(Reader):
         self._ping_interval = ping_interval
         self._send_timeout = send_timeout
         self._note = b""
+        self._status = RUNNING  # as the reader knows it
         self._sent = True
         self._quiet_since = 0.0
         # None: no send is under way; 0: one is, since the last tick.
@@ -127,7 +129,7 @@ class SseConnection(Reader):
             window = feed.window
             if not self._greeted and not feed.ended_at(self.seq):
                 self._greeted = greeted = True
-                await self._write(self.frames.hello(str(feed.offset(self.seq)), self.cursor))
+                await self._hello()
             elif self.ahead is None and self.seq < window.last:
                 if self.seq < window.base:
                     if page is None or self.seq >= page.last:
@@ -147,10 +149,9 @@ class SseConnection(Reader):
                 await self._write(feed.end_frame(self.frames))
                 ended = True
                 break
-            elif not greeted:
+            elif not greeted or self._status != feed.status:
                 greeted = True
-                offset = str(self.ahead or feed.offset(self.seq))
-                await self._write(self.frames.hello(offset, self.cursor))
+                await self._hello()
             elif self._note:
                 note, self._note = self._note, b""
                 await self._write(note)
@@ -158,6 +159,12 @@ class SseConnection(Reader):
                 page = None
                 await self.wait()
         await self._part(feed.end if ended else "")
+
+    async def _hello(self) -> None:
+        """Tell where the reader stands, and what its producer does."""
+        offset = str(self.ahead or self.feed.offset(self.seq))
+        self._status = self.feed.status
+        await self._write(self.frames.hello(offset, self.cursor, self._status))
 
     async def _part(self, reason: str) -> None:
         """End the response, or break it off: to the reader that is an error."""
@@ -209,6 +216,7 @@ class SseConnection(Reader):
             or self.closing
             or self.left
             or self.ahead is not None
+            or self._status != feed.status
             or not wire.writable
         ):
             return False
@@ -230,10 +238,6 @@ class SseConnection(Reader):
         elif now - self._quiet_since >= self._ping_interval:
             self._note = self._note or self.frames.ping
             self.wake()
-
-    def stalled(self) -> None:
-        self._note = self.frames.stalled
-        self.wake()
 
     async def _write(self, data: bytes) -> None:
         await self._sending({"type": "http.response.body", "body": data, "more_body": True})

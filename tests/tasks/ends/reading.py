@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +18,7 @@ class Reading:
     """All that a reader was sent, over one connection."""
 
     chunks: list[Any] = field(default_factory=list)
-    comments: list[str] = field(default_factory=list)
+    statuses: list[str] = field(default_factory=list)
     end: dict[str, Any] | None = None
     broken: str = ""
 
@@ -39,12 +38,6 @@ class Reader:
         assert not self._thread.is_alive(), "the stream does not end"
         return self.got
 
-    def _lines(self, response: httpx.Response) -> Iterator[str]:
-        for line in response.iter_lines():
-            if line.startswith(":"):
-                self.got.comments.append(line[1:].strip())
-            yield line
-
     def _read(self) -> None:
         query = {"live": "sse", "offset": "-1"}
         with (
@@ -54,10 +47,14 @@ class Reader:
             if response.status_code != 200:
                 self.got.broken = str(response.status_code)
                 return
-            for event, _, data in frames(self._lines(response)):
+            for event, _, data in frames(response.iter_lines()):
                 if event == "data":
                     self.got.chunks += json.loads(data)
-                elif json.loads(data).get("streamClosed"):
-                    self.got.end = json.loads(data)
+                    continue
+                control = json.loads(data)
+                if "status" in control:
+                    self.got.statuses.append(control["status"])
+                if control.get("streamClosed"):
+                    self.got.end = control
                     return
         self.got.broken = "the connection was closed"

@@ -194,7 +194,7 @@ def test_readers_of_a_lost_worker_know_in_time_with_the_default_settings(
         wait_until(lambda: len(reader.got.chunks) == 2, "the reader has what there is")
         lost = time.monotonic()
         worker.kill()
-        wait_until(lambda: "stalled" in reader.got.comments, "it is stalled", PATIENCE)
+        wait_until(lambda: "stalled" in reader.got.statuses, "it is stalled", PATIENCE)
         stalled = time.monotonic() - lost
         reading = reader.finish()
         ended = time.monotonic() - lost

@@ -48,7 +48,7 @@ def test_readers_of_a_lost_worker_see_it_stall_and_end(
 
     worker.kill()
 
-    eventually(lambda: "stalled" in reader.got.comments, timeout=PATIENCE)
+    eventually(lambda: "stalled" in reader.got.statuses, timeout=PATIENCE)
     reading = reader.finish()
     assert reading.end is not None
     assert reading.end["endReason"] == "producer-disconnected"
