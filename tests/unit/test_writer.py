@@ -25,70 +25,20 @@ from streamstraight_celery.errors import (
 from streamstraight_celery.producing.outbox import FLUSH_CHUNKS
 from streamstraight_celery.producing.sender import Sender
 from streamstraight_celery.producing.writer import StreamWriter
-from streamstraight_celery.relays.base import Page, Relay, RelayOptions
-from streamstraight_celery.relays.memory.relay import MemoryRelay
-from streamstraight_celery.relays.memory.store import MemoryStore
 from streamstraight_celery.relays.requests import (
     Answer,
     Append,
-    Checkpoint,
     Claim,
     Open,
     Read,
-    Recall,
     Release,
     Renew,
     Request,
     Stop,
 )
-from streamstraight_celery.settings import StreamSettings
 from tests.conftest import eventually
 
-SETTINGS = StreamSettings(relay_url="memory://", lease=0.3, relay_timeout=5.0)
-
-
-class TroubledRelay(Relay):
-    """A memory relay whose network is at the test's mercy."""
-
-    def __init__(self, **options: int) -> None:
-        self.options = RelayOptions(**options)  # type: ignore[arg-type]
-        self.lose_everything()
-        self.sent: list[list[Request]] = []
-        self.lose_requests = 0
-        self.lose_replies = 0
-        self.fail_with: Exception | None = None
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def lose_everything(self) -> None:
-        self.inner = MemoryRelay(MemoryStore(self.options))
-
-    def execute(self, requests: Sequence[Request]) -> list[Answer]:
-        self.gate.wait(30)
-        self.sent.append(list(requests))
-        if self.fail_with is not None:
-            error, self.fail_with = self.fail_with, None
-            raise error
-        if self.lose_requests:
-            self.lose_requests -= 1
-            raise RelayUnavailableError("request lost")
-        answers = self.inner.execute(requests)
-        if self.lose_replies:
-            self.lose_replies -= 1
-            raise RelayUnavailableError("reply lost")
-        return answers
-
-    def read(self, read: Read) -> Page | None:
-        return self.inner.read(read)
-
-    def texts(self, stream_id: str = "s") -> list[str]:
-        page = self.read(Read(stream_id, 0, 0, 10_000))
-        if page is None:
-            return []
-        return [t for e in page.entries for t in e.data.decode().split("\n")]
-
-    def appends(self) -> list[Append]:
-        return [r for batch in self.sent for r in batch if isinstance(r, Append)]
+from .troubled import SETTINGS, TroubledRelay, numbers, write_all
 
 
 @pytest.fixture
@@ -102,15 +52,6 @@ def sender(relay: TroubledRelay) -> Iterator[Sender]:
     yield sender
     relay.gate.set()
     sender.close()
-
-
-def numbers(count: int) -> list[str]:
-    return [str(number) for number in range(count)]
-
-
-def write_all(writer: object, texts: list[str]) -> None:
-    for text in texts:
-        writer.write(text)  # type: ignore[attr-defined]
 
 
 def test_chunks_arrive_in_order_and_end(relay: TroubledRelay, sender: Sender) -> None:
@@ -544,72 +485,3 @@ def test_a_stream_that_redis_refuses_slows_no_other_down() -> None:
     assert time.monotonic() - before < 2.0
     assert not bad.done
     sender.close()
-
-
-# -- checkpoints
-
-
-def test_a_checkpoint_is_kept_behind_the_chunks_it_covers(
-    relay: TroubledRelay, sender: Sender
-) -> None:
-    writer = sender.open("s")
-    write_all(writer, numbers(3))
-    writer.checkpoint('"three"')
-    write_all(writer, ["3"])
-    eventually(lambda: relay.inner.call(Recall("s")).reason)
-
-    assert relay.inner.call(Recall("s")) == ("ok", 3, False, '"three"')
-    writer.finish("completed")
-    sent = [request for batch in relay.sent for request in batch]
-    behind = [r.first + r.count - 1 for r in sent[: sent.index(Checkpoint(
-        "s", 1, writer.nonce, '"three"', 3))] if isinstance(r, Append)]  # fmt: skip
-    assert max(behind) >= 3
-
-
-def test_a_checkpoint_that_redis_lost_is_sent_again(relay: TroubledRelay, sender: Sender) -> None:
-    writer = sender.open("s")
-    write_all(writer, numbers(3))
-    writer.checkpoint("1")
-    eventually(lambda: relay.inner.call(Recall("s")).reason)
-    relay.lose_everything()
-    write_all(writer, ["3"])
-    eventually(lambda: relay.texts() == numbers(4))
-    eventually(lambda: relay.inner.call(Recall("s")).reason)
-
-    assert relay.inner.call(Recall("s")) == ("ok", 3, False, "1")
-    writer.finish("completed")
-
-
-def test_a_checkpoint_whose_reply_is_lost_is_repeated(relay: TroubledRelay, sender: Sender) -> None:
-    writer = sender.open("s")
-    writer.checkpoint("0")
-    eventually(lambda: relay.inner.call(Recall("s")).reason)
-    relay.lose_replies = 1
-    writer.checkpoint("1")
-    eventually(lambda: relay.inner.call(Recall("s")).reason == "1")
-    write_all(writer, numbers(3))
-    writer.finish("completed")
-
-    assert relay.texts() == numbers(3)
-    assert relay.state("s").end == "completed"
-
-
-def test_a_resumed_writer_counts_on(relay: TroubledRelay, sender: Sender) -> None:
-    first = sender.open("s")
-    write_all(first, numbers(3))
-    first.release(60)
-    second = sender.open("s", resume=True)
-    assert (second.attempt, second.continues) == (2, 3)
-    second.checkpoint("2")
-    second.write("3")
-    second.finish("completed")
-
-    assert relay.texts() == numbers(4)
-    assert relay.inner.call(Recall("s")) == ("ok", 3, False, "2")
-
-
-def test_a_checkpoint_may_be_too_large(relay: TroubledRelay, sender: Sender) -> None:
-    writer = sender.open("s")
-    with pytest.raises(ChunkTooLargeError, match="a checkpoint of"):
-        writer.checkpoint(f'"{"x" * SETTINGS.max_chunk_bytes}"')
-    writer.finish("completed")
