@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from .agent_codecs import to_ag_ui, to_ui_messages
 from .codecs import Codec, register_codec
-from .enqueue.by_name import send_stream_task
-from .enqueue.conversations import active_stream, latest_stream
-from .enqueue.handle import StreamHandle, StreamRef, get_stream, stream_ref
+from .enqueue.by_name import asend_stream_task, send_stream_task
+from .enqueue.conversations import (
+    aactive_stream,
+    active_stream,
+    alatest_stream,
+    latest_stream,
+)
+from .enqueue.handle import StreamHandle, StreamRef, aget_stream, get_stream, stream_ref
 from .errors import (
     PublicError,
     RelayUnavailableError,
@@ -43,9 +48,13 @@ __all__ = [
     "stream_task",
     "StreamTask",
     "get_stream",
+    "aget_stream",
     "send_stream_task",
+    "asend_stream_task",
     "active_stream",
+    "aactive_stream",
     "latest_stream",
+    "alatest_stream",
     "stream_ref",
     "StreamHandle",
     "StreamRef",

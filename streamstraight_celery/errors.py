@@ -88,6 +88,12 @@ class StreamActiveError(StreamError):
         )
 
 
+class StreamNotEndedError(StreamError, TimeoutError):
+    """The stream is still active: it has not ended in time, or cannot be deleted yet."""
+
+    code = "not-ended"
+
+
 class StreamBusyError(StreamError):
     """A living producer holds the stream; its lease ends in `retry_after` seconds."""
 

@@ -11,6 +11,7 @@ from itertools import count
 import click
 from celery import Celery
 
+from ..enqueue.ending import state_of
 from ..enqueue.handle import get_stream
 from ..errors import StreamError
 from ..relays import Relay
@@ -54,8 +55,7 @@ def ls(ctx: click.Context, active: bool, limit: int, as_json: bool) -> None:
 @click.pass_context
 def show(ctx: click.Context, stream_id: str, as_json: bool) -> None:
     """Show one stream."""
-    state = relay_of(ctx).state(stream_id)
-    found = overview(stream_id, state)
+    found = overview(stream_id, state_of(Runtime.of(ctx.obj.app), stream_id))
     if as_json:
         print_json(found)
         return

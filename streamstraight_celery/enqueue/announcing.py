@@ -69,8 +69,10 @@ def announce(runtime: Runtime, request: Create, *, overwrite: bool = False) -> b
         answer = runtime.relay.call(request)
     if answer.kind == "exists":
         state = f"has ended ({answer.end_reason})" if answer.end_reason else "is active"
+        advice = ", or replace=True" if answer.end_reason else ""
         raise StreamExistsError(
-            f"a stream named {request.stream_id!r} {state} already: give each its own stream_id"
+            f"a stream named {request.stream_id!r} {state} already: give each its own "
+            f"stream_id{advice}"
         )
     return answer.is_new
 

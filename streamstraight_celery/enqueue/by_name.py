@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ def send_stream_task(
     *,
     app: Celery | None = None,
     stream_id: str | None = None,
+    replace: bool = False,
     codec: str | Codec | None = None,
     **options: Any,
 ) -> StreamHandle:
@@ -61,6 +63,7 @@ def send_stream_task(
         kwargs: keyword arguments, likewise.
         app: the Celery app; default: the current one.
         stream_id: name of the stream; default: the task's id.
+        replace: a stream of that name that has ended makes way for this one.
         codec: the one of the task, if that is not `stream_codec`. The worker's counts in the end.
         **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
 
@@ -89,6 +92,8 @@ def send_stream_task(
     task_id = options.pop("task_id", None) or last_options.get("task_id") or uuid()
     name = check_stream_id(stream_id or headers.get(STREAM_ID_HEADER) or task_id)
     headers[STREAM_ID_HEADER] = name
+    if replace:
+        headers[OVERWRITE_HEADER] = True
     last_options.update(headers=headers, task_id=task_id)
     if not runtime.settings.show_arguments:
         last_options.update(argsrepr="()", kwargsrepr=repr({"stream_id": name}))
@@ -100,3 +105,16 @@ def send_stream_task(
     with withdrawn_on_error(runtime, name):
         signature.apply_async(**options)
     return StreamHandle(found, runtime, name, found.AsyncResult(task_id))
+
+
+async def asend_stream_task(
+    task: str | Signature,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    app: Celery | None = None,
+    **options: Any,
+) -> StreamHandle:
+    """As `send_stream_task`, with the same options, without blocking the event loop."""
+    given = {"app": this_app(app), **options}
+    return await asyncio.to_thread(send_stream_task, task, args, kwargs, **given)

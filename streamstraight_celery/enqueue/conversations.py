@@ -8,6 +8,7 @@ nodes of a cluster.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 from celery import Celery
@@ -16,7 +17,8 @@ from ..errors import ConfigurationError, StreamActiveError
 from ..relays.requests import Delete, Hold, Read, Reap, Stop
 from ..runtime import Runtime
 from ..settings import this_app
-from .handle import StreamHandle, stop_stream
+from .ending import stop_stream
+from .handle import StreamHandle
 
 IfActive = Literal["join", "reject", "replace"]
 MAX_KEY_LENGTH = 500
@@ -36,12 +38,22 @@ def active_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None
     return Conversation(this_app(app), key).active()
 
 
+async def aactive_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None:
+    """As `active_stream`, without blocking the event loop."""
+    return await asyncio.to_thread(active_stream, key, app=this_app(app))
+
+
 def latest_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None:
     """Return the conversation's latest stream, also when it has ended, or None.
 
     None: there was none, or the store no longer keeps it. Arguments and errors as `active_stream`.
     """
     return Conversation(this_app(app), key).latest()
+
+
+async def alatest_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None:
+    """As `latest_stream`, without blocking the event loop."""
+    return await asyncio.to_thread(latest_stream, key, app=this_app(app))
 
 
 def resume_url(key: str, *, have: str | None = None, app: Celery | None = None) -> str | None:
@@ -99,7 +111,9 @@ class Conversation:
         """The stream that was begun last, as long as the store keeps it."""
         stream_id = self._named()
         page = self._runtime.relay.read(Read(stream_id)) if stream_id else None
-        return None if page is None else self._handle(stream_id, page.state.owner)
+        if page is None or page.state.deleted:
+            return None
+        return self._handle(stream_id, page.state.owner)
 
     def take(self, stream_id: str, if_active: IfActive) -> StreamHandle | None:
         """Make an announced stream the conversation's, or return the active one, to be joined.

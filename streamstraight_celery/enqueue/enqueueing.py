@@ -6,6 +6,7 @@ conversation or wait for a transaction.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, Protocol
 
@@ -48,6 +49,10 @@ class InConversation(Generic[P]):
             Exception: as `StreamTask.stream`.
         """
         return self._task.apply_stream(args, kwargs, key=self._key, if_active=self._if_active)
+
+    async def astream(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
+        """As `stream`, without blocking the event loop."""
+        return await asyncio.to_thread(self.stream, *args, **kwargs)
 
 
 def enqueue(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import quote
 
 from celery import Celery
@@ -13,11 +14,11 @@ from ..errors import (
     ConfigurationError,
     StreamNotFoundError,
 )
-from ..ids import STOP_COMMAND, check_stream_id
+from ..ids import check_stream_id
 from ..relays.base import Access, StreamState
-from ..relays.requests import Reap, Stop
 from ..runtime import Runtime
 from ..settings import this_app
+from .ending import check_wait, delete_stream, state_of, stop_stream, wait_for_end
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -27,7 +28,12 @@ else:
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
+    from typing_extensions import Unpack
 
+    from ..reader import AsyncStreamReader, StreamReader
+    from ..reader.options import HandleOptions
+
+T = TypeVar("T")
 
 USE_REF = "which has its own URLs and tokens; use handle.ref()"
 
@@ -134,16 +140,113 @@ class StreamLink:
         """
         return state_of(self._runtime, self.id)
 
-    def stop(self) -> bool:
+    async def astate(self) -> StreamState:
+        """As `state`, without blocking the event loop."""
+        return await asyncio.to_thread(self.state)
+
+    def stop(self, *, wait: float | bool = False) -> bool:
         """Stop the stream: a queued task never starts, a running generator is closed.
+
+        Args:
+            wait: also wait until the stream has ended, at most so many seconds; True: as long as
+                it takes (a lost producer's stream ends after `stream_lease` and
+                `stream_reap_after`).
 
         Returns:
             False when it had ended already.
 
         Raises:
+            StreamNotEndedError: it has not ended after `wait` seconds; it still will.
             RelayUnavailableError: the relay does not answer.
+            ConfigurationError: `wait` is negative, or the relay is `streamstraight://`, which does
+                not tell when a stream has ended.
         """
+        if wait is not False:
+            check_wait(self._runtime, wait)
+        stopped = self._stop()
+        if wait is not False:
+            wait_for_end(self._runtime, self.id, wait)
+        return stopped
+
+    async def astop(self, *, wait: float | bool = False) -> bool:
+        """As `stop`, without blocking the event loop."""
+        return await asyncio.to_thread(self.stop, wait=wait)
+
+    def _stop(self) -> bool:
         return stop_stream(self._app, self._runtime, self.id)
+
+    def delete(self) -> bool:
+        """Delete an ended stream with its chunks now, instead of when it expires.
+
+        Its tokens open nothing from then on, and its task does not run again.
+
+        Returns:
+            False when there is no such stream.
+
+        Raises:
+            StreamNotEndedError: it is active: `stop(wait=10)` it first.
+            RelayUnavailableError: the relay does not answer.
+            ConfigurationError: the relay is `streamstraight://`, which cannot delete.
+        """
+        self._runtime.check_own_relay("delete()", "which deletes its streams itself")
+        return delete_stream(self._runtime, self.id)
+
+    async def adelete(self) -> bool:
+        """As `delete`, without blocking the event loop."""
+        return await asyncio.to_thread(self.delete)
+
+    @overload
+    def read(
+        self, *, type: type[T], decoder: None = None, **options: Unpack[HandleOptions]
+    ) -> StreamReader[T]: ...
+    @overload
+    def read(
+        self, *, type: None = None, decoder: Callable[[str], T], **options: Unpack[HandleOptions]
+    ) -> StreamReader[T]: ...
+    @overload
+    def read(
+        self, *, type: Any = None, decoder: None = None, **options: Unpack[HandleOptions]
+    ) -> StreamReader[Any]: ...
+    def read(self, **options: Any) -> StreamReader[Any]:
+        """Read the stream straight from the stream store, as `read_stream(handle.id)`.
+
+            for chunk in handle.read(type=Token, offset=-10):
+                ...
+
+        Args:
+            type, decoder, offset, wait, on_reset, idle, ...: as `read_stream`.
+        """
+        from ..reader import read_stream
+
+        reader: StreamReader[Any] = read_stream(self.id, app=self._app, **options)
+        return reader
+
+    @overload
+    def aread(
+        self, *, type: type[T], decoder: None = None, **options: Unpack[HandleOptions]
+    ) -> AsyncStreamReader[T]: ...
+    @overload
+    def aread(
+        self, *, type: None = None, decoder: Callable[[str], T], **options: Unpack[HandleOptions]
+    ) -> AsyncStreamReader[T]: ...
+    @overload
+    def aread(
+        self, *, type: Any = None, decoder: None = None, **options: Unpack[HandleOptions]
+    ) -> AsyncStreamReader[Any]: ...
+    def aread(self, **options: Any) -> AsyncStreamReader[Any]:
+        """As `read`, for `async for` on an asyncio event loop."""
+        from ..reader import aread_stream
+
+        reader: AsyncStreamReader[Any] = aread_stream(self.id, app=self._app, **options)
+        return reader
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the chunks from the start to the end; errors as `read`."""
+        return self.read()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """As `__iter__`, on an asyncio event loop."""
+        return self.aread()
 
 
 class StreamHandle(StreamLink):
@@ -170,6 +273,23 @@ class StreamHandle(StreamLink):
         self.result = result
         self.joined = joined
 
+    def get(self, timeout: float | None = None, **options: Any) -> Any:
+        """Wait for the task's result: `handle.result.get()`.
+
+        Args:
+            timeout: seconds to wait; default: without limit.
+            **options: of Celery's `AsyncResult.get`.
+
+        Raises:
+            celery.exceptions.TimeoutError: there was no result in time.
+            Exception: what the task raised.
+        """
+        return self.result.get(timeout=timeout, **options)
+
+    async def aget(self, timeout: float | None = None, **options: Any) -> Any:
+        """As `get`, without blocking the event loop."""
+        return await asyncio.to_thread(self.get, timeout, **options)
+
 
 def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
     """Return the handle of a stream that was asked for earlier: for a fresh token, or to stop it.
@@ -192,6 +312,11 @@ def get_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
         raise StreamNotFoundError(f"there can be no such stream: {error}") from None
     owner = state_of(runtime, stream_id).owner
     return StreamHandle(found, runtime, stream_id, found.AsyncResult(owner or stream_id))
+
+
+async def aget_stream(stream_id: str, *, app: Celery | None = None) -> StreamHandle:
+    """As `get_stream`, without blocking the event loop."""
+    return await asyncio.to_thread(get_stream, stream_id, app=this_app(app))
 
 
 def stream_ref(
@@ -222,20 +347,3 @@ def stream_ref(
     url = runtime.settings.stream_url(check_stream_id(stream_id))
     token, expires_at = runtime.tokens.issue(stream_id, scopes=scopes, ttl=ttl)
     return {"stream_id": stream_id, "url": url, "token": token, "expires_at": expires_at}
-
-
-def state_of(runtime: Runtime, stream_id: str) -> StreamState:
-    """The state of a stream. A relay server ends lost ones for their readers; this does for us."""
-    state = runtime.relay.state(stream_id)
-    if state.end or state.lease_left >= 0 or runtime.relay.call(Reap(stream_id)).kind == "alive":
-        return state
-    return runtime.relay.state(stream_id)
-
-
-def stop_stream(app: Celery, runtime: Runtime, stream_id: str) -> bool:
-    """Stop a stream by its id; False when it had ended already or there is none."""
-    answer = runtime.relay.call(Stop(stream_id))
-    if answer.kind == "asked":
-        # The relay's answer to the next append says it too; this is for a generator that waits.
-        app.control.broadcast(STOP_COMMAND, arguments={"stream_id": stream_id})
-    return answer.kind in ("asked", "ended")

@@ -83,15 +83,7 @@ class Publication(StreamLink):
         self._forgotten.atexit = False  # no thread can be started then: `end_publications`
         _unbegun[self._owner] = functools.partial(_end_unbegun, runtime.relay.call, *about)
 
-    def stop(self) -> bool:
-        """Stop the stream: it ends at its next chunk, an async generator at once.
-
-        Returns:
-            False when it had ended already.
-
-        Raises:
-            RelayUnavailableError: the relay does not answer.
-        """
+    def _stop(self) -> bool:
         # Unlike a task's: no worker has to be told, only this process.
         answer = self._runtime.relay.call(Stop(self.id))
         self._runtime.sender.check_stops()

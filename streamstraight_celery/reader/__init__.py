@@ -8,11 +8,11 @@ with read_stream(ref) as stream:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..offsets import START
 from .opening import Ref, from_log, from_log_async, is_remote, over_http, over_http_async
-from .options import IDLE, ReadOptions, Status
+from .options import IDLE, HandleOptions, ReadOptions, Status
 from .reader import AsyncStreamReader, StreamReader
 
 if TYPE_CHECKING:
@@ -28,18 +28,11 @@ __all__ = ["IDLE", "AsyncStreamReader", "Status", "StreamReader", "aread_stream"
 T = TypeVar("T")
 
 
-class Common(TypedDict, total=False):
+class Common(HandleOptions, total=False):
     """Options that both functions have; `read_stream` describes them."""
 
-    offset: str
     token: str | None
     app: Celery | None
-    on_reset: Callable[[int], object] | None
-    on_status: Callable[[Status], object] | None
-    on_retry: Callable[[StreamError], object] | None
-    raise_on_failure: bool
-    give_up_after: float | None
-    idle: float | None
 
 
 class SyncOptions(Common, total=False):

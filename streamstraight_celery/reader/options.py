@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from ..errors import ConfigurationError, StreamError
 from ..offsets import START
@@ -16,6 +16,18 @@ from .timing import Timing
 IDLE: Any = object()
 
 Status = Literal["connecting", "open", "reconnecting", "closed"]
+
+
+class HandleOptions(TypedDict, total=False):
+    """Options of every way to read; `read_stream` describes them."""
+
+    offset: str
+    on_reset: Callable[[int], object] | None
+    on_status: Callable[[Status], object] | None
+    on_retry: Callable[[StreamError], object] | None
+    raise_on_failure: bool
+    give_up_after: float | None
+    idle: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ class StreamState:
         content_type: of a stream written over HTTP; else `""`.
         http_written: it is written over HTTP, by clients with the right to, and not by a task.
         ttl, expires_at: the lifetime that its HTTP request asked for; `expires_at` since 1970.
-        deleted: it was deleted, and kept for its forks.
+        deleted: it was deleted; its name is kept for its forks, or against a late run of its task.
     """
 
     attempt: int
@@ -212,7 +212,7 @@ class Relay(ABC):
         """
         page = self.read(Read(stream_id))
         if page is None:
-            raise StreamNotFoundError(f"no stream {stream_id!r}: it never was, or it has expired")
+            raise StreamNotFoundError(f"no stream {stream_id!r}: it never was, or has expired")
         return page.state
 
 

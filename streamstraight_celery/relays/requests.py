@@ -226,7 +226,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
+    """`keep_name`: hide what is a task's, so that a message still in a queue cannot begin it."""
+
     stream_id: str
+    keep_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ only there is it known whether an error means a retry.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,8 @@ from ..enqueue.by_name import last_task_of
 from ..enqueue.conversations import IfActive
 from ..enqueue.enqueueing import InConversation, enqueue
 from ..enqueue.handle import StreamHandle
-from ..ids import STREAM_ID_HEADER, check_stream_id
+from ..errors import ConfigurationError
+from ..ids import OVERWRITE_HEADER, STREAM_ID_HEADER, check_stream_id
 from ..producing.driver import ignore_interrupts
 from ..producing.generators import check_generator_function, with_signature
 from ..runtime import Runtime
@@ -139,6 +141,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         kwargs: Mapping[str, Any] | None = None,
         *,
         stream_id: str | None = None,
+        replace: bool = False,
         key: str | None = None,
         if_active: IfActive = "reject",
         on_commit: bool | str = False,
@@ -150,6 +153,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             args: positional arguments.
             kwargs: keyword arguments.
             stream_id: name of the stream; default: the task's id.
+            replace: a stream of that name that has ended makes way for this one.
             key: names a conversation, which has one active stream at most.
             if_active: what to do when it has one: `reject` (an error), `join` (return that one and
                 enqueue nothing) or `replace` (stop that one).
@@ -166,6 +170,8 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         headers = dict(options.pop("headers", None) or {})
         if stream_id is not None:
             headers[STREAM_ID_HEADER] = check_stream_id(stream_id)
+        if replace:
+            headers[OVERWRITE_HEADER] = True
         if key is not None or on_commit:
             options["headers"] = headers
             return enqueue(self, args, kwargs, options, key, if_active, on_commit)
@@ -173,6 +179,30 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         name = str(headers.get(STREAM_ID_HEADER) or result.id)
         app = self._get_app()
         return StreamHandle(app, Runtime.of(app), name, result)
+
+    async def astream(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
+        """As `stream`, without blocking the event loop."""
+        return await self.aapply_stream(args, kwargs)
+
+    async def aapply_stream(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> StreamHandle:
+        """As `apply_stream`, with the same options, without blocking the event loop.
+
+        Raises:
+            ConfigurationError: `on_commit=`: transactions belong to a thread, so Django's async
+                views call `sync_to_async(task.apply_stream)(..., on_commit=True)`.
+            Exception: as `apply_stream`.
+        """
+        if options.get("on_commit"):
+            raise ConfigurationError(
+                "on_commit= waits for a transaction of the calling thread: use "
+                "sync_to_async(task.apply_stream)(..., on_commit=True)"
+            )
+        return await asyncio.to_thread(self.apply_stream, args, kwargs, **options)
 
     def stream_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
         """As `stream`, but enqueue when Django's transaction commits; a rollback ends the stream.

@@ -28,7 +28,7 @@ LEVELS = (
 LEVEL = {part: -number for number, level in enumerate(LEVELS) for part in level}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "lib", "tools", "base_utils"}
 MOST_LINES = 500
-MOST_EXPORTS = 36
+MOST_EXPORTS = 56
 
 
 def modules() -> list[Path]:

@@ -110,8 +110,8 @@ class LogSession:
         self._patience.heard()
         self._backoff.reset()
         self._waits = True
-        if page is None:
-            self._missing()
+        if page is None or page.state.deleted:
+            self._missing(deleted=page is not None)
             return
         self._inbox.set_status("open")
         self._known, state = True, page.state
@@ -148,12 +148,17 @@ class LogSession:
         elif self._options.on_retry is not None:
             self._options.on_retry(error)
 
-    def _missing(self) -> None:
+    def _missing(self, deleted: bool) -> None:
+        if self._known and deleted:
+            self._inbox.end(End(failure=GONE))
+            return
         if self._known:
             self._wait_for_lost()
             return
         self._inbox.fail(
-            StreamNotFoundError(f"no stream {self._stream_id!r}: it never was, or it has expired")
+            StreamNotFoundError(
+                f"no stream {self._stream_id!r}: it never was, has expired or was deleted"
+            )
         )
 
     def _go_on(self, state: StreamState, entries: Sequence[Entry]) -> None:

@@ -86,12 +86,12 @@ def delete_stream(store: MemoryStore, request: Delete) -> Answer:
         return Answer("deleted")
     if not stream.end and not stream.http_written:
         return Answer("held")
-    stream.entries, source = [], ""
-    if stream.forks > 0:
+    stream.entries, stream.error, stream.checkpoint = [], "", (0, 0, "")
+    if stream.forks > 0 or (request.keep_name and stream.owner):
         stream.deleted = True
     else:
         store.put(request.stream_id, None)
-        source = stream.source
+    source = "" if stream.forks > 0 else stream.source
     store.publish(request.stream_id, stream, stream.last + 1, "deleted")
     return Answer("ok", reason=source)
 

@@ -175,7 +175,7 @@ class MemoryStore:
 
     def _create(self, request: Create) -> Answer:
         stream = self.get(request.stream_id)
-        if stream is not None:
+        if stream is not None and not stream.makes_way_for(request.owner):
             same = stream.owner == request.owner and bool(stream.owner)
             return Answer("ok") if same else Answer("exists", reason=stream.end)
         now, wait = self.now(), request.wait or self.options.ttl
@@ -187,9 +187,13 @@ class MemoryStore:
     def _claim(self, request: Claim) -> Answer:
         now = self.now()
         stream = self.get(request.stream_id)
+        if stream is not None and stream.makes_way_for(request.owner):
+            stream = None
         known = stream is not None
         if stream is None:
             stream = Stream(now, 0, 0, owner=request.owner)
+        if stream.deleted and stream.end:
+            return Answer("closed", 0, stream.stop, stream.end)
         if stream.end and request.overwrite and not stream.http_written:
             stream.end, stream.error, stream.ended, stream.stop = "", "", 0, False
         lost = stream.end == "producer-disconnected" and stream.owner == request.owner

@@ -48,6 +48,10 @@ class Stream:
     forks: int = 0
     deleted: bool = False
 
+    def makes_way_for(self, owner: str) -> bool:
+        """Whether only the name is left of it, and of another task: deleted, without forks."""
+        return self.deleted and self.forks <= 0 and bool(self.owner) and self.owner != owner
+
     @property
     def segments(self) -> tuple[Segment, ...]:
         return (*self.lineage, Segment(self.attempt, self.nonce, self.last))

@@ -212,8 +212,8 @@ class Calls:
                     options.max_bytes, request.end, self._publish, request.sequence,
                     request.producer, *numbers, channel,
                 )  # fmt: skip
-            case Delete():
-                return two, (self._publish, channel)
+            case Delete(_, keep_name):
+                return two, (self._publish, channel, "1" if keep_name else "")
             case Fork(_, by):
                 return two[:1], (by,)
             case Hold(_, stream, before):

@@ -12,7 +12,13 @@
 local state, log = KEYS[1], KEYS[2]
 local nonce, lease, ttl, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local now = clock()
-local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w', 'o')
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w', 'o', 'D', 'fk')
+if m[11] and m[10] ~= ARGV[5] and tonumber(m[12] or 0) <= 0 then
+  -- Only the name is left of it: another task's, that was deleted.
+  redis.call('DEL', state)
+  m = {}
+end
+if m[11] and m[5] then return {'closed', 0, m[7] and 1 or 0, m[5]} end
 local attempt, seq = tonumber(m[1]), tonumber(m[3])
 if m[5] and ARGV[9] == '1' and not m[9] then
   redis.call('HDEL', state, 'e', 'er', 'z', 's')

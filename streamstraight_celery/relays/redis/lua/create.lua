@@ -2,14 +2,14 @@
 -- KEYS 1 state
 -- ARGV 1 owner (task id)  2 ttl ms  3 kind of chunks  4 ms in which a producer is awaited
 -- Answers: ok (new, or the same owner's)  exists (another owner's)
+-- What was deleted of another task makes way.
 local state = KEYS[1]
-local owner = redis.call('HGET', state, 'o')
-if owner then
-  if owner == ARGV[1] and owner ~= '' then return {'ok', 0, 0, ''} end
-  return {'exists', 0, 0, redis.call('HGET', state, 'e') or ''}
-end
-if redis.call('EXISTS', state) == 1 then
-  return {'exists', 0, 0, redis.call('HGET', state, 'e') or ''}
+local m = redis.call('HMGET', state, 'a', 'o', 'e', 'D', 'fk')
+if m[1] then
+  if m[2] == ARGV[1] and m[2] ~= '' then return {'ok', 0, 0, ''} end
+  local gone = m[4] and tonumber(m[5] or 0) <= 0
+  if not gone then return {'exists', 0, 0, m[3] or ''} end
+  redis.call('DEL', state)
 end
 local now = clock()
 redis.call('HSET', state, 'a', 0, 'n', '', 'q', 0, 'b', 0, 'o', ARGV[1], 'k', ARGV[3],
