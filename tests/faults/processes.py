@@ -34,7 +34,7 @@ class PersistentRedis:
             port,
             args=("--appendonly", "yes", "--appendfsync", "everysec",
                   "--dir", str(self.directory), "--enable-debug-command", "local", *args),
-            prefer="redis-server",
+            prefer="redis-server", password="",
         ).start()  # fmt: skip
         self.port = self._server.port
 

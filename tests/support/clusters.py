@@ -40,6 +40,7 @@ class Server:
         self._server = EmbeddedRedis(
             args=("--dir", self.directory, "--repl-diskless-sync-delay", "0", *args),
             prefer="redis-server",
+            password="",
         ).start()
         self.port = self._server.port
         self.client = redis.Redis(port=self.port, socket_timeout=5)

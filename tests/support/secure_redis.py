@@ -57,7 +57,7 @@ class SecureRedis:
                 "--tls-auth-clients", "yes" if client_certificates else "no",
                 "--unixsocket", str(self.socket), "--databases", "64",
             ),
-            prefer="redis-server",
+            prefer="redis-server", password="",
         ).start()  # fmt: skip
         self.plain_port = self._server.port
         self.client = redis.Redis(port=self.plain_port)

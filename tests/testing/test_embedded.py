@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -90,7 +91,7 @@ def test_each_backend_has_streams_scripts_and_channels(
 ) -> None:
     with EmbeddedRedis(prefer=backend) as server:
         assert server.backend == backend
-        assert server.url == f"redis://127.0.0.1:{server.port}/0"
+        assert server.url == f"redis://:{server.password}@127.0.0.1:{server.port}/0"
         connection = client(server)
         first = connection.xadd("log", {"c": "a\nb"}, id="1-3")
         assert connection.xrange("log") == [(first, {"c": "a\nb"})]
@@ -248,9 +249,42 @@ def test_arguments_reach_the_server(client: Callable[[EmbeddedRedis], redis.Redi
         assert client(server).config_get("save") == {"save": ""}
 
 
-def test_a_server_with_a_password_counts_as_started() -> None:
-    with EmbeddedRedis(args=("--requirepass", "secret"), prefer=_real()) as server:
-        assert server.running
+COMMANDS = ["PING", "GET kept", "AUTH", "AUTH wrong", "HELLO 3", "HELLO 3 AUTH default wrong"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "GET {password}"])
+def test_nobody_gets_in_without_the_password(
+    backend: str, client: Callable[[EmbeddedRedis], redis.Redis], command: str
+) -> None:
+    with EmbeddedRedis(prefer=backend) as server:
+        assert client(server).set("kept", "secret")
+        words = command.format(password=server.password).split()
+        asked = f"*{len(words)}\r\n" + "".join(f"${len(each)}\r\n{each}\r\n" for each in words)
+        # Pipelined, so that a login that failed is seen to stay one.
+        with socket.create_connection((HOST, server.port), timeout=20) as stranger:
+            stranger.sendall(asked.encode() + b"*2\r\n$3\r\nGET\r\n$4\r\nkept\r\n")
+            stranger.shutdown(socket.SHUT_WR)
+            answers = []
+            with contextlib.suppress(ConnectionResetError):
+                answers.extend(iter(lambda: stranger.recv(4096), b""))
+        assert all(line.startswith(b"-") for line in b"".join(answers).splitlines())
+
+
+def test_the_password_is_random_and_on_no_command_line(backend: str) -> None:
+    with EmbeddedRedis(prefer=backend) as server, EmbeddedRedis(prefer=backend) as other:
+        assert len(server.password) >= 32
+        assert server.password != other.password
+        assert server.password not in " ".join(psutil.Process(server.pid).cmdline())
+        assert all(each.stat().st_mode & 0o77 == 0 for each in [directory_of(server)])
+
+
+def test_the_password_may_be_given(client: Callable[[EmbeddedRedis], redis.Redis]) -> None:
+    with EmbeddedRedis(password="a-known_one", prefer=_real()) as server:
+        assert server.url.startswith("redis://:a-known_one@")
+        assert client(server).ping()
+    with EmbeddedRedis(password="", prefer=_real()) as server:
+        assert server.url.startswith("redis://127.0.0.1:")
+        assert client(server).ping()
 
 
 @pytest.mark.parametrize(
@@ -259,6 +293,8 @@ def test_a_server_with_a_password_counts_as_started() -> None:
         (lambda: EmbeddedRedis(prefer="nonsense"), ConfigurationError, "'nonsense'.*redis-server"),
         (lambda: EmbeddedRedis(port=70000), ConfigurationError, "to 65535, not 70000"),
         (lambda: EmbeddedRedis(args=["--x"], prefer="fakeredis"), ConfigurationError, "no argum"),
+        (lambda: EmbeddedRedis(args=["--requirepass", "x"]), ConfigurationError, "password="),
+        (lambda: EmbeddedRedis(password="a b"), ConfigurationError, "a password is"),
         (lambda: EmbeddedRedis().url, EmbeddedRedisError, "before start"),
         (lambda: EmbeddedRedis().pid, EmbeddedRedisError, "not running"),
         (lambda: EmbeddedRedis().wait(), EmbeddedRedisError, "not running"),
