@@ -89,8 +89,9 @@ class Screen:
     def say(self, text: str) -> None:
         self._line(("  " + text, "dim"))
 
-    def invite(self, url: str) -> None:
+    def invite(self, url: str, streams_page: str) -> None:
         self._line(("  Open ", "bold"), (url, f"bold cyan underline link {url}"))
+        self._line(("  All streams: ", "dim"), (streams_page, f"cyan link {streams_page}"))
         self._line(("  Ctrl-C ends everything.", "dim"))
 
     def fail(self, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sys
@@ -87,6 +88,13 @@ class Stack:
     def model_url(self) -> str:
         """The API that the worker asks."""
         return self.env.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+
+    @property
+    def streams_page(self) -> str:
+        """The link to the relay server's page of all streams, as it has printed it."""
+        said = (self.logs / "relay.log").read_text(errors="replace")
+        found = re.search(r"http://\S+/streams#key=\S+", said)
+        return found[0] if found else ""
 
     def start(self, *names: str) -> None:
         """Start these processes and return when they are ready.

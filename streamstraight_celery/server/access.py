@@ -8,6 +8,7 @@ import hmac
 import logging
 import math
 import re
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +77,10 @@ class Access:
         self._own_origin = origin_of(settings.public_url)
         self._development = settings.development or not settings.secret
         self._has_secret = bool(settings.secret)
+        # A proxy on this machine that adds no header looks like a local client, so being local
+        # is not enough to see all streams.
+        self._page_key = secrets.token_urlsafe(24) if self._development else ""
+        self._may_tell_page = Seldom(QUIET_SECONDS, now)
         self._may_tell_token = Seldom(QUIET_SECONDS, now)
         self._may_tell_remote = Seldom(math.inf, now)
         self._may_tell_origin = Seldom(QUIET_SECONDS, now)
@@ -139,20 +144,34 @@ class Access:
             )
         raise refused
 
+    @property
+    def page_path(self) -> str:
+        """The path that opens the streams page of this process in development; else `""`.
+
+        Browsers keep what follows `#` to themselves: the key is in no log and no Referer.
+        """
+        return f"/streams#key={self._page_key}" if self._page_key else ""
+
     def check_oversight(self, request: Request) -> None:
-        """Return when whoever asks may see all streams: by an API key, or on their own machine.
+        """Return when whoever asks may see all streams: by an API key, or by the page's link.
 
         Raises:
-            Refused: 401, an API key is needed; 404, there are none and this is not for development.
+            Refused: 401, a key is needed; 404, there is none that would do.
         """
-        if self._is_own_machine(request):
-            return
         self.check_oversight_offered(request)
         bearer = bearer_of(request)
-        if not self.is_api_key(bearer):
-            code = "invalid-key" if bearer else "missing-key"
-            challenge = (("www-authenticate", 'Bearer realm="streams"'),)
-            raise Refused(401, code, "a key of stream_api_keys is needed", challenge)
+        if self.is_api_key(bearer):
+            return
+        needed = "a key of stream_api_keys is needed"
+        if self._is_own_machine(request):
+            if hmac.compare_digest(bearer.encode(errors="surrogatepass"), self._page_key.encode()):
+                return
+            needed = "open the page by the link that the relay server has printed or logged"
+            if self._may_tell_page():
+                logger.warning("the streams page of this relay server opens at %s", self.page_path)
+        code = "invalid-key" if bearer else "missing-key"
+        challenge = (("www-authenticate", 'Bearer realm="streams"'),)
+        raise Refused(401, code, needed, challenge)
 
     def check_oversight_offered(self, request: Request) -> None:
         """Return when somebody may see all streams from there.

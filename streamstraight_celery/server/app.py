@@ -165,6 +165,11 @@ class RelayApp:
             running = self._running[loop] = Running(relay, hub, reading, writing, endpoint)
         return running
 
+    @property
+    def page_path(self) -> str:
+        """In development: path and key of the streams page (`/streams#key=...`); else `""`."""
+        return self._access.page_path
+
     async def drain(self) -> None:
         """Close all streaming responses cleanly; their readers come back, here or elsewhere."""
         running = self._running.get(asyncio.get_running_loop())

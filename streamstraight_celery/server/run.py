@@ -50,7 +50,7 @@ def run_relay(app: Celery, host: str, port: int, *, log_level: str, access_log: 
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    announce(settings, listening)
+    announce(settings, listening, relay.page_path)
     config = server_config(uvicorn, relay, access_log=access_log)
     if access_log:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
@@ -127,12 +127,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def announce(settings: StreamSettings, listening: socket.socket) -> None:
-    """One line: where the relay listens, and where it keeps streams."""
+def announce(settings: StreamSettings, listening: socket.socket, page_path: str) -> None:
+    """Where the relay listens, where it keeps streams, and the link to the streams page."""
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     store = without_secrets(settings.relay_url)
     click.echo(f"Relay server on http://{shown}:{port}, streams in {store}")
+    if page_path:
+        here = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else shown
+        click.echo(f"Streams page, for this machine: http://{here}:{port}{page_path}")
     sys.stdout.flush()
 
 

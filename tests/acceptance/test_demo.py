@@ -157,6 +157,10 @@ def test_the_page_is_served_until_sigterm(start: Start) -> None:
     demo = start()
     url = demo.wait_output(r"Open (http://\S+)")[1]
     assert httpx.get(url).status_code == 200
+    page, key = demo.wait_output(r"All streams: (http://\S+/streams)#key=(\S+)").groups()
+    data = page.replace("/streams", "/v1/overview")
+    assert httpx.get(data, headers={"Authorization": f"Bearer {key}"}).json()["total"] > 0
+    assert httpx.get(data).status_code == 401
     processes = demo.descendants()
     commands = "\n".join(" ".join(process.cmdline()) for process in processes)
     assert [child for child in CHILDREN if child not in commands] == []

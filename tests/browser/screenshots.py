@@ -70,7 +70,7 @@ def photograph_streams(
     with browser.new_context(color_scheme=scheme, **device) as context:  # type: ignore[arg-type]
         chat, tab = Chat(context.new_page(), stack), context.new_page()
         chat.send(QUESTION)
-        tab.goto(f"{stack.relay_url}/streams")
+        tab.goto(stack.streams_page)
         running = tab.get_by_role("row").filter(has_text="streaming").first
         running.wait_for()
         if letters:
@@ -133,7 +133,7 @@ def photograph_demo(browser: Browser) -> None:
     screen = Screen(console)
     with Stack(env={"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}, on_ready=screen.ready) as stack:
         screen.table(prove(stack.page_url, screen).rows())
-        screen.invite(stack.page_url)
+        screen.invite(stack.page_url, stack.streams_page)
     photograph_console(browser, console, IMAGES / "demo.png")
 
 

@@ -30,6 +30,12 @@ def row(tab: Page, producer: Producer):  # type: ignore[no-untyped-def]
     return tab.get_by_role("row").filter(has_text=producer.stream_id)
 
 
+def show(tab: Page, oversight: BackgroundRelay, stream_id: str) -> None:
+    """Open the page by its link, and then the address of that stream."""
+    tab.goto(oversight.url)
+    tab.goto(f"{oversight.bare_url}#{stream_id}")
+
+
 def test_a_stream_appears_and_is_watched_live(
     tab: Page, oversight: BackgroundRelay, producer: Producer
 ) -> None:
@@ -58,7 +64,7 @@ def test_a_stream_appears_and_is_watched_live(
 
 def test_stop_asks_the_producer(tab: Page, oversight: BackgroundRelay, producer: Producer) -> None:
     producer.append("a")
-    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    show(tab, oversight, producer.stream_id)
     tab.get_by_role("button", name="Stop").click()
     eventually(lambda: oversight.relay.state(producer.stream_id).stop_asked)
     expect(tab.locator("#stop")).to_have_text("Stopping…")
@@ -70,7 +76,7 @@ def test_a_new_attempt_begins_the_list_anew(
     tab: Page, oversight: BackgroundRelay, producer: Producer
 ) -> None:
     producer.append("a", "b", "c")
-    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    show(tab, oversight, producer.stream_id)
     expect(tab.locator("#chunks li")).to_have_count(3)
     producer.release().claim().append("again")
     expect(tab.locator("#chunks .note")).to_contain_text("Attempt 2 began")
@@ -84,7 +90,7 @@ def test_why_a_stream_failed_is_shown(
 ) -> None:
     producer.append("a")
     producer.end("producer-error", '{"code":"quota","message":"Quota used up"}')
-    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    show(tab, oversight, producer.stream_id)
     expect(tab.locator("#error")).to_have_text("Quota used up")
     expect(tab.locator("#badge")).to_have_text("producer-error")
     expect(tab.locator("#growth-plot .end")).to_have_count(1)
@@ -95,11 +101,11 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(tab: Page, producer: Producer) -
         secret = oversight.producer()
         secret.append("a")
         tab.goto(oversight.url)
-        tab.get_by_label("API key").fill("a wrong key, but a long one")
+        tab.get_by_label("Key", exact=True).fill("a wrong key, but a long one")
         tab.get_by_role("button", name="Show streams").click()
         expect(tab.get_by_text("The relay does not know this key.")).to_be_visible()
         expect(tab.locator("#main")).to_be_hidden()
-        tab.get_by_label("API key").fill(KEY)
+        tab.get_by_label("Key", exact=True).fill(KEY)
         tab.get_by_role("button", name="Show streams").click()
         row(tab, secret).click()
         expect(tab.locator("#chunks .text")).to_have_text(["a"])
@@ -107,6 +113,19 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(tab: Page, producer: Producer) -
         expect(tab.locator("#chunks .text")).to_have_text(["a"])
         assert KEY not in tab.url
         assert tab.evaluate("localStorage.length") == 0
+
+
+def test_in_development_the_link_opens_it_and_keeps_the_key_out_of_the_address(
+    tab: Page, oversight: BackgroundRelay, producer: Producer
+) -> None:
+    tab.goto(oversight.bare_url)
+    expect(tab.locator("#key-needed")).to_contain_text("the link that the relay server has printed")
+    expect(tab.locator("#main")).to_be_hidden()
+    tab.goto(oversight.url)
+    expect(row(tab, producer)).to_contain_text("streaming")
+    assert tab.url == oversight.bare_url
+    tab.reload()
+    expect(row(tab, producer)).to_contain_text("streaming")
 
 
 def test_streams_are_found_by_what_is_typed(
@@ -139,7 +158,7 @@ def test_a_running_stream_is_found_behind_many_that_ended(tab: Page) -> None:
 
 
 def test_an_address_that_was_cut_off(tab: Page, oversight: BackgroundRelay) -> None:
-    tab.goto(f"{oversight.url}#%E4%B")
+    show(tab, oversight, "%E4%B")
     expect(tab.locator("#reading")).to_have_text("This stream is no longer kept.")
 
 
@@ -155,8 +174,8 @@ def test_nothing_is_wider_than_the_screen(
 ) -> None:
     producer.append({"text": "x" * 400})
     tab.set_viewport_size({"width": size[0], "height": size[1]})
-    for address in (oversight.url, f"{oversight.url}#{producer.stream_id}"):
-        tab.goto(address)
+    for stream_id in ("", producer.stream_id):
+        show(tab, oversight, stream_id)
         expect(tab.locator("#counts")).not_to_be_empty()
         assert tab.evaluate("document.documentElement.scrollWidth") <= size[0]
 
@@ -164,7 +183,7 @@ def test_nothing_is_wider_than_the_screen(
 def test_the_growth_goes_on_to_now_while_a_stream_is_silent(
     tab: Page, oversight: BackgroundRelay, producer: Producer
 ) -> None:
-    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    show(tab, oversight, producer.stream_id)
     expect(tab.locator("#reading")).to_have_text("live")
     producer.append("a", "b")
     tab.locator("#growth-plot svg .line").wait_for()
@@ -213,7 +232,7 @@ def test_a_plot_s_ticks_count_whole_chunks(
     tab: Page, oversight: BackgroundRelay, producer: Producer
 ) -> None:
     producer.append("a")
-    tab.goto(f"{oversight.url}#{producer.stream_id}")
+    show(tab, oversight, producer.stream_id)
     ticks = tab.locator("#growth-plot text")
     expect(ticks).to_have_count(5)
     assert ticks.all_text_contents()[:3] == ["0", "1", "2"]

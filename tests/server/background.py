@@ -39,8 +39,13 @@ class BackgroundRelay:
 
     @property
     def url(self) -> str:
-        """The page on which developers look at streams."""
-        return f"http://127.0.0.1:{self.port}/streams"
+        """The link to the page on which developers look at streams."""
+        return f"http://127.0.0.1:{self.port}{self._app.page_path or '/streams'}"
+
+    @property
+    def bare_url(self) -> str:
+        """Its address, without a key."""
+        return self.url.partition("#")[0]
 
     def producer(self, stream_id: str = "") -> Producer:
         return Producer(self.relay, stream_id).create().claim()

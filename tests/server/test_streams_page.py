@@ -25,7 +25,14 @@ DATA = ["/v1/overview", "/v1/overview/a-stream"]
 
 
 async def ask(site: Site, path: str, **headers: str) -> Answer:
+    """With the key of the page's link where there is one, unless another is given."""
+    if site.app.page_path:
+        headers.setdefault("Authorization", f"Bearer {key_of(site)}")
     return await Client(site.port).get(path, headers)
+
+
+def key_of(site: Site) -> str:
+    return site.app.page_path.partition("#key=")[2]
 
 
 def ids(answer: Answer) -> list[str]:
@@ -69,6 +76,29 @@ async def test_on_a_developers_machine_it_is_open(
     site.producer("a-stream")
     for path in PAGE + DATA:
         assert (await ask(site, path, Host=host)).status == 200
+
+
+@pytest.mark.parametrize("changes", [OWN, {"secret": ()}], ids=["development", "no secret"])
+async def test_being_local_is_not_enough(
+    make_site: MakeSite,
+    redis_url: str,
+    changes: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A proxy on this machine that rewrites Host and adds no header looks like a local client."""
+    site, other = await make_site(redis_url, **changes), await make_site(redis_url, **changes)
+    site.producer("a-stream")
+    token = site.tokens.issue("a-stream")[0]
+    for path in DATA:
+        assert (await Client(site.port).get(path)).code == "missing-key"
+        for wrong in (key_of(other), key_of(site)[:-1], token, "\xff"):
+            assert (await ask(site, path, Authorization=f"Bearer {wrong}")).code == "invalid-key"
+        assert (await Client(site.port).get(f"{path}?key={key_of(site)}")).code == "missing-key"
+        assert (await ask(site, path)).status == 200
+    assert caplog.text.count(site.app.page_path) == 1
+    # Nor does it open anything else.
+    answer = await ask(site, "/v1/stream/a-stream")
+    assert (answer.status, answer.code) == (401, "invalid-token")
 
 
 @pytest.mark.parametrize("path", DATA)

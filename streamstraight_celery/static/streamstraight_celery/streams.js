@@ -10,6 +10,7 @@ const SHOWN_CHUNKS = 500;
 const KEPT_POINTS = 2000;
 const PLOTTED_STREAMS = 100;
 const KEY = "streamstraight-api-key";
+const LINK = "#key="; // of the link that a relay server in development prints
 
 const at = (id) => document.getElementById(id);
 const root = new URL(".", document.baseURI);
@@ -47,7 +48,7 @@ async function look() {
     if (view) await view.update();
     showList();
   } catch (error) {
-    if (error.status === 401) showKeyForm(true);
+    if (error.status === 401) showKeyForm(true, error.message);
     else showProblem(error instanceof Refused ? error.message : "The relay does not answer.");
   }
 }
@@ -418,16 +419,25 @@ function showProblem(text) {
   at("problem").textContent = text;
 }
 
-function showKeyForm(needed) {
+function showKeyForm(needed, why = "") {
   at("main").hidden = needed;
   const refused = needed && sessionStorage.getItem(KEY) !== null;
   at("key-problem").hidden = !refused;
   at("key-problem").textContent = "The relay does not know this key.";
+  at("key-needed").textContent = `${why}.`;
   if (needed && at("key").hidden) {
     at("key").hidden = false;
     at("key-text").focus();
   }
   at("key").hidden = !needed;
+}
+
+// The key of a link is kept in this tab, and leaves the address.
+function takeKey() {
+  if (!location.hash.startsWith(LINK)) return;
+  sessionStorage.setItem(KEY, location.hash.slice(LINK.length));
+  history.replaceState(null, "", location.pathname + location.search);
+  at("key").hidden = true;
 }
 
 function chosen() {
@@ -463,10 +473,14 @@ at("active").addEventListener("change", () => {
   void look(); // there may be older ones than the newest
 });
 at("stop").addEventListener("click", () => view?.stop());
-addEventListener("hashchange", choose);
+addEventListener("hashchange", () => {
+  takeKey();
+  choose();
+});
 addEventListener("resize", () => {
   showList();
   view?.show();
 });
+takeKey();
 choose();
 void watch();
