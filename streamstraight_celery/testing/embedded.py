@@ -3,8 +3,8 @@
     with EmbeddedRedis() as redis:
         print(redis.url, redis.backend)
 
-`python -m streamstraight_celery.testing.embedded` runs one until Ctrl-C. Nothing is kept on disk. It
-asks for a password, which is in `url`: other users of this machine can connect to loopback too.
+`python -m streamstraight_celery.testing.embedded` runs one until Ctrl-C. Nothing is kept on disk.
+It asks for a password, which is in `url`: other users of this machine can connect to loopback too.
 """
 
 from __future__ import annotations

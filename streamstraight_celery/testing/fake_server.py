@@ -54,7 +54,7 @@ def _logs_in(connection: socket.socket, password: bytes) -> bool:
     words = lines[1::2][: int(count[1:])] if count[1:].isdigit() else []
     if not words or words[0].upper() not in (b"AUTH", b"HELLO"):
         return False
-    return any([hmac.compare_digest(word, password) for word in words[1:]])
+    return any(hmac.compare_digest(word, password) for word in words[1:])
 
 
 if __name__ == "__main__":

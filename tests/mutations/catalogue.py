@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutations.mutation import Mutation
+from tests.mutations.security import SECURITY
 from tests.mutations.worker_side import WORKER_SIDE
 
 CONTRACT = "tests/contract/test_relay.py"
@@ -22,6 +23,7 @@ PRODUCERS = "tests/faults/test_producers.py"
 
 
 MUTATIONS = (
+    *SECURITY,
     # -- one producer
     Mutation(
         "fencing", "relays/redis/lua/append.lua",

@@ -63,6 +63,8 @@ class Relay:
             line = self.process.stdout.readline()
             assert line, self.said
             self.said += line
+        if "stream_secret is not set" in self.said:
+            self.said += self.process.stdout.readline()  # the link to the streams page
         self.port = int(re.findall(r"Relay server on http://127\.0\.0\.1:(\d+)", self.said)[0])
 
     def end(self, signum: int) -> float:
@@ -144,6 +146,14 @@ async def test_without_a_secret_it_says_so(start: Callable[..., Relay]) -> None:
     assert "Warning: stream_secret is not set" in relay.said
     assert "hunter2" not in relay.said
     assert "streams in redis://127.0.0.1:1/0" in relay.said
+    link = re.search(
+        r"Streams page.*: http://127.0.0.1:(\d+)/streams#key=(\S{32})$", relay.said, re.M
+    )
+    assert link is not None
+    assert int(link[1]) == relay.port
+    opened = {"Authorization": f"Bearer {link[2]}"}
+    assert (await Client(relay.port).get("/v1/overview", opened)).status == 503
+    assert (await Client(relay.port).get("/v1/overview")).status == 401
     assert (await Client(relay.port).get("/readyz")).status == 503
     assert relay.end(signal.SIGTERM) < 4
     assert "hunter2" not in relay.said
