@@ -9,6 +9,7 @@
 #   make versions     WITH='django==4.2.*' PYTHON=python3.12: the frameworks' tests with other versions
 #   make lowest   the oldest versions that pyproject.toml promises (PYTHON=python3.10)
 #   make conformance   the Durable Streams protocol's own suite against the relay (needs Node.js)
+#   make package  sdist and wheel, in dist/
 #   make docs     the documentation as a site, in site/
 #   make bench    measure, side by side with other ways to stream
 PYTHON ?= python3
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: attack demo test test-all test-rest check faults soak mutations versions lowest conformance bench client screenshots docs clean
+.PHONY: attack demo test test-all test-rest check faults soak mutations versions lowest conformance bench client screenshots package docs clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python -m example_project.demo $(if $(ONCE),--once) $(ARGS)
@@ -56,7 +57,8 @@ mutations: $(VENV)/installed-test
 
 versions:
 	$(PYTHON) -m venv --clear build/versions
-	build/versions/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]' $(foreach one,$(WITH),'$(one)')
+	build/versions/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	build/versions/bin/python -m pip install --quiet --disable-pip-version-check -e . --group test $(foreach one,$(WITH),'$(one)')
 	build/versions/bin/python -m pytest tests/integrations -p no:cacheprovider $(ARGS)
 
 # Exactly the oldest versions promised, on the oldest Python; test tools are the newest.
@@ -64,7 +66,7 @@ LOWEST := tests/unit tests/contract tests/tasks/test_task_forms.py tests/tasks/t
 lowest:
 	$(PYTHON) -m venv --clear build/lowest
 	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
-	build/lowest/bin/uv pip install --quiet -p build/lowest/bin/python --resolution lowest-direct -e '.[relay,reader,typed,django,flask,fastapi,streamstraight,cli,metrics,otel]'
+	build/lowest/bin/uv pip install --quiet -p build/lowest/bin/python --resolution lowest-direct -e '.[relay,reader,pydantic,django,flask,fastapi,streamstraight,cli,metrics,otel]'
 	build/lowest/bin/uv pip install --quiet -p build/lowest/bin/python pytest pytest-asyncio pytest-timeout pytest-xdist pyyaml psutil hypothesis msgspec openai 'fakeredis[lua]'
 	build/lowest/bin/python -m pytest -p no:anyio -n 2 --dist loadfile -p no:cacheprovider $(LOWEST) $(ARGS)
 
@@ -78,6 +80,12 @@ bench: $(VENV)/installed-dev
 screenshots: $(VENV)/installed-test
 	$(BIN)/python -m tests.browser.screenshots
 
+# The sdist, and the wheel from it.
+package: $(VENV)/installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+
 # The documentation as a site, in site/; a warning is an error.
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --strict $(ARGS)
@@ -88,10 +96,11 @@ client:
 
 $(VENV)/python-made:
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) 'pip>=25.1'  # the first that installs dependency groups
 	@touch $@
 
 $(VENV)/installed-%: $(VENV)/python-made pyproject.toml
-	$(PIP) -e '.[$*]'
+	$(PIP) -e . --group $*
 	@touch $@
 
 clean:

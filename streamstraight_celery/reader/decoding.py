@@ -61,7 +61,7 @@ def _pydantic(kind: Any) -> Decode:
     try:
         import pydantic
     except ImportError as error:
-        raise MissingDependencyError("pydantic", "typed") from error
+        raise MissingDependencyError("pydantic", "pydantic") from error
     try:
         adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind)
     except (pydantic.errors.PydanticUserError, NameError) as error:

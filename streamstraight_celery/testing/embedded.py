@@ -250,7 +250,7 @@ def _find(prefer: str | None) -> tuple[str, str]:
             return name, str(Path(executable).absolute())
     if prefer in ("redis-server", "valkey-server"):
         raise EmbeddedRedisError(f"{prefer} is not on PATH; install it or ask for another")
-    raise MissingDependencyError(prefer or f"An embedded Redis (one of {names})", "demo")
+    raise MissingDependencyError(prefer or f"An embedded Redis (one of {names})", "embedded")
 
 
 def _write_password(directory: Path, password: str, backend: str) -> None:

