@@ -44,7 +44,9 @@ def test_the_sdist_holds_what_its_readme_names(built: Path) -> None:
 
 
 def test_the_changelog_knows_the_version() -> None:
-    assert re.search(rf"^## \[?{re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert re.search(
+        rf"^## \[?{re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M
+    )
     assert version("streamstraight-celery") == __version__
     client = json.loads((ROOT / "client" / "package.json").read_text())
     assert client["version"] == __version__
