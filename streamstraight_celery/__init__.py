@@ -18,9 +18,12 @@ from .agent_codecs import to_ag_ui, to_ui_messages
 from .codecs import Codec, register_codec
 from .enqueue.by_name import asend_stream_task, send_stream_task
 from .enqueue.conversations import (
+    Conversation,
+    ConversationRef,
     aactive_stream,
     active_stream,
     alatest_stream,
+    get_conversation,
     latest_stream,
 )
 from .enqueue.handle import StreamHandle, StreamRef, aget_stream, get_stream, stream_ref
@@ -51,6 +54,9 @@ __all__ = [
     "aget_stream",
     "send_stream_task",
     "asend_stream_task",
+    "get_conversation",
+    "Conversation",
+    "ConversationRef",
     "active_stream",
     "aactive_stream",
     "latest_stream",

@@ -1,5 +1,7 @@
 """Short-lived tokens that allow one stream to be read, and perhaps stopped or written.
 
+A conversation's token allows the same of all its streams, and to send messages to it.
+
 JWT, HS256 only, with audience, issuer, subject (the exact stream id) and scope. Two secrets may be
 configured: the first signs, both verify, so that a secret can be changed without a gap.
 """
@@ -20,7 +22,8 @@ from .settings.secrets import HOW_TO_MAKE_ONE, weakness_of
 AUDIENCE = "streamstraight-celery"
 ISSUER = "streamstraight-celery"
 ALGORITHM = "HS256"
-SCOPES = frozenset({"read", "stop", "write"})
+SCOPES = frozenset({"read", "stop", "write", "send"})
+CONVERSATION_SCOPES = ("read", "send", "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,15 @@ class Tokens:
         """Return a token for `stream_id` and the time it expires, in seconds since the epoch.
 
         Raises:
-            ConfigurationError: a scope other than `read`, `stop` and `write`.
+            ConfigurationError: an unknown scope.
         """
         if isinstance(scopes, str):
             raise ConfigurationError(f"scopes={scopes!r} must be a list: scopes=[{scopes!r}]")
         wanted = frozenset(scopes)
         if not wanted <= SCOPES:
             raise ConfigurationError(
-                f"unknown token scope {sorted(wanted - SCOPES)}: use 'read', 'stop', 'write'"
+                f"unknown token scope {sorted(wanted - SCOPES)}: use 'read', 'stop', 'write' (and "
+                "'send' for a conversation)"
             )
         now = int(self._now())
         expires_at = now + int(self._ttl if ttl is None else ttl)

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from ..codecs import Codec
+from ..conversations.ending import tell_end
 from ..errors import RelayUnavailableError, StreamExistsError
-from ..ids import OVERWRITE_HEADER
+from ..ids import CONVERSATION_HEADER, OVERWRITE_HEADER
 from ..producing.failures import seconds_until
 from ..relays.requests import Create, Delete, Reap, Stop
 from ..runtime import Runtime
@@ -42,8 +43,10 @@ def announce_task(
 ) -> bool:
     """As `announce`, of a task with the options of `apply_async`."""
     wait = wait_of(task, options, runtime.settings.ttl)
-    request = Create(stream_id, task_id, task.codec_in(runtime).kind, wait)
-    overwrite = bool((options.get("headers") or {}).get(OVERWRITE_HEADER))
+    headers = options.get("headers") or {}
+    conversation = headers.get(CONVERSATION_HEADER) or ""
+    request = Create(stream_id, task_id, task.codec_in(runtime).kind, wait, conversation)
+    overwrite = bool(headers.get(OVERWRITE_HEADER))
     return announce(runtime, request, overwrite=overwrite)
 
 
@@ -91,6 +94,7 @@ def withdraw(runtime: Runtime, stream_id: str) -> None:
     """End an announced stream whose task was not enqueued; only what prevented that is raised."""
     try:
         runtime.relay.call(Stop(stream_id))
+        tell_end(runtime.relay, stream_id)
     except RelayUnavailableError as error:
         about = {"stream_id": stream_id}
         log.warning(

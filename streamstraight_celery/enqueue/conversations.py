@@ -1,6 +1,6 @@
-"""One active stream a conversation.
+"""Conversations as the application has them: `get_conversation("chat-42")`.
 
-The conversation's key names a stream; whether it is active its own state says. A new stream is
+A conversation names its latest stream; whether that is active its own state says. A new stream is
 announced first, then put in place of one that was found to be over, in one step that only one of
 any number of racing requests can make. Each step may be repeated, and both may be on different
 nodes of a cluster.
@@ -9,19 +9,50 @@ nodes of a cluster.
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+import sys
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from celery import Celery
+from celery.utils import uuid
 
-from ..errors import ConfigurationError, StreamActiveError
-from ..relays.requests import Delete, Hold, Read, Reap, Stop
+from ..codecs import utf8
+from ..conversations.ending import tell_end
+from ..conversations.events import (
+    check_event_id,
+    check_posted,
+    check_type,
+    event_bytes,
+    stream_id_of_event,
+    value_text,
+)
+from ..errors import ChunkTooLargeError, ConfigurationError, StreamActiveError
+from ..ids import check_conversation_name, conversation_id
+from ..relays.base import StreamState
+from ..relays.requests import Delete, Hold, Post, Read, Reap, Stop
 from ..runtime import Runtime
 from ..settings import this_app
+from ..tokens import CONVERSATION_SCOPES
 from .ending import stop_stream
 from .handle import StreamHandle
 
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:
+    # pydantic, and so FastAPI's `-> ConversationRef`, takes no other.
+    from typing_extensions import TypedDict
+
 IfActive = Literal["join", "reject", "replace"]
-MAX_KEY_LENGTH = 500
+
+
+class ConversationRef(TypedDict):
+    """What a client needs to follow a conversation and its streams, ready to be sent as JSON."""
+
+    conversation: str
+    stream_id: str
+    url: str
+    token: str
+    expires_at: int
 
 
 def active_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None:
@@ -35,7 +66,7 @@ def active_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None
         ConfigurationError: no possible key, or the relay is `streamstraight://`.
         RelayUnavailableError: the relay does not answer.
     """
-    return Conversation(this_app(app), key).active()
+    return get_conversation(key, app=app).active_stream()
 
 
 async def aactive_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None:
@@ -48,7 +79,7 @@ def latest_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None
 
     None: there was none, or the store no longer keeps it. Arguments and errors as `active_stream`.
     """
-    return Conversation(this_app(app), key).latest()
+    return get_conversation(key, app=app).latest_stream()
 
 
 async def alatest_stream(key: str, *, app: Celery | None = None) -> StreamHandle | None:
@@ -75,62 +106,220 @@ def resume_url(key: str, *, have: str | None = None, app: Celery | None = None) 
     return stream.sse_url()
 
 
-class Conversation:
-    """A conversation's key, for one Celery app.
+def get_conversation(name: str, *, app: Celery | None = None) -> Conversation:
+    """Return the conversation of that name, which begins with its first event.
+
+    Makes no request. Check first that the visitor may have it.
+
+    Args:
+        name: 1 to 500 characters, such as `"chat-42"`.
+        app: the Celery app; default: the current one.
 
     Raises:
-        ConfigurationError: no possible key, or the relay is `streamstraight://`.
+        ConfigurationError: a conversation cannot have that name, or the relay is
+            `streamstraight://`.
+    """
+    return Conversation(this_app(app), check_conversation_name(name))
+
+
+class Conversation:
+    """A live log of what happens in one chat or agent run, over many streams.
+
+    Attributes:
+        name: as the application gave it.
+        id: the id of its log, a stream that is read like any other.
     """
 
-    def __init__(self, app: Celery, key: str) -> None:
-        if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH:
-            raise ConfigurationError(
-                f"key={key!r}: name the conversation by a string of 1 to {MAX_KEY_LENGTH} "
-                "characters, such as f'chat-{chat.pk}'"
-            )
-        try:
-            key.encode()
-        except UnicodeEncodeError:
-            raise ConfigurationError(
-                f"key={key!r}: half of a surrogate pair is no character"
-            ) from None
-        self.key = key
+    def __init__(self, app: Celery, name: str) -> None:
+        self.name = name
+        self.id = conversation_id(name)
         self._app = app
         self._runtime = Runtime.of(app)
         self._runtime.check_own_relay(
-            "conversations (key=) need a stream store on Redis", "which has none"
+            "conversations need a stream store on Redis", "which has none"
         )
 
-    def active(self) -> StreamHandle | None:
-        """The stream that is queued or running."""
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    # -- its streams
+
+    def stream(
+        self,
+        task: Any,
+        /,
+        *args: Any,
+        if_active: IfActive = "reject",
+        title: str | None = None,
+        **kwargs: Any,
+    ) -> StreamHandle:
+        """Enqueue a stream task in this conversation, and return a handle at once.
+
+        Args:
+            task: a stream task.
+            *args: its arguments.
+            if_active: what to do when the conversation has an active stream: see `apply_stream`.
+            title: what readers are shown of it in the `stream` event.
+            **kwargs: its keyword arguments.
+
+        Raises:
+            StreamActiveError: the conversation has an active stream.
+            Exception: as `StreamTask.stream`.
+        """
+        handle: StreamHandle = task.apply_stream(
+            args, kwargs, conversation=self.name, if_active=if_active, title=title
+        )
+        return handle
+
+    def active_stream(self) -> StreamHandle | None:
+        """The stream that is queued or running, or None.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+        """
         stream_id = self._named()
         owner = self._owner(stream_id) if stream_id else None
         return None if owner is None else self._handle(stream_id, owner)
 
-    def latest(self) -> StreamHandle | None:
-        """The stream that was begun last, as long as the store keeps it."""
+    def latest_stream(self) -> StreamHandle | None:
+        """The stream that began last, also when it has ended, as long as the store keeps it.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+        """
         stream_id = self._named()
         page = self._runtime.relay.read(Read(stream_id)) if stream_id else None
         if page is None or page.state.deleted:
             return None
         return self._handle(stream_id, page.state.owner)
 
-    def take(self, stream_id: str, if_active: IfActive) -> StreamHandle | None:
+    def stop(self) -> bool:
+        """Stop the active stream; False when there is none.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+        """
+        active = self.active_stream()
+        return active is not None and active.stop()
+
+    # -- its log
+
+    def send(self, value: Any, *, type: str = "input", id: str | None = None) -> str:
+        """Add a message for the conversation's tasks, or an event of the application's own.
+
+        Args:
+            value: what JSON can say, or what the codec `json` encodes (a pydantic model, a
+                dataclass, ...).
+            type: `input` is what tasks receive; any other name is for those who read.
+            id: names the event: of several with one id only the first is added. Give one when you
+                may send again what may have been sent.
+
+        Returns:
+            The id.
+
+        Raises:
+            EncodeError: JSON cannot say the value.
+            StreamTooLargeError: the conversation is full.
+            ChunkTooLargeError: the value is larger than `stream_max_chunk_bytes`.
+            RelayUnavailableError: the store does not answer; sending again with the same `id` is
+                safe.
+        """
+        event_id = uuid() if id is None else check_event_id(id)
+        text = value_text(value)
+        limit = self._runtime.settings.max_chunk_bytes
+        if (size := len(utf8(text))) > limit:
+            raise ChunkTooLargeError(
+                f"a value of {size} bytes is larger than stream_max_chunk_bytes ({limit})"
+            )
+        event = event_bytes({"type": check_type(type), "id": event_id}, text)
+        self._post(event_id, event)
+        return event_id
+
+    def delete(self) -> None:
+        """Delete the log, all its events; streams are kept for as long as any other.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+        """
+        self._runtime.relay.call(Delete(self.id))
+
+    def state(self) -> StreamState | None:
+        """The log's state: how many events (`last`), bytes, when it began; None: it has not begun.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+        """
+        page = self._runtime.relay.read(Read(self.id))
+        return None if page is None else page.state
+
+    @property
+    def url(self) -> str:
+        """Where the relay server serves the log."""
+        return self._runtime.settings.stream_url(self.id)
+
+    def token(
+        self, *, scopes: Iterable[str] = CONVERSATION_SCOPES, ttl: float | None = None
+    ) -> str:
+        """A token for the conversation and all its streams.
+
+        Args:
+            scopes: what it allows: `read`, `send`, `stop`.
+            ttl: seconds it is valid; default `stream_token_ttl`.
+
+        Raises:
+            ConfigurationError: no `stream_secret` is set, or a scope is unknown.
+            RelayUnavailableError: the store, in which the log is to begin, does not answer.
+        """
+        return self.ref(scopes=scopes, ttl=ttl)["token"]
+
+    def ref(
+        self, *, scopes: Iterable[str] = CONVERSATION_SCOPES, ttl: float | None = None
+    ) -> ConversationRef:
+        """All that a client needs, as JSON, for `openConversation` or `read_conversation`.
+
+        Arguments and errors as `token`.
+        """
+        check_scopes(scopes)
+        # A page opens it before anything has happened.
+        self._post("", b"")
+        token, expires_at = self._runtime.tokens.issue(self.id, scopes=scopes, ttl=ttl)
+        return {
+            "conversation": self.name, "stream_id": self.id, "url": self.url, "token": token,
+            "expires_at": expires_at,
+        }  # fmt: skip
+
+    # -- for those who enqueue
+
+    def began(self, stream_id: str, event: bytes) -> None:
+        """Tell of a stream that is not one at a time.
+
+        Raises:
+            StreamTooLargeError: the conversation is full.
+            RelayUnavailableError: the store does not answer.
+        """
+        self._post(stream_id_of_event(stream_id), event)
+
+    def take(self, stream_id: str, if_active: IfActive, event: bytes) -> StreamHandle | None:
         """Make an announced stream the conversation's, or return the active one, to be joined.
 
         Raises:
             StreamActiveError: there is an active one, and `if_active` is `reject`.
+            StreamTooLargeError: the conversation is full.
             RelayUnavailableError: the relay does not answer.
         """
         before = ""
         while True:
-            answer = self._runtime.relay.call(Hold(self.key, stream_id, before))
+            hold = Hold(self.name, stream_id, before, stream_id_of_event(stream_id), event)
+            answer = self._runtime.relay.call(hold)
+            check_posted(self.name, answer)
             if answer.kind == "ok":
                 return None
             # Held by another, or forgotten since we looked.
             before = answer.holder
             owner = self._owner(before) if before else None
             if owner is None:
+                if before:
+                    tell_end(self._runtime.relay, before)
                 continue
             if if_active == "replace":
                 # Stopped first: if we die here, the conversation has no two streams.
@@ -138,15 +327,18 @@ class Conversation:
                 continue
             self.withdraw(stream_id)
             if if_active == "reject":
-                raise StreamActiveError(self.key, before)
+                raise StreamActiveError(self.name, before)
             return self._handle(before, owner)
 
     def withdraw(self, stream_id: str) -> None:
         """Remove an announced stream that was never handed out."""
         self._runtime.relay.execute([Stop(stream_id), Delete(stream_id)])
 
+    def _post(self, event_id: str, event: bytes) -> None:
+        check_posted(self.name, self._runtime.relay.call(Post(self.name, event_id, event)))
+
     def _named(self) -> str:
-        return self._runtime.relay.call(Hold(self.key)).holder
+        return self._runtime.relay.call(Hold(self.name)).holder
 
     def _owner(self, stream_id: str) -> str | None:
         """The task of an active stream; None when it has ended or is gone."""
@@ -162,6 +354,32 @@ class Conversation:
     def _handle(self, stream_id: str, owner: str) -> StreamHandle:
         result = self._app.AsyncResult(owner or stream_id)
         return StreamHandle(self._app, self._runtime, stream_id, result, joined=True)
+
+
+def conversation_name(conversation: str | None, key: str | None) -> str | None:
+    """The one of both options that is given, checked.
+
+    Raises:
+        ConfigurationError: both are, or no conversation can have that name.
+    """
+    if key is None:
+        return None if conversation is None else check_conversation_name(conversation)
+    if conversation is not None:
+        raise ConfigurationError("key= is another name of conversation=: give one of them")
+    return check_conversation_name(key, "key")
+
+
+def check_scopes(scopes: Iterable[str]) -> None:
+    """Check what a conversation's token is to allow.
+
+    Raises:
+        ConfigurationError: something else than `read`, `send` and `stop`.
+    """
+    unknown = set(scopes) - set(CONVERSATION_SCOPES)
+    if isinstance(scopes, str) or unknown:
+        raise ConfigurationError(
+            f"scopes={scopes!r}: a conversation's token takes a list of 'read', 'send', 'stop'"
+        )
 
 
 def check_policy(if_active: str) -> None:

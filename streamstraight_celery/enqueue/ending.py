@@ -7,6 +7,7 @@ import time
 
 from celery import Celery
 
+from ..conversations.ending import tell_end
 from ..errors import ConfigurationError, StreamNotEndedError, StreamNotFoundError
 from ..ids import STOP_COMMAND
 from ..relays.base import StreamState
@@ -28,8 +29,13 @@ def state_of(runtime: Runtime, stream_id: str) -> StreamState:
     state = runtime.relay.state(stream_id)
     if state.deleted:
         raise StreamNotFoundError(f"no stream {stream_id!r}: it was deleted")
-    if state.end or state.lease_left >= 0 or runtime.relay.call(Reap(stream_id)).kind == "alive":
+    if state.end or state.lease_left >= 0:
         return state
+    answer = runtime.relay.call(Reap(stream_id))
+    if answer.kind == "alive":
+        return state
+    if answer.kind == "ended" and state.conversation:
+        tell_end(runtime.relay, stream_id)
     return runtime.relay.state(stream_id)
 
 
@@ -39,6 +45,8 @@ def stop_stream(app: Celery, runtime: Runtime, stream_id: str) -> bool:
     if answer.kind == "asked":
         # The relay's answer to the next append says it too; this is for a generator that waits.
         app.control.broadcast(STOP_COMMAND, arguments={"stream_id": stream_id})
+    elif answer.kind == "ended":
+        tell_end(runtime.relay, stream_id)
     return answer.kind in ("asked", "ended")
 
 

@@ -12,7 +12,8 @@ from typing import Any, Generic, ParamSpec, Protocol
 
 from celery.utils import uuid
 
-from ..ids import STREAM_ID_HEADER, check_stream_id
+from ..conversations.membership import began_event, inherit
+from ..ids import CONVERSATION_HEADER, PARENT_HEADER, STREAM_ID_HEADER, check_own_stream_id
 from ..runtime import Runtime
 from .announcing import Announced, announce_task, withdraw, withdrawn_on_error
 from .conversations import Conversation, IfActive, check_policy
@@ -25,6 +26,7 @@ P = ParamSpec("P")
 class Enqueued(Announced, Protocol):
     """What of a stream task enqueueing it takes."""
 
+    name: str
     typing: bool
     __header__: Callable[..., Any]
 
@@ -48,7 +50,9 @@ class InConversation(Generic[P]):
             StreamActiveError: the conversation has an active stream.
             Exception: as `StreamTask.stream`.
         """
-        return self._task.apply_stream(args, kwargs, key=self._key, if_active=self._if_active)
+        return self._task.apply_stream(
+            args, kwargs, conversation=self._key, if_active=self._if_active
+        )
 
     async def astream(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
         """As `stream`, without blocking the event loop."""
@@ -60,22 +64,26 @@ def enqueue(
     args: Sequence[Any] | None,
     kwargs: Mapping[str, Any] | None,
     options: dict[str, Any],
-    key: str | None,
+    conversation: Conversation | None,
     if_active: IfActive,
     on_commit: bool | str,
+    title: str | None,
 ) -> StreamHandle:
     """Announce the stream and enqueue its task, now or at commit; see `StreamTask.apply_stream`."""
     check_policy(if_active)
     app = task._get_app()
     runtime = Runtime.of(app)
-    conversation = None if key is None else Conversation(app, key)
     if task.typing:
         # Before anything is announced or stopped.
         task.__header__(*(args or ()), **(kwargs or {}))
-    if conversation and if_active == "join" and (active := conversation.active()):
+    if conversation and if_active == "join" and (active := conversation.active_stream()):
         return active
+    headers = options["headers"]
     task_id = options.setdefault("task_id", uuid())
-    name = check_stream_id(options["headers"].get(STREAM_ID_HEADER) or task_id)
+    name = check_own_stream_id(headers.get(STREAM_ID_HEADER) or task_id)
+    if conversation:
+        headers[CONVERSATION_HEADER] = conversation.name
+        inherit(headers, name)
     announce_task(task, runtime, name, task_id, options)
 
     def send() -> None:
@@ -83,10 +91,12 @@ def enqueue(
             task.apply_async(args, kwargs, stream_announced=True, **options)
 
     if conversation:
+        event = began_event(name, task, task_id, headers, title)
         with withdrawn_on_error(runtime, name):
-            joined = conversation.take(name, if_active)
-        if joined:
-            return joined
+            if headers.get(PARENT_HEADER):
+                conversation.began(name, event)
+            elif joined := conversation.take(name, if_active, event):
+                return joined
     if on_commit:
         with withdrawn_on_error(runtime, name):
             at_commit(send, lambda: withdraw(runtime, name), on_commit)

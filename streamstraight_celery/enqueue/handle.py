@@ -14,7 +14,7 @@ from ..errors import (
     ConfigurationError,
     StreamNotFoundError,
 )
-from ..ids import check_stream_id
+from ..ids import check_own_stream_id, check_stream_id
 from ..relays.base import Access, StreamState
 from ..runtime import Runtime
 from ..settings import this_app
@@ -344,6 +344,6 @@ def stream_ref(
     """
     runtime = Runtime.of(this_app(app))
     runtime.check_own_relay("stream_ref()", USE_REF)
-    url = runtime.settings.stream_url(check_stream_id(stream_id))
+    url = runtime.settings.stream_url(check_own_stream_id(stream_id))
     token, expires_at = runtime.tokens.issue(stream_id, scopes=scopes, ttl=ttl)
     return {"stream_id": stream_id, "url": url, "token": token, "expires_at": expires_at}

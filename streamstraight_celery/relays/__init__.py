@@ -81,6 +81,8 @@ def options(settings: StreamSettings) -> RelayOptions:
         lease=round(settings.lease * 1000),
         reap_after=round(settings.reap_after * 1000),
         max_bytes=settings.max_bytes,
+        conversation_ttl=round(settings.conversation_ttl * 1000),
+        conversation_bytes=settings.conversation_bytes,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from ..errors import ConfigurationError, RelayUnavailableError, StreamNotFoundError
 from ..offsets import NO_NONCE, Offset, Segment
+from .conversations import CONVERSATION_TTL
 from .requests import Answer, Entry, Read, Request
 
 
@@ -26,6 +27,13 @@ class RelayOptions:
     lease: int = 10_000
     reap_after: int = 30_000
     max_bytes: int = 64 * 1024 * 1024
+    conversation_ttl: int = CONVERSATION_TTL
+    conversation_bytes: int = 16 * 1024 * 1024
+
+    @property
+    def kept_conversation(self) -> int:
+        """How long after its last event; never shorter than the streams in it."""
+        return max(self.ttl, self.conversation_ttl)
 
     @property
     def reap_notice(self) -> int:
@@ -65,6 +73,7 @@ class StreamState:
         http_written: it is written over HTTP, by clients with the right to, and not by a task.
         ttl, expires_at: the lifetime that its HTTP request asked for; `expires_at` since 1970.
         deleted: it was deleted; its name is kept for its forks, or against a late run of its task.
+        conversation: the name of the one it belongs to; `""` for none.
     """
 
     attempt: int
@@ -88,6 +97,7 @@ class StreamState:
     ttl: int | None = None
     expires_at: int | None = None
     deleted: bool = False
+    conversation: str = ""
 
     @property
     def status(self) -> StreamStatus:

@@ -5,14 +5,13 @@ The head of each script in `lua/` is the contract of its request.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..offsets import Segment
+from .conversations import CONVERSATION_TTL, ConversationRequest, Hold, Post
 
-# ms. Longer than any stream lives: the key must not be forgotten before the stream has ended.
-CONVERSATION_TTL = 7 * 24 * 3_600_000
+__all__ = ["CONVERSATION_TTL", "Hold", "Post"]
 Kind = Literal[
     "ok", "duplicate", "gap", "fenced", "closed", "unknown", "busy", "too-large", "exists",
     "asked", "ended", "alive", "error", "epoch", "sequence", "type", "held", "deleted",
@@ -44,7 +43,7 @@ class Answer(NamedTuple):
 
     @property
     def last_seq(self) -> int:
-        """`ok`, `duplicate`: the seq of the last chunk in the log."""
+        """`ok`, `duplicate`: the seq of the last chunk in the log; to a post: of the event."""
         return self.number
 
     @property
@@ -116,12 +115,16 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """`wait`: milliseconds in which a producer is awaited; 0: as long as a stream is kept."""
+    """`wait`: milliseconds in which a producer is awaited; 0: as long as a stream is kept.
+
+    `conversation`: the name of the one that the stream belongs to.
+    """
 
     stream_id: str
     owner: str
     kind: str = "json"
     wait: int = 0
+    conversation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,23 +284,9 @@ class Expect:
     wait: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Let `key` name the stream `names` if it names `instead_of` now; "" stands for none."""
-
-    key: str
-    names: str = ""
-    instead_of: str = ""
-
-    @property
-    def stream_id(self) -> str:
-        """What decides about the slot in a cluster, as a stream's id does."""
-        return hashlib.sha256(self.key.encode()).hexdigest()[:32]
-
-
 Request = (
     Create | Claim | Append | Renew | Release | Stop | Reap | Open | Write | Delete | Fork
-    | Conclude | Checkpoint | Recall | Expect | Hold
+    | Conclude | Checkpoint | Recall | Expect | ConversationRequest
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ sections 2.2, 2.3 and 2.5). No I/O, but for the log.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import math
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import TokenError
+from ..ids import is_conversation
 from ..settings import StreamSettings
 from ..tokens import SCOPES, Grant, Tokens
 from .http import Headers, Refused, Reply, Request, not_found, nothing_here, query_fields
@@ -151,6 +153,16 @@ class Access:
         Browsers keep what follows `#` to themselves: the key is in no log and no Referer.
         """
         return f"/streams#key={self._page_key}" if self._page_key else ""
+
+    def conversation_grants(self, request: Request, scope: str) -> list[Grant]:
+        """The conversations that the request's tokens open for `scope`."""
+        grants = []
+        for token in self._given_tokens(request, bearer_of(request)):
+            with contextlib.suppress(TokenError):
+                grants.append(self.tokens.verify(token))
+        return [
+            grant for grant in grants if scope in grant.scopes and is_conversation(grant.stream_id)
+        ]
 
     def check_oversight(self, request: Request) -> None:
         """Return when whoever asks may see all streams: by an API key, or by the page's link.

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
+from ..conversations.ending import atell_end
 from ..errors import (
     RelayUnavailableError,
     StreamError,
     StreamNotFoundError,
 )
-from ..ids import STOP_COMMAND
+from ..ids import STOP_COMMAND, is_conversation
 from ..relays import open_async_relay
 from ..relays.base import AsyncRelay
 from ..relays.requests import Stop
 from ..settings import StreamSettings, read_settings
-from . import socketio
+from ..tokens import Grant
+from . import conversations, socketio
 from .access import Access
 from .counters import Tally
 from .fast_path import Wire, wire_of
@@ -116,8 +118,8 @@ class RelayApp:
         self._tally = Tally()
         self._running: dict[asyncio.AbstractEventLoop, Running] = {}
         self._shared = multiplex.Multiplexer(
-            self._access, lambda: self.start().reading, self._unavailable, self._tally,
-            settings.send_timeout,
+            self._access.headers, self._grant, lambda: self.start().reading, self._unavailable,
+            self._tally, settings.send_timeout,
         )  # fmt: skip
         redact_tokens()
 
@@ -241,6 +243,8 @@ class RelayApp:
             return await self._sse(request, wire)
         if request.path.startswith(STOP):
             return await self._stop(request)
+        if request.path.startswith(conversations.SEND):
+            return await self._send(request, receive)
         if request.path == multiplex.PATH:
             raise method_not_allowed(["POST"])
         if request.path.startswith(socketio.SOCKET_IO):
@@ -268,7 +272,7 @@ class RelayApp:
         self, request: Request, receive: Receive, wire: Wire | None
     ) -> Reply | SseConnection:
         stream_id = stream_id_of(request, STREAM_PATH)
-        grant = self._access.grant(request, stream_id, "read")
+        grant = await self._grant(request, stream_id, "read")
         call = durable.parse_read(request)
         reading = self.start().reading
         if request.method == "HEAD":
@@ -296,7 +300,7 @@ class RelayApp:
         if request.method not in plain_sse.METHODS:
             raise method_not_allowed(plain_sse.METHODS)
         stream_id = stream_id_of(replace(request, path=plain_sse.target_of(request.path)), SSE)
-        grant = self._access.grant(request, stream_id, "read")
+        grant = await self._grant(request, stream_id, "read")
         call = plain_sse.parse_plain(request)
         reading, lifetime = self.start().reading, grant.expires_at - time.time()
         return await reading.plain(stream_id, call, lifetime, wire, request.method == "POST")
@@ -305,12 +309,14 @@ class RelayApp:
         if request.method != "POST":
             raise method_not_allowed(["POST"])
         stream_id = stream_id_of(request, STOP)
-        self._access.grant(request, stream_id, "stop")
+        await self._grant(request, stream_id, "stop")
         answer = (await self.start().relay.execute([Stop(stream_id)]))[0]
         if answer.kind == "unknown":
             raise not_found()
         if answer.kind == "error":
             raise RelayUnavailableError(f"the stream store refused to stop: {answer.message}")
+        if answer.kind == "ended":
+            await atell_end(self.start().relay, stream_id)
         if answer.kind == "ended" and answer.over_http:
             self._tally.closed[answer.end_reason] += 1
         if answer.kind == "asked":
@@ -318,6 +324,20 @@ class RelayApp:
                 self._stops.soon(stream_id)
             return json_reply(202, {"status": "asked"})
         return json_reply(200, {"status": "ended", "endReason": answer.end_reason})
+
+    async def _send(self, request: Request, receive: Receive) -> Reply:
+        if request.method != "POST":
+            raise method_not_allowed(["POST"])
+        stream_id = stream_id_of(request, conversations.SEND)
+        self._access.grant(request, stream_id, "send")
+        if not is_conversation(stream_id):
+            raise not_found()
+        limit = self.settings.max_chunk_bytes
+        return await conversations.send(self.start().relay, stream_id, request, receive, limit)
+
+    async def _grant(self, request: Request, stream_id: str, scope: str) -> Grant:
+        relay = self.start().relay
+        return await conversations.grant_for(self._access, relay, request, stream_id, scope)
 
     def _unavailable(self, error: RelayUnavailableError) -> Reply:
         """503. The message names hosts, so it is for the log only, and not for each request."""

@@ -56,6 +56,8 @@ class StreamSettings:
         relay_timeout: how long a producer waits for a relay that does not answer.
         max_chunk_bytes: largest encoded chunk.
         max_bytes: largest sum of a stream's encoded chunks.
+        conversation_ttl: how long a conversation is kept after its last event; at least `ttl`.
+        conversation_bytes: largest sum of a conversation's events.
         buffer_chunks: unsent chunks after which the generator waits (back-pressure).
         buffer_bytes: unsent characters after which the generator waits (back-pressure).
         show_arguments: show task arguments in events, logs and Flower.
@@ -91,6 +93,8 @@ class StreamSettings:
     relay_timeout: float = 30.0
     max_chunk_bytes: int = 4 * 1024 * 1024
     max_bytes: int = 64 * 1024 * 1024
+    conversation_ttl: float = 7 * 24 * 3600.0
+    conversation_bytes: int = 16 * 1024 * 1024
     buffer_chunks: int = 4096
     buffer_bytes: int = 4 * 1024 * 1024
     show_arguments: bool = False

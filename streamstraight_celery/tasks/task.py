@@ -28,19 +28,26 @@ from celery.utils import uuid
 from celery.utils.functional import head_from_fun
 
 from ..codecs import Codec, get_codec
+from ..conversations.membership import began_event, inherit
 from ..enqueue.announcing import announce_task, withdrawn_on_error
 from ..enqueue.by_name import last_task_of
-from ..enqueue.conversations import IfActive
+from ..enqueue.conversations import Conversation, IfActive, conversation_name
 from ..enqueue.enqueueing import InConversation, enqueue
 from ..enqueue.handle import StreamHandle
 from ..errors import ConfigurationError
-from ..ids import OVERWRITE_HEADER, STREAM_ID_HEADER, check_stream_id
+from ..ids import (
+    CONVERSATION_HEADER,
+    OVERWRITE_HEADER,
+    STREAM_ID_HEADER,
+    check_own_stream_id,
+)
 from ..producing.driver import ignore_interrupts
 from ..producing.generators import check_generator_function, with_signature
 from ..runtime import Runtime
 from ..worker import metrics, telemetry
 from ..worker import remote_control as _control  # registers the remote control command
 from ..worker.attempt import run_attempt, settle
+from ..worker.conversation import tell_conversation
 from ..worker.tracing import carry
 from .task_stream import (
     OnLost,
@@ -142,8 +149,10 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         *,
         stream_id: str | None = None,
         replace: bool = False,
+        conversation: str | None = None,
         key: str | None = None,
         if_active: IfActive = "reject",
+        title: str | None = None,
         on_commit: bool | str = False,
         **options: Any,
     ) -> StreamHandle:
@@ -154,9 +163,13 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             kwargs: keyword arguments.
             stream_id: name of the stream; default: the task's id.
             replace: a stream of that name that has ended makes way for this one.
-            key: names a conversation, which has one active stream at most.
+            conversation: name of the one that the stream belongs to, with one active stream at
+                most; a task that a stream task of the same conversation starts is its child, of
+                which there may be many.
+            key: another name of `conversation`.
             if_active: what to do when it has one: `reject` (an error), `join` (return that one and
                 enqueue nothing) or `replace` (stop that one).
+            title: what readers of the conversation are shown, such as the agent's role.
             on_commit: enqueue when Django's transaction commits (a string names the database); a
                 rollback ends the stream.
             **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
@@ -169,16 +182,18 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         """
         headers = dict(options.pop("headers", None) or {})
         if stream_id is not None:
-            headers[STREAM_ID_HEADER] = check_stream_id(stream_id)
+            headers[STREAM_ID_HEADER] = check_own_stream_id(stream_id)
         if replace:
             headers[OVERWRITE_HEADER] = True
-        if key is not None or on_commit:
+        name = conversation_name(conversation, key)
+        if name is not None or on_commit:
             options["headers"] = headers
-            return enqueue(self, args, kwargs, options, key, if_active, on_commit)
+            belongs = None if name is None else Conversation(self._get_app(), name)
+            return enqueue(self, args, kwargs, options, belongs, if_active, on_commit, title)
         result = self.apply_async(args, kwargs, headers=headers, **options)
-        name = str(headers.get(STREAM_ID_HEADER) or result.id)
+        announced = str(headers.get(STREAM_ID_HEADER) or result.id)
         app = self._get_app()
-        return StreamHandle(app, Runtime.of(app), name, result)
+        return StreamHandle(app, Runtime.of(app), announced, result)
 
     async def astream(self, *args: P.args, **kwargs: P.kwargs) -> StreamHandle:
         """As `stream`, without blocking the event loop."""
@@ -252,11 +267,15 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         again = task_id == self.request.id
         if not again:
             # The task's own id may be a name that no reader can ask for.
-            check_stream_id(stream_id)
+            check_own_stream_id(stream_id)
+            inherit(headers, stream_id)
         created = not (again or stream_announced) and announce_task(
             self, runtime, stream_id, task_id, options
         )
         with withdrawn_on_error(runtime, stream_id) if created else contextlib.nullcontext():
+            if created and (name := headers.get(CONVERSATION_HEADER)):
+                event = began_event(stream_id, self, task_id, headers, None)
+                Conversation(self._get_app(), name).began(stream_id, event)
             return super().apply_async(args, kwargs, task_id, *positional, **options)
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
@@ -297,6 +316,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             raise
         finally:
             telemetry.end(self)
+            tell_conversation(self)
 
     @property
     def stream_id(self) -> str:

@@ -31,6 +31,7 @@ from ..relays.end_reasons import EXPIRED, LOST, EndReason, error_json
 from ..relays.requests import Answer, Conclude, Stop
 from ..runtime import Runtime
 from ..signals import stream_concluded
+from .conversation import tell_quietly
 
 # How often the parent looks for processes that are lost. Celery does when one ends, which may be a
 # moment too early to see it, and then every 5 s.
@@ -167,6 +168,7 @@ class StreamRequest(Request):  # type: ignore[misc]
                 sender=self.task, stream_id=stream_id_of(self), task_name=self.task.name,
                 task_id=self.id, reason=answer.end_reason,
             )  # fmt: skip
+            tell_quietly(_runtime(self), stream_id_of(self))
 
 
 def _meaning(error: BaseException) -> tuple[EndReason, str]:

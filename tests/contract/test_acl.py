@@ -27,6 +27,7 @@ from streamstraight_celery.relays.requests import (
     Fork,
     Hold,
     Open,
+    Post,
     Read,
     Reap,
     Recall,
@@ -84,6 +85,7 @@ def of_tasks() -> list[Request]:
     """All that workers and those who enqueue ask for, in each of its ways."""
     return [
         Create("a", "task"), Hold("chat", "a", ""), Expect("a", "task", 1000),
+        Post("chat", "1", b'{"type":"input"}'),
         Claim("a", "aaaaaaaa", "task"), append("a", 1, "aaaaaaaa"), Renew("a", 1, "aaaaaaaa"),
         Checkpoint("a", 1, "aaaaaaaa", "1", 1), Recall("a"), Release("a", 1, "aaaaaaaa", 1000),
         Claim("a", "bbbbbbbb", "task", resume=True), Stop("a"),

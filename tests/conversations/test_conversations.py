@@ -6,13 +6,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import count
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
-from celery._state import get_current_app
 from celery.signals import before_task_publish
 
 from streamstraight_celery import (
@@ -28,30 +26,9 @@ from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Answer, Append, Claim, Delete, Request
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT, eventually
-from tests.conversations.project import answer, make_app, race
+from tests.conversations.project import answer, race
 
-_stores = count()
 REQUESTS = 50
-
-
-@pytest.fixture(params=["memory", "redis"])
-def app(request: pytest.FixtureRequest) -> Iterator[Celery]:
-    before = get_current_app()
-    url = "memory://"
-    if request.param == "redis":
-        url = request.getfixturevalue("redis_url")
-    relay = f"memory://conversations-{next(_stores)}" if url == "memory://" else url
-    app = make_app(url, relay)
-    app.set_current()
-    yield app
-    Runtime.of(app).close()
-    before.set_default()
-    before.set_current()
-
-
-@pytest.fixture
-def relay(app: Celery) -> Relay:
-    return Runtime.of(app).relay
 
 
 @pytest.fixture
@@ -256,7 +233,7 @@ def test_one_of_many_processes_enqueues(redis_url: str, if_active: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         assert client.llen("celery") == 1
         (winner,) = {each for each in outcomes if each != "rejected"}
-        assert client.get(next(client.scan_iter("ss:c:*"))) == winner.encode()
+        assert client.hget("ss:{conversation:chat}:m", "A") == winner.encode()
         assert len(list(client.scan_iter("ss:{*}:m"))) == 1
 
 

@@ -57,7 +57,7 @@ def write_stream(store: MemoryStore, request: Write) -> Answer:
         if again and (request.producer or request.end):
             return Answer("duplicate", request.number, reason=stream.position)
         return Answer("closed", reason=stream.position)
-    if not stream.http_written:
+    if not stream.http_written or stream.is_conversation:
         return Answer("held")
     if request.content_type not in ("", stream.content_type):
         return Answer("type", reason=stream.content_type)

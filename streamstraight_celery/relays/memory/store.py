@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions
+from ..conversations import Hold, Post
 from ..end_reasons import EXPIRED, LOST
 from ..requests import (
-    CONVERSATION_TTL,
     Answer,
     Append,
     Checkpoint,
@@ -21,7 +21,6 @@ from ..requests import (
     Entry,
     Expect,
     Fork,
-    Hold,
     Open,
     Read,
     Reap,
@@ -32,6 +31,7 @@ from ..requests import (
     Stop,
     Write,
 )
+from .conversations import hold, post
 from .http_written import count_fork, delete_stream, open_stream, write_stream
 from .stream import Stream
 
@@ -46,7 +46,6 @@ class MemoryStore:
         self._clock = now
         self._streams: dict[str, Stream] = {}
         self._listeners: list[Listener] = []
-        self._conversations: dict[str, tuple[str, int]] = {}  # the stream named, and until when
         self._lock = threading.RLock()
         self._swept_at = self.now()
 
@@ -83,8 +82,10 @@ class MemoryStore:
                     return delete_stream(self, request)
                 case Fork():
                     return count_fork(self, request)
+                case Post():
+                    return post(self, request)
                 case Hold():
-                    return self._hold(request)
+                    return hold(self, request)
 
     def read(self, read: Read) -> Page | None:
         """Return the state and a page of the log."""
@@ -133,9 +134,6 @@ class MemoryStore:
             self._swept_at = self.now()
             for name in list(self._streams):
                 self.get(name)
-            now = self.now()
-            kept = {key: each for key, each in self._conversations.items() if each[1] > now}
-            self._conversations = kept
 
     def keep(self, stream: Stream, extra: int = 0) -> None:
         """Let it live on: as it says itself, else for the store's time to live."""
@@ -180,8 +178,9 @@ class MemoryStore:
             return Answer("ok") if same else Answer("exists", reason=stream.end)
         now, wait = self.now(), request.wait or self.options.ttl
         self._streams[request.stream_id] = Stream(
-            now, now + wait, now + wait + self.options.ttl, owner=request.owner, kind=request.kind
-        )
+            now, now + wait, now + wait + self.options.ttl, owner=request.owner, kind=request.kind,
+            conversation=request.conversation,
+        )  # fmt: skip
         return Answer("ok", 1)
 
     def _claim(self, request: Claim) -> Answer:
@@ -284,7 +283,7 @@ class MemoryStore:
 
     def _stop(self, request: Stop) -> Answer:
         stream = self.get(request.stream_id)
-        if stream is None or stream.deleted:
+        if stream is None or stream.deleted or stream.is_conversation:
             return Answer("unknown")
         if stream.end:
             return Answer("closed", stream.last, True, stream.end)
@@ -365,22 +364,6 @@ class MemoryStore:
             return Answer("fenced")
         stream.expected = self.now() + request.wait
         return Answer("ok")
-
-    def _hold(self, request: Hold) -> Answer:
-        key, stream = request.key, request.names
-        current, expires = self._conversations.get(key, ("", 0))
-        if expires <= self.now():
-            current = ""
-        if stream and current in (request.instead_of, stream):
-            self._conversations[key] = (
-                stream,
-                self.now() + max(self.options.ttl, CONVERSATION_TTL),
-            )
-            return Answer("ok")
-        if not stream and current and current == request.instead_of:
-            del self._conversations[key]
-            return Answer("ok")
-        return Answer("held", reason=current) if current else Answer("unknown")
 
     def end(self, name: str, stream: Stream, end: str, error: str, stop: bool) -> Answer:
         """End it behind its last chunk, and tell readers."""

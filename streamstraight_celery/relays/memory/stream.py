@@ -47,6 +47,12 @@ class Stream:
     source: str = ""
     forks: int = 0
     deleted: bool = False
+    # The name of its conversation; of a conversation, its own.
+    conversation: str = ""
+    # Only of conversations: the latest stream, and events' places by their ids.
+    is_conversation: bool = False
+    latest: str = ""
+    events: dict[str, int] = field(default_factory=dict)
 
     def makes_way_for(self, owner: str) -> bool:
         """Whether only the name is left of it, and of another task: deleted, without forks."""
@@ -68,5 +74,5 @@ class Stream:
             owner=self.owner, kind=self.kind, size=self.size, lease_left=self.lease - now,
             now=now, created=self.created, first_chunk=self.first_chunk, ended=self.ended,
             content_type=self.content_type, http_written=self.http_written, ttl=self.ttl,
-            expires_at=self.expires_at, deleted=self.deleted,
+            expires_at=self.expires_at, deleted=self.deleted, conversation=self.conversation,
         )  # fmt: skip

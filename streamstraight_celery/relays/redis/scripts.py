@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions, StreamState
+from ..conversations import ConversationRequest, Hold, Post
 from ..end_reasons import EXPIRED, LOST
 from ..requests import (
-    CONVERSATION_TTL,
     Answer,
     Append,
     Checkpoint,
@@ -25,7 +25,6 @@ from ..requests import (
     Entry,
     Expect,
     Fork,
-    Hold,
     Kind,
     Open,
     Read,
@@ -75,7 +74,8 @@ SCRIPTS = {
     Write: _load("clock", "log", "write"),
     Delete: _load("log", "delete"),
     Fork: _load("fork"),
-    Hold: _load("hold"),
+    Post: _load("clock", "log", "conversation", "post"),
+    Hold: _load("clock", "log", "conversation", "hold"),
 }
 
 
@@ -132,9 +132,6 @@ class Calls:
     def channel(self, stream_id: str) -> str:
         return f"{self._options.key_prefix}{{{stream_id}}}{self._suffix}"
 
-    def conversation_key(self, name: str) -> str:
-        return f"{self._options.key_prefix}c:{{{name}}}"
-
     def stream_id(self, channel: str) -> str:
         return channel[len(self._options.key_prefix) + 1 : -len(self._suffix) - 1]
 
@@ -170,8 +167,8 @@ class Calls:
                 return two, (attempt, seq, limit, "1" if touch else "")
             case Renew(_, attempt, nonce):
                 return two, (attempt, nonce, options.lease, options.ttl)
-            case Create(_, owner, kind, wait):
-                return two[:1], (owner, options.ttl, kind, wait or options.ttl)
+            case Create(_, owner, kind, wait, conversation):
+                return two[:1], (owner, options.ttl, kind, wait or options.ttl, conversation)
             case Claim(_, nonce, owner, kind, attempt, resume, overwrite, after_loss):
                 return two, (
                     nonce, options.lease, options.ttl, attempt, owner, kind, self._publish,
@@ -216,9 +213,23 @@ class Calls:
                 return two, (self._publish, channel, "1" if keep_name else "")
             case Fork(_, by):
                 return two[:1], (by,)
-            case Hold(_, stream, before):
-                ttl = max(options.ttl, CONVERSATION_TTL)
-                return [self.conversation_key(name)], (stream, before, ttl)
+            case Post():
+                return two, (
+                    *self._conversation(request), request.event_id, request.event,
+                    "1" if request.vital else "",
+                )  # fmt: skip
+            case Hold():
+                return two, (
+                    *self._conversation(request), request.names, request.instead_of,
+                    request.event_id, request.event,
+                )  # fmt: skip
+
+    def _conversation(self, request: ConversationRequest) -> tuple[Argument, ...]:
+        options = self._options
+        return (
+            request.key, request.nonce, options.kept_conversation, options.conversation_bytes,
+            self._publish, self.channel(request.stream_id),
+        )  # fmt: skip
 
 
 def _or_empty(value: int | None) -> int | str:
@@ -260,7 +271,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
     text = [(field or b"").decode() for field in fields]
     attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
     size, created, first_chunk, ended, lineage = text[10:15]
-    content_type, http_written, ttl, expires_at, deleted = text[15:]
+    content_type, http_written, ttl, expires_at, deleted, conversation = text[15:]
     return StreamState(
         attempt=int(attempt),
         nonce=nonce,
@@ -283,6 +294,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
         ttl=int(ttl) if ttl else None,
         expires_at=int(expires_at) if expires_at else None,
         deleted=bool(deleted),
+        conversation=conversation,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ...cancellation import cancelled
+from ...conversations.ending import atell_end
 from ...errors import RelayUnavailableError, StreamNotFoundError
 from ...offsets import Verdict
 from ...relays.base import AsyncRelay, Notice, Watcher
@@ -218,6 +219,7 @@ class Hub:
                 self.tally.reaped += 1
                 about = {"stream_id": feed.stream_id, "attempt": feed.attempt}
                 logger.info("stream %s: its producer is lost; ended", feed.stream_id, extra=about)
+                self._spawn(atell_end(self.relay, feed.stream_id))
             if answer.kind == "error":
                 self._away_at = self.now()
             elif answer.kind != "alive":

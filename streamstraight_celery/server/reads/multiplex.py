@@ -45,7 +45,7 @@ from . import durable
 from .sse_response import SseConnection
 
 if TYPE_CHECKING:
-    from ..access import Access
+    from ...tokens import Grant
     from .handlers import Reading
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ class Multiplexer:
     """One response with the frames of many streams.
 
     Args:
-        access: decides for each stream who may read it.
+        common: the headers that each response to a request carries.
+        grant: what a request's token allows of a stream; raises `Refused`.
         reading: makes each stream's connection.
         unavailable: the answer to a relay that does not answer.
         tally: where to count.
@@ -79,13 +80,15 @@ class Multiplexer:
 
     def __init__(
         self,
-        access: Access,
+        common: Callable[[Request], Headers],
+        grant: Callable[[Request, str, str], Awaitable[Grant]],
         reading: Callable[[], Reading],
         unavailable: Callable[[RelayUnavailableError], Reply],
         tally: Tally,
         send_timeout: float,
     ) -> None:
-        self._access = access
+        self._common = common
+        self._grant = grant
         self._reading = reading
         self._unavailable = unavailable
         self._tally = tally
@@ -97,7 +100,7 @@ class Multiplexer:
         """Answer one request until all of its streams are over, or the client is gone or takes
         nothing; `wire` is the server's shortcut, if it has one.
         """
-        common = self._access.headers(request)
+        common = self._common(request)
         try:
             parts = parse_parts(await read_body(receive, MAX_BODY), request)
         except Refused as refused:
@@ -172,7 +175,7 @@ class Multiplexer:
         request = part.request
         try:
             check_stream_id(part.stream_id)
-            grant = self._access.grant(request, part.stream_id, "read")
+            grant = await self._grant(request, part.stream_id, "read")
             call = durable.parse_read(request)
             lifetime = grant.expires_at - time.time()
             return await self._reading().stream(

@@ -2,11 +2,11 @@
 -- KEYS 1 state  2 log
 -- ARGV 1 ttl ms  2 publish command  3 channel
 -- Answers: asked (the producer will end it)  ended (it is ended now; number: 1 for an
---   HTTP-written stream, whose end no task will report)  closed (reason)  unknown (or deleted)
+--   HTTP-written stream, whose end no task will report)  closed (reason)  unknown (or deleted, or a conversation)
 local state = KEYS[1]
-local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 'w', 'D')
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 'w', 'D', 'cn')
 local attempt = tonumber(m[1])
-if not attempt or m[8] then return {'unknown', 0, 0, ''} end
+if not attempt or m[8] or m[9] then return {'unknown', 0, 0, ''} end
 if m[5] then return {'closed', tonumber(m[3]), 1, m[5]} end
 local now = clock()
 redis.call('HSETNX', state, 's', now)

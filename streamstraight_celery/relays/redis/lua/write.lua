@@ -7,13 +7,13 @@
 -- Answers: ok (number: highest seq of the producer)  duplicate (as ok; nothing was added)
 --   gap (number: the producer's seq expected next)  fenced (number: the producer's epoch)
 --   epoch (a new epoch has to begin with seq 0)  sequence (the writer's sequence does not increase)
---   type (other content type)  closed  too-large  held (a worker writes it)  deleted  unknown
+--   type (other content type)  closed  too-large  held (a worker writes it, or it is a conversation)  deleted  unknown
 --   reason of ok, duplicate and closed: offset of its end, ' ', end reason or '-'
 local state = KEYS[1]
 local producer, epoch, number = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local count, chunks, finish = tonumber(ARGV[2]), ARGV[3], ARGV[6]
 local m = redis.call('HMGET', state, 'a', 'n', 'q', 'e', 'b', 'w', 't', 'v', 'd:' .. producer, 'pe',
-  'D', 'h', 'pc')
+  'D', 'h', 'pc', 'cn')
 local attempt, seq = tonumber(m[1]), tonumber(m[3])
 if not attempt then return {'unknown', 0, 0, ''} end
 if m[11] then return {'deleted', 0, 0, ''} end
@@ -38,7 +38,7 @@ if m[4] then
   end
   return {'closed', 0, 0, here}
 end
-if not m[6] then return {'held', 0, 0, ''} end
+if not m[6] or m[14] then return {'held', 0, 0, ''} end
 if ARGV[1] ~= '' and ARGV[1] ~= m[7] then return {'type', 0, 0, m[7]} end
 if producer ~= '' then
   local had_epoch, had_number = -1, -1

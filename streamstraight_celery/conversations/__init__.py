@@ -1,0 +1,1 @@
+"""What happens in a conversation: its events, and whose turn it is."""

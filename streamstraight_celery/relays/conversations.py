@@ -1,0 +1,59 @@
+"""What a store can be asked about a conversation: one stream that many write, and its turns.
+
+The log of a conversation is a stream like those that are written over HTTP, read in the same ways.
+These requests are the only ones that write it. `key` is the conversation's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..ids import conversation_id
+from ..offsets import new_nonce
+
+# ms after the last event. Longer than most streams live: the conversation must not be forgotten
+# before its stream has ended.
+CONVERSATION_TTL = 7 * 24 * 3_600_000
+
+
+class _Request:
+    __slots__ = ()
+    key: str
+
+    @property
+    def stream_id(self) -> str:
+        """The id of the conversation's log, which also decides about its slot in a cluster."""
+        return conversation_id(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Post(_Request):
+    """Add an event, once for each `event_id`; without one, only begin the log.
+
+    `event`: a JSON object. `vital`: also when the log is full. `nonce`: of the log, if this
+    begins it.
+    """
+
+    key: str
+    event_id: str = ""
+    event: bytes = b""
+    vital: bool = False
+    nonce: str = field(default_factory=new_nonce, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(_Request):
+    """Let the conversation name the stream `names` if it names `instead_of` now; "": none.
+
+    `event` is added with that, as by `Post`.
+    """
+
+    key: str
+    names: str = ""
+    instead_of: str = ""
+    event_id: str = ""
+    event: bytes = b""
+    nonce: str = field(default_factory=new_nonce, compare=False)
+
+
+ConversationRequest = Post | Hold

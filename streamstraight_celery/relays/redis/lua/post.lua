@@ -1,0 +1,16 @@
+-- Add an event to a conversation's log; the first one begins it.
+-- KEYS 1 state  2 log
+-- ARGV 1 name  2 nonce of a log that begins  3 ttl ms  4 largest sum of bytes  5 publish command
+--      6 channel  7 id of the event ('': only begin the log)  8 event, a JSON object
+--      9 '1': also when the log is full
+-- Answers: ok (number: seq of the event)  duplicate (as ok: an event of that id is there)
+--   too-large (the log is full)  exists (a stream of that id is not a conversation)
+-- Idempotent: by the event's id.
+local at = {
+  name = ARGV[1], nonce = ARGV[2], ttl = tonumber(ARGV[3]), limit = tonumber(ARGV[4]),
+  publish = ARGV[5], channel = ARGV[6],
+}
+if not begun(at) then return {'exists', 0, 0, ''} end
+if ARGV[7] == '' then return {'ok', at.seq, 0, ''} end
+local kind, seq = tell_all(at, ARGV[7], ARGV[8], ARGV[9] == '1')
+return {kind, seq, 0, '', unheard}

@@ -1,0 +1,36 @@
+"""One app in memory and one on Redis, for the same tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+from celery import Celery
+from celery._state import get_current_app
+
+from streamstraight_celery.relays.base import Relay
+from streamstraight_celery.runtime import Runtime
+from tests.conversations.project import make_app
+
+_stores = count()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def app(request: pytest.FixtureRequest) -> Iterator[Celery]:
+    before = get_current_app()
+    url = "memory://"
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+    relay = f"memory://conversations-{next(_stores)}" if url == "memory://" else url
+    app = make_app(url, relay)
+    app.set_current()
+    yield app
+    Runtime.of(app).close()
+    before.set_default()
+    before.set_current()
+
+
+@pytest.fixture
+def relay(app: Celery) -> Relay:
+    return Runtime.of(app).relay
