@@ -66,7 +66,8 @@ SECURITY = (
     ),
     Mutation(
         "counting control frames of those who were let in", FRAMES,
-        "        if not is_control:\n", "        if True:\n", (f"{TEST_FRAMES} -k producers_pings",),
+        "        if not is_control:\n", "        if True:\n",
+        (f"{TEST_FRAMES} -k producers_pings",),
     ),
     Mutation(
         "reading no more while answers are not read", FRAMES,
@@ -89,7 +90,8 @@ SECURITY = (
     ),
     Mutation(
         "the check of origins without a secret", ACCESS,
-        "if any(not (self.may_read(each) or self._is_own(each, scheme, host)) for each in origins):",
+        "if any(not (self.may_read(each) or self._is_own(each, scheme, host)) for each in origins"
+        "):",
         "if False:", (HOST,),
     ),
     Mutation(
