@@ -18,6 +18,7 @@ from celery.exceptions import ImproperlyConfigured
 
 from ..errors import ConfigurationError
 from .celery_redis import CeleryRedis, backend_prefix, backend_redis, broker_redis, is_redis
+from .origins import is_origin
 from .secrets import HOW_TO_MAKE_ONE, weakness_of
 
 PREFIX = "stream_"
@@ -352,14 +353,11 @@ def _check_public_url(url: str) -> None:
 
 def _check_origin(origin: str) -> None:
     """Browsers name an origin in one way only; another would never be met."""
-    if origin == "*":
-        return
-    scheme, host, *_ = urlsplit(origin)
-    usual = {"http": ":80", "https": ":443"}.get(scheme, " ")
-    if not scheme or not host or origin != f"{scheme}://{host.lower()}" or host.endswith(usual):
+    if origin != "*" and not is_origin(origin):
         raise ConfigurationError(
             f"no browser has the origin {origin!r} of stream_allowed_origins: an origin is scheme, "
-            "host and, unless it is the usual one, port, such as https://app.example"
+            "host and, unless it is the usual one, port, such as https://app.example, in ASCII and "
+            "lower case; each is listed, without wildcards"
         )
 
 

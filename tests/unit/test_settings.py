@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_an_unknown_django_style_setting() -> None:
         *(
             (
                 {"stream_allowed_origins": ["https://a.example", origin]},
-                f"origin '{origin}' of stream",
+                re.escape(f"origin '{origin}' of stream"),
             )
             for origin in (
                 "https://a.example/",
@@ -98,6 +99,16 @@ def test_an_unknown_django_style_setting() -> None:
                 "https://a.example:443",
                 "http://a.example:80",
                 "null",
+                "https://*.a.example",
+                "https://user@a.example",
+                "https://a.example:08080",
+                "https://a.example:0",
+                "https://a.example:",
+                "https://a.example?x",
+                "https://bücher.example",
+                "https://a b.example",
+                "http://127.1",
+                "http://[0:0:0:0:0:0:0:1]",
             )
         ),
     ],
@@ -123,7 +134,8 @@ def test_the_relay_is_celerys_own_redis_by_default(conf: dict[str, Any], url: st
 def test_origins_that_browsers_have() -> None:
     origins = (
         "*", "https://a.example", "http://a.example:443", "http://[::1]:8000",
-        "capacitor://localhost",
+        "capacitor://localhost", "https://xn--bcher-kva.example", "https://a_b.example:8443",
+        "http://10.0.0.1:3000", "http://localhost", "chrome-extension://abcdefghijklmnop",
     )  # fmt: skip
     assert read_settings(app_with(stream_allowed_origins=origins)).allowed_origins == origins
 
