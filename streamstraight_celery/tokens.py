@@ -101,8 +101,12 @@ class Tokens:
         if not token:
             raise TokenError("missing-token", "a token is needed: Authorization: Bearer <token>")
         claims = self._claims(token)
-        if claims["exp"] <= self._now():
-            raise TokenError("expired-token", "the token has expired: ask for a new one")
+        if (late := self._now() - claims["exp"]) >= 0:
+            raise TokenError(
+                "expired-token",
+                f"the token expired {late:.0f} s ago by this server's clock: ask for a new one. If "
+                "it is new, the clocks of the application and of this server differ",
+            )
         scopes = frozenset(str(claims.get("scope", "")).split())
         return Grant(str(claims["sub"]), scopes & SCOPES, float(claims["exp"]))
 
