@@ -113,10 +113,7 @@ def number_of(name: str, text: str) -> int:
 
 def request_of(scope: Scope) -> Request:
     """The request that a scope describes, its path relative to where the application is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and (path == root or path.startswith(root.rstrip("/") + "/")):
-        path = path[len(root.rstrip("/")) :] or "/"
+    path = path_of(scope)
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -127,6 +124,18 @@ def request_of(scope: Scope) -> Request:
     query = scope.get("query_string", b"").decode("latin-1")
     client = (scope.get("client") or ("",))[0]
     return Request(scope["method"], path, query, headers, scope.get("scheme", "http"), client)
+
+
+def path_of(scope: Scope) -> str:
+    """The scope's path, relative to where the application is mounted."""
+    path: str = scope["path"]
+    root = scope.get("root_path", "").rstrip("/")
+    # Behind a proxy that strips a prefix, `FastAPI(root_path=...)` adds it to the root alone.
+    mount = root.removeprefix(scope.get("app_root_path", "").rstrip("/"))
+    for prefix in (root, mount):
+        if prefix and (path == prefix or path.startswith(prefix + "/")):
+            return path[len(prefix) :] or "/"
+    return path
 
 
 def stream_id_of(request: Request, prefix: str) -> str:

@@ -11,6 +11,7 @@ from celery import Celery, current_app
 from fastapi import BackgroundTasks, FastAPI
 from fastapi.testclient import TestClient
 
+from streamstraight_celery import publish
 from streamstraight_celery.integrations.fastapi import Streams
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.server import relay_app
@@ -97,3 +98,19 @@ def test_readers_are_told_when_the_background_task_never_runs(
 
         eventually(has_ended)
         assert ended_log(celery_app, f"chat-{then}").error["code"] == "not-begun"
+
+
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
+@pytest.mark.parametrize("proxy", ["strips", "passes"])
+@pytest.mark.parametrize("mount", ["/relay", "/v1/stream"])
+def test_a_mounted_relay_behind_a_prefix(celery_app: Celery, mount: str, proxy: str) -> None:
+    streams = Streams(celery_app, permission=may_have)
+    api = FastAPI(root_path="/api", lifespan=streams.lifespan)
+    api.mount(mount, streams.relay)
+    stream = publish(iter(["a", "b"]), app=celery_app)
+    headers = {"Authorization": f"Bearer {stream.token()}"}
+    relay = f"{mount}/v1" if proxy == "strips" else f"/api{mount}/v1"
+    with TestClient(api) as client:
+        read = client.get(f"{relay}/stream/{stream.id}", headers=headers)
+        assert (read.status_code, read.json()) == (200, ["a", "b"])
+        assert client.post(f"{relay}/stop/{stream.id}", headers=headers).status_code == 200

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import MissingDependencyError
 from ...settings import StreamSettings
-from ..http import Refused
+from ..http import Refused, path_of
 
 if TYPE_CHECKING:
     from ..access import Access
@@ -60,9 +60,7 @@ def uvicorn_options(settings: StreamSettings) -> dict[str, Any]:
 
 def leads_there(scope: Any) -> bool:
     """Whether a WebSocket is for the Socket.IO endpoint."""
-    root = scope.get("root_path", "").rstrip("/")
-    path: str = scope["path"]
-    return path.startswith(SOCKET_IO) or bool(root and path.startswith(root + SOCKET_IO))
+    return path_of(scope).startswith(SOCKET_IO)
 
 
 async def serve(
