@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -95,9 +95,16 @@ def error_answer(error: StreamError) -> Answer:
     raise error
 
 
-def is_foreign(origin: str | None, host: str, allowed: Iterable[str]) -> bool:
-    """Whether a page of another site asks. Browsers name the origin of every POST."""
-    if not origin:
+def is_foreign(headers: Mapping[str, str], allowed: Iterable[str]) -> bool:
+    """Whether a page of another site asks. Browsers name the origin of every POST.
+
+    Args:
+        headers: the request's, found by any case of their names.
+        allowed: other sites that may.
+    """
+    origin, host = headers.get("Origin"), headers.get("Host", "")
+    # Proxies change the host; this header no page can set, and no proxy has a reason to.
+    if not origin or headers.get("Sec-Fetch-Site") == "same-origin":
         return False
     try:
         named = urlsplit(origin).netloc

@@ -137,7 +137,7 @@ class Streams:
             return respond(attempted(lambda: token_answer(stream)))
 
         def stop(request: Request, stream: StreamHandle = own) -> Response:
-            if is_foreign(request.headers.get("origin"), request.headers.get("host", ""), origins):
+            if is_foreign(request.headers, origins):
                 return respond(FOREIGN)
             return respond(attempted(lambda: stop_answer(stream)))
 

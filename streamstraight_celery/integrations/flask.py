@@ -126,7 +126,7 @@ class Streams:
         @streams.post("/<stream_id>/stop")
         def stop(stream_id: str) -> Response:
             origins = Runtime.of(this_celery()).settings.allowed_origins
-            if is_foreign(request.headers.get("Origin"), request.host, origins):
+            if is_foreign(dict(request.headers), origins):
                 return respond(FOREIGN)
             return respond(attempted(lambda: stop_answer(self.get_own(stream_id))))
 

@@ -93,7 +93,7 @@ class Access:
         Without a secret anybody can sign tokens, so only this machine is served: under its own name
         (a page may have had its name pointed here: DNS rebinding), and no pages of other sites.
         """
-        named: dict[bytes, list[str]] = {b"host": [], b"origin": []}
+        named: dict[bytes, list[str]] = {b"host": [], b"origin": [], b"sec-fetch-site": []}
         for name, value in scope["headers"]:
             if name in named:
                 named[name].append(value.decode("latin-1"))
@@ -114,6 +114,8 @@ class Access:
                 )  # fmt: skip
             words = "this relay server has no stream_secret, so it serves its own machine only"
             return Refused(403, "no-secret", words)
+        if named[b"sec-fetch-site"] == ["same-origin"]:
+            return None  # and its host is this machine's; proxies change the origin's
         if any(not (self.may_read(each) or self._is_own(each, scheme, host)) for each in origins):
             return Refused(403, "forbidden-origin", "not for pages of other sites")
         return None
@@ -312,13 +314,14 @@ class Access:
 
     def _is_from_us(self, request: Request) -> bool:
         """A cookie is sent whoever asks, so it counts only for pages that may read."""
-        origin = request.headers.get("origin")
+        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+        if site == "same-origin":  # no page can set this; proxies change the host
+            return True
         if origin is not None:
             host = request.headers.get("host", "")
             return self._is_own(origin, request.scheme, host) or self.may_read(origin)
         # Without an origin it is a GET: of the same origin, or of a page that cannot read it.
-        site = request.headers.get("sec-fetch-site", "same-origin")
-        return site == "same-origin" and request.method in ("GET", "HEAD")
+        return site is None and request.method in ("GET", "HEAD")
 
 
 def bearer_of(request: Request) -> str:

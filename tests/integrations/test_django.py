@@ -302,3 +302,26 @@ async def test_a_mounted_relay_is_told_that_its_reader_left() -> None:
     assert not ended.is_set()
     await asyncio.to_thread(response.close)  # as Django does
     await asyncio.wait_for(ended.wait(), 30)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://x-8000.app.github.dev"}, 204),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "https://x-8000.app.github.dev"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, 403),
+        ({}, 403),
+    ],
+)
+def test_a_stop_needs_djangos_token_unless_the_page_is_of_the_same_origin(
+    sent: list[str], headers: dict[str, str], status: int
+) -> None:
+    from django.conf import settings
+    from django.test import Client, override_settings
+
+    csrf = "django.middleware.csrf.CsrfViewMiddleware"
+    with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, csrf]):
+        visitor = Client(enforce_csrf_checks=True)
+        stream_id = visitor.get("/ask").json()["stream_id"]
+        stopped = visitor.post(f"/streams/{stream_id}/stop", headers=headers)
+    assert stopped.status_code == status

@@ -89,16 +89,27 @@ def test_where_a_chat_goes_on(server: Server, visitor: httpx.Client, watching: C
 def test_other_sites_cannot_stop_in_a_visitors_name(
     site: Callable[[str], Server], watching: Celery
 ) -> None:
-    # Django has its own protection.
-    for name in ("flask-gunicorn-threads", "fastapi-uvicorn"):
+    for name in FRAMEWORKS.values():
         server = site(name)
         with server.client() as visitor:
             stream_id = visitor.get("/ask").json()["stream_id"]
             stop = f"/streams/{stream_id}/stop"
-            foreign = visitor.post(stop, headers={"Origin": "https://evil.example"})
-            assert foreign.status_code == 403
+            for relation in ("cross-site", "same-site", ""):
+                headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": relation}
+                assert visitor.post(stop, headers=headers).status_code == 403
             assert state_of(watching, stream_id).end == ""
             assert visitor.post(stop, headers={"Origin": server.url}).status_code == 204
+
+
+def test_a_page_behind_a_proxy_that_changes_the_host_may_stop(
+    server: Server, visitor: httpx.Client
+) -> None:
+    stream_id = visitor.get("/ask").json()["stream_id"]
+    headers = {
+        "Origin": "https://x-8000.app.github.dev", "Host": "localhost",
+        "Sec-Fetch-Site": "same-origin",
+    }  # fmt: skip
+    assert visitor.post(f"/streams/{stream_id}/stop", headers=headers).status_code == 204
 
 
 @pytest.mark.parametrize("name", ["flask-gunicorn-threads", "django-gunicorn"])

@@ -32,7 +32,7 @@ HUGE = 10**30
 
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "//", "http://evil.example"])
 def test_an_origin_that_is_none_is_foreign(origin: str) -> None:
-    assert is_foreign(origin, "example.com", [])
+    assert is_foreign({"Origin": origin, "Host": "example.com"}, [])
 
 
 @pytest.mark.parametrize("attempt", [HUGE, -1, 2**31, True, 1.5, "1", None, [1], {}])

@@ -75,6 +75,9 @@ def test_the_scheme_is_case_insensitive(scheme: str) -> None:
         ("GET", {"origin": "null"}, False),
         ("GET", {"sec-fetch-site": "same-origin"}, True),
         ("GET", {"sec-fetch-site": "same-site"}, False),
+        ("GET", {"origin": OTHER, "sec-fetch-site": "same-origin"}, True),  # a proxy's host
+        ("POST", {"origin": OTHER, "sec-fetch-site": "same-origin"}, True),
+        ("POST", {"origin": OTHER, "sec-fetch-site": "same-site"}, False),
         ("GET", {"sec-fetch-site": "cross-site"}, False),
         ("GET", {}, True),
         ("POST", {}, False),

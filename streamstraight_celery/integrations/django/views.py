@@ -7,18 +7,21 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.apps import apps
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from ...enqueue.handle import StreamHandle
 from ...runtime import Runtime
 from ...settings import this_app
-from ..answers import Answer, attempted, own_stream, stop_answer, token_answer
+from ..answers import FOREIGN, Answer, attempted, is_foreign, own_stream, stop_answer, token_answer
 from . import stream_permission
 from .bridge import serve
 
+CSRF = "CsrfViewMiddleware"
 NO_ASGI = (
     "The relay server needs ASGI: serve this project with an ASGI server, or run the relay server "
     "separately (celery -A proj streams relay) and set CELERY_STREAM_PUBLIC_URL to it."
@@ -31,10 +34,26 @@ def token(request: HttpRequest, stream_id: str) -> HttpResponse:
     return respond(attempted(lambda: token_answer(own(request, stream_id))))
 
 
+@csrf_exempt
 @require_POST
 def stop(request: HttpRequest, stream_id: str) -> HttpResponse:
-    """Stop a stream. Django's CSRF protection applies."""
+    """Stop a stream. Django's CSRF protection applies, where the project has it, unless the browser
+    says that the page is of the same origin: proxies change the host that Django compares.
+    """
+    if request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return _stop(request, stream_id)
+    if any(name.rpartition(".")[2] == CSRF for name in settings.MIDDLEWARE):
+        return _guarded_stop(request, stream_id)
+    if is_foreign(request.headers, Runtime.of(this_app()).settings.allowed_origins):
+        return respond(FOREIGN)
+    return _stop(request, stream_id)
+
+
+def _stop(request: HttpRequest, stream_id: str) -> HttpResponse:
     return respond(attempted(lambda: stop_answer(own(request, stream_id))))
+
+
+_guarded_stop = csrf_protect(_stop)
 
 
 async def relay(request: HttpRequest, path: str) -> Any:
