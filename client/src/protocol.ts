@@ -51,6 +51,11 @@ export interface Arrival {
   position: string;
 }
 
+/** What the relay says of the producer. */
+export interface Note {
+  producer: "queued" | "open" | "stalled";
+}
+
 export class Protocol {
   #offset: string;
   /** How many chunks after the offset are to be left out, and the proof that they are the same. */
@@ -145,7 +150,7 @@ export class Protocol {
   }
 
   /** A frame came: nothing, chunks, the end, or chunks and then the end. */
-  frame({ event, id, data }: Frame): (Arrival | Move)[] {
+  frame({ event, id, data }: Frame): (Arrival | Note | Move)[] {
     if (event !== "data" && event !== "control") return [];
     try {
       if (event === "data") {
@@ -154,11 +159,12 @@ export class Protocol {
       }
       const value = JSON.parse(data);
       if (typeof value !== "object" || Array.isArray(value)) throw new TypeError("not an object");
-      const { streamNextOffset, streamCursor, streamClosed, endReason, error }: Control = value;
+      const { streamNextOffset, streamCursor, streamClosed, endReason, error, status }: Control = value;
       const offset = text(streamNextOffset);
       this.#cursor = text(streamCursor) || this.#cursor;
       // The end may come without an offset: what was held belongs before it all the same.
-      const found = offset || streamClosed ? this.#deliver(offset) : [];
+      const found: (Arrival | Note | Move)[] = offset || streamClosed ? this.#deliver(offset) : [];
+      if (status) found.push({ producer: status === "queued" || status === "stalled" ? status : "open" });
       if (!streamClosed || found.some((item) => "do" in item)) return found;
       // Less than was read before is another attempt.
       if (this.#skip) return [this.#restart(0)];
@@ -350,6 +356,7 @@ interface Control extends Refusal {
   streamCursor?: unknown;
   streamClosed?: unknown;
   endReason?: unknown;
+  status?: unknown;
 }
 
 function parseJson(text: string): any {

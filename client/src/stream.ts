@@ -1,7 +1,7 @@
 import { type Connection, connection } from "./connection.ts";
 import { mediaTypeOf } from "./content.ts";
 import { named, StreamError, StreamResetError } from "./errors.ts";
-import { frameParser } from "./frames.ts";
+import { type Frame, frameParser } from "./frames.ts";
 import { pooled } from "./pool.ts";
 import { type Answer, type Arrival, type Move, noToken, Protocol, readRefusal } from "./protocol.ts";
 import type { Clock, EndReason, Stream, StreamOptions, StreamRef, StreamStatus } from "./types.ts";
@@ -129,7 +129,7 @@ export class LiveStream<T> implements Stream<T> {
 
   async #post(url: string, moved?: boolean): Promise<Answer> {
     const { signal, patiently } = connection(this.#clock);
-    const sent = this.#fetch(url, { method: "POST", headers: this.#headers(), signal });
+    const sent = this.#fetch(url, { method: "POST", headers: this.#headers(), priority: "high", signal });
     const [answer, to] = await patiently(
       sent.then(async (response) => [await readAnswer(response, true), response.redirected && response.url] as const),
     );
@@ -218,6 +218,8 @@ export class LiveStream<T> implements Stream<T> {
     return taken;
   }
 
+  readonly #waits = () => this.#setStatus("waiting-for-connection");
+
   /** Gives the connection up until it is released; then reading goes on from its place. */
   #hold(): () => void {
     this.#holds++;
@@ -296,13 +298,14 @@ export class LiveStream<T> implements Stream<T> {
     for (const [key, value] of Object.entries({ ...this.#protocol.connect(), frames: "json" })) url.searchParams.set(key, value);
     const headers = this.#headers();
     headers.set("accept", "text/event-stream");
-    const line = (this.#connection = connection(this.#clock, this.#life.signal));
+    const line = (this.#connection = connection(this.#clock, this.#life.signal, this.#waits));
     const { signal, patiently, close } = line;
     const now = () => this.#clock.now();
     let opened = Infinity;
     try {
       // Chromium lets requests for one URL wait for each other's cache entry, unless they use none.
-      const init: RequestInit = { headers, cache: "no-store", signal };
+      // A low priority, so that a stop which waits for a connection gets it before a stream does.
+      const init: RequestInit = { headers, cache: "no-store", priority: "low", signal };
       const response = await patiently(this.#fetch(url.href, init));
       const answer = await patiently(readAnswer(response));
       const move = this.#protocol.answered(answer, !!this.#options.getToken, now());
@@ -362,11 +365,8 @@ export class LiveStream<T> implements Stream<T> {
       this.#failing = undefined;
       this.#setStatus("open");
       for (const frame of frames) {
-        for (const item of this.#protocol.frame(frame)) {
-          if ("do" in item) return item;
-          this.#inbox.push(item);
-          this.#bell.ring();
-        }
+        const move = this.#accept(frame);
+        if (move) return move;
       }
       while (this.#inbox.length > LIMIT && !this.#outcome) await this.#bell.wait();
       return this.#protocol.dropped(this.#clock.now() - begun);
@@ -390,13 +390,25 @@ export class LiveStream<T> implements Stream<T> {
         const unread = this.#protocol.needsType(frame) && (await this.#describe(patiently));
         if (unread) return unread;
         // Frame by frame: what follows a move in the same bytes does not count.
-        for (const item of this.#protocol.frame(frame)) {
-          if ("do" in item) return item;
-          this.#inbox.push(item);
-          this.#bell.ring();
-        }
+        const move = this.#accept(frame);
+        if (move) return move;
       }
     }
+  }
+
+  /** Takes in what a frame holds. A move ends the response. */
+  #accept(frame: Frame): Move | undefined {
+    for (const item of this.#protocol.frame(frame)) {
+      if ("do" in item) return item;
+      if ("producer" in item) this.#setStatus(item.producer);
+      else {
+        // Chunks come from a worker, so there is one.
+        this.#setStatus("open");
+        this.#inbox.push(item);
+        this.#bell.ring();
+      }
+    }
+    return undefined;
   }
 
   /** Asks what the stream consists of, where the server has not said it. */

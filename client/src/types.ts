@@ -23,10 +23,26 @@ export type EndReason =
   | (string & {});
 
 /**
- * The connection, not the consumer: `connecting` until its first answer or failure, `reconnecting`
- * when it is tried again; `closed` may still have chunks waiting to be taken.
+ * What the reader is doing, or waiting for:
+ *
+ * - `connecting`: no answer and no failure yet.
+ * - `waiting-for-connection`: no answer for 3 seconds. Over HTTP/1.1 a browser has six connections to a
+ *   host, for all tabs together, and they may all be in use.
+ * - `queued`: connected; no worker has started the task yet.
+ * - `open`: connected.
+ * - `stalled`: connected, but the worker has not been heard of for a while. The stream continues, or
+ *   ends as `producer-disconnected`.
+ * - `reconnecting`: the connection was lost and is being made again.
+ * - `closed`: nothing more arrives. Chunks may still be waiting to be taken.
  */
-export type StreamStatus = "connecting" | "open" | "reconnecting" | "closed";
+export type StreamStatus =
+  | "connecting"
+  | "waiting-for-connection"
+  | "queued"
+  | "open"
+  | "stalled"
+  | "reconnecting"
+  | "closed";
 
 /** Time, so that tests need not wait for it. */
 export interface Clock {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { openStream, StreamError } from "../src/index.ts";
-import { at, closed, data, deadNetwork, drain, frames, ManualClock, never, options, refusal, script, settle, sse, URL_OF_STREAM } from "./support.ts";
+import { at, closed, control, data, deadNetwork, drain, frames, ManualClock, never, options, refusal, script, settle, sse, URL_OF_STREAM } from "./support.ts";
 
 /** A window that can be told what happens to it. */
 function page(t: TestContext): EventTarget {
@@ -135,4 +135,33 @@ test("stop under a mount path that contains /v1/stream/", async () => {
   await stream.stop();
   assert.equal(relay.seen[1]?.path, "/v1/stream/app/v1/stop/abc");
   stream.close();
+});
+
+test("a request without an answer waits for a connection, and the failure says so", async () => {
+  const clock = new ManualClock();
+  const told: string[] = [];
+  const errors: string[] = [];
+  const relay = script(never(), sse([data(at(1), ["a"]) + closed(at(1))]));
+  const onError = ({ message }: StreamError) => void errors.push(message);
+  const stream = openStream(URL_OF_STREAM, options(relay, { clock, onStatus: (status) => told.push(status), onError }));
+  const reading = drain(stream);
+  await clock.pass(2900);
+  assert.deepEqual(told, ["connecting"]);
+  await clock.pass(200);
+  assert.deepEqual(told, ["connecting", "waiting-for-connection"]);
+  await clock.pass(45_000);
+  assert.deepEqual((await reading).chunks, ["a"]);
+  assert.deepEqual(told, ["connecting", "waiting-for-connection", "reconnecting", "open", "closed"]);
+  assert.match(errors[0] ?? "", /^no answer for 45 s: the relay cannot be reached, or other tabs/);
+});
+
+test("the status says that a stream is queued, or that its worker is stalled", async () => {
+  const says = (status: string) => control(at(0), { status });
+  const told: string[] = [];
+  const relay = script(
+    sse([says("queued"), says("running"), says("stalled"), data(at(1), ["a"]), says("stalled"), says("running"), closed(at(1))]),
+  );
+  const stream = openStream(URL_OF_STREAM, options(relay, { onStatus: (status) => told.push(status) }));
+  assert.deepEqual((await drain(stream)).chunks, ["a"]);
+  assert.deepEqual(told, ["connecting", "open", "queued", "open", "stalled", "open", "stalled", "open", "closed"]);
 });
