@@ -16,7 +16,8 @@ import { minify } from "terser";
 
 // Each module, and what it may import by name: bytes gzipped are at most `limit`.
 const MODULES = {
-  client: { entry: "src/index.ts", imports: [], limit: 8192 },
+  client: { entry: "src/index.ts", imports: [], limit: 9216 },
+  shared: { entry: "src/shared.ts", imports: [], limit: 4096 },
   react: { entry: "src/react.ts", imports: ["react", "streamstraight-celery"], limit: 2048 },
   "ai-sdk": { entry: "src/ai-sdk.ts", imports: ["streamstraight-celery"], limit: 3072 },
   "ag-ui": { entry: "src/ag-ui.ts", imports: ["streamstraight-celery"], limit: 2048 },
@@ -69,12 +70,13 @@ async function moduleTypes(...names) {
 async function licenses() {
   const own = await readFile(at("LICENSE"), "utf8");
   const parser = await readFile(at("node_modules/eventsource-parser/LICENSE"), "utf8");
-  return `client.js, react.js, ai-sdk.js, ag-ui.js\n\n${own}\n---\n\nclient.js includes eventsource-parser\n\n${parser}`;
+  return `client.js, shared.js, react.js, ai-sdk.js, ag-ui.js\n\n${own}\n---\n\nclient.js and shared.js include eventsource-parser\n\n${parser}`;
 }
 
-const [react, aiSdk, agUi] = await moduleTypes("react", "ai-sdk", "ag-ui");
+const [shared, react, aiSdk, agUi] = await moduleTypes("shared", "react", "ai-sdk", "ag-ui");
 const files = {
   "client.d.ts": clientTypes(),
+  "shared.d.ts": shared,
   "react.d.ts": react,
   "ai-sdk.d.ts": aiSdk,
   "ag-ui.d.ts": agUi,

@@ -12,10 +12,12 @@ type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 /** The relay takes no more in one request. */
 const MOST = 100;
+/** It takes a stream only so many times in one request. */
+const COPIES = 4;
 /** How long a change waits for others, in milliseconds: pages open many streams at once. */
 const TOGETHER = 5;
 /** What one stream may hold that its consumer has not taken; it is left out then, and comes back. */
-const HELD = 1 << 20;
+export const HELD = 1 << 20;
 
 interface Member {
   id: string;
@@ -32,6 +34,13 @@ interface Member {
 
 const pools = new WeakMap<Fetch, Fetch>();
 
+const LIVE = /^(.*)\/v1\/stream\/([^/?]+)\?(.*)$/;
+
+/** Whether a request reads a stream as it is written. */
+export function readsStream(url: string, { method }: RequestInit): boolean {
+  return !method && LIVE.test(url) && /[?&]live=sse(&|$)/.test(url);
+}
+
 /** A `fetch` that reads all streams of a relay over one connection; for each `base` the same. */
 export function pooled(base: Fetch): Fetch {
   let found = pools.get(base);
@@ -40,8 +49,8 @@ export function pooled(base: Fetch): Fetch {
     // Browsers refuse to call theirs as another object's method.
     const alone: Fetch = (url, init) => base(url, init);
     found = (url, init) => {
-      const [, home, id, query] = /^(.*)\/v1\/stream\/([^/?]+)\?(.*)$/.exec(url) ?? [];
-      if (!id || init.method) return alone(url, init);
+      const [, home, id, query] = LIVE.exec(url) ?? [];
+      if (!id || !readsStream(url, init)) return alone(url, init);
       const fields = new URLSearchParams(query);
       const take = (name: string) => {
         const value = fields.get(name) ?? "";
@@ -50,7 +59,7 @@ export function pooled(base: Fetch): Fetch {
       };
       const [, offset = "", cursor = "", frames = ""] = ["live", "offset", "cursor", "frames"].map(take);
       const target = `${home}/v1/streams?${fields}`.replace(/\?$/, "");
-      let line = shared.find((each) => each.target === target && each.members.size < MOST);
+      let line = shared.find((each) => each.target === target && each.hasRoom(id));
       if (!line) shared.push((line = new Shared(target, alone)));
       const token = new Headers(init.headers).get("authorization")?.slice(7) ?? "";
       return line.join({ id: decodeURIComponent(id), token, offset, cursor, frames, url, init });
@@ -72,6 +81,11 @@ class Shared {
   constructor(target: string, base: Fetch) {
     this.target = target;
     this.#base = base;
+  }
+
+  hasRoom(id: string): boolean {
+    const copies = [...this.members].filter((each) => each.id === decodeURIComponent(id));
+    return this.members.size < MOST && copies.length < COPIES;
   }
 
   join(asked: Omit<Member, "settle">): Promise<Response> {
@@ -111,7 +125,7 @@ class Shared {
     try {
       const headers = { accept: "text/event-stream", "content-type": "application/json" };
       const body = JSON.stringify({ streams });
-      const response = await this.#base(this.target, { method: "POST", headers, body, cache: "no-store", signal });
+      const response = await this.#base(this.target, { method: "POST", headers, body, cache: "no-store", priority: "low", signal });
       if (isStream(response)) await this.#read(response, asked);
       else await this.#refused(response, asked);
       // What is still there after the end of the response comes back by itself.

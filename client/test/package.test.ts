@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
 
 const root = process.cwd();
 const served = join(root, "../streamstraight_celery/static/streamstraight_celery");
@@ -28,7 +29,7 @@ test("it holds the modules, their types and licences, and nothing else", () => {
   assert.deepEqual(names.sort(), [
     "LICENSE", "README.md",
     "dist/ag-ui.d.ts", "dist/ag-ui.js", "dist/ai-sdk.d.ts", "dist/ai-sdk.js", "dist/client.d.ts", "dist/client.js", "dist/client.licenses.txt",
-    "dist/react.d.ts", "dist/react.js",
+    "dist/react.d.ts", "dist/react.js", "dist/shared.d.ts", "dist/shared.js",
     "package.json",
   ]);
 });
@@ -43,16 +44,34 @@ test("the Python package ships the same bytes", () => {
   }
 });
 
+test("every module keeps to the size that the documentation states", () => {
+  const docs = readFileSync(join(root, "../docs/clients.md"), "utf8");
+  const stated = /^Sizes are limited, gzipped: ([^]*?)\. /m.exec(docs)?.[1] ?? "";
+  const limits = Object.fromEntries([...stated.matchAll(/`(.+?)` (\d+) kB/g)].map(([, name, size]) => [name, Number(size) * 1024]));
+  const modules = readdirSync(join(installed, "dist")).filter((name) => name.endsWith(".js"));
+  assert.deepEqual(Object.keys(limits).sort(), modules.sort());
+  for (const name of modules) {
+    const size = gzipSync(readFileSync(join(installed, "dist", name)), { level: 9 }).length;
+    assert.ok(size <= (limits[name] ?? 0), `${name} has ${size} bytes`);
+  }
+});
+
+test("client.js is one self-contained module", () => {
+  const text = readFileSync(join(installed, "dist/client.js"), "utf8");
+  assert.doesNotMatch(text, /\bimport\s*[("'{*]|\bfrom\s*["']|sourceMappingURL/);
+});
+
 test("each entry can be imported, and they share one client", () => {
   const code = `
     import { openStream, StreamError } from "streamstraight-celery";
+    import { sharedFetch } from "streamstraight-celery/shared";
     import { useStream } from "streamstraight-celery/react";
     import { StreamTransport } from "streamstraight-celery/ai-sdk";
     import { relayFetch } from "streamstraight-celery/ag-ui";
-    console.log(typeof openStream, typeof StreamError, typeof useStream, typeof StreamTransport, typeof relayFetch);
+    console.log(typeof openStream, typeof StreamError, typeof sharedFetch, typeof useStream, typeof StreamTransport, typeof relayFetch);
   `;
   const said = run(process.execPath, "--input-type=module", "-e", code).trim();
-  assert.equal(said, "function function function function function");
+  assert.equal(said, "function function function function function function");
 });
 
 const STRICT = ["--strict", "--noEmit", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--target", "es2022", "--types", "node"];
@@ -68,11 +87,13 @@ for (const [name, options] of Object.entries(PROJECTS)) {
     writeFileSync(
       join(project, "use.ts"),
       `import { openStream, type StreamOptions, type StreamRef } from "streamstraight-celery";
+       import { sharedFetch } from "streamstraight-celery/shared";
        import { useStream } from "streamstraight-celery/react";
        import { StreamTransport, type StreamTransportOptions } from "streamstraight-celery/ai-sdk";
        import { relayFetch } from "streamstraight-celery/ag-ui";
        declare const maybe: string | undefined;
        export const read = (ref: StreamRef) => openStream<{ text: string }>(ref).toReadableStream();
+       export const shared = openStream("https://relay.example/v1/stream/a", { fetch: sharedFetch });
        export const status: string = useStream<number>(null, { reduce: undefined, initial: undefined }).status;
        export const agentFetch = relayFetch({ fetch: undefined, stream: { pool: true, onError: undefined } });
        const options: StreamTransportOptions = { api: maybe, headers: undefined, credentials: undefined, stream: undefined };

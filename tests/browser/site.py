@@ -31,7 +31,7 @@ from tests.tasks.processes import Worker
 
 CLIENT = ROOT / "client"
 STATIC = ROOT / "streamstraight_celery/static/streamstraight_celery"
-SHIPPED = ("client", "react", "ai-sdk")
+SHIPPED = ("client", "shared", "react", "ai-sdk")
 
 
 class Site:
@@ -146,9 +146,11 @@ def running(folder: Path) -> Iterator[Site]:
 # What each page has: a stream's chunks, its status changes and its end, for the test to look at.
 READER = """
 import { openStream } from "/client.js";
+import { sharedFetch } from "/shared.js";
 globalThis.streams = {};
 globalThis.read = (name, ref, options = {}) => {
   const it = (streams[name] = { chunks: [], statuses: [], resets: [], errors: [], end: null });
+  if (options.shared) options.fetch = sharedFetch;
   if (options.renew) options.getToken = () => renew(ref.stream_id);
   it.stream = openStream(ref, {
     ...options,
@@ -237,6 +239,7 @@ def bundle(source: str, folder: Path, **alias: str) -> str:
     if shutil.which("node") is None or not esbuild.exists():
         missing("what `npm ci` installs in client/")
     names = {
+        "streamstraight-celery/shared": str(STATIC / "shared.js"),
         "streamstraight-celery/react": str(STATIC / "react.js"),
         "streamstraight-celery/ai-sdk": str(STATIC / "ai-sdk.js"),
         "streamstraight-celery": str(STATIC / "client.js"),

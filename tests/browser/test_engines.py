@@ -127,10 +127,10 @@ def test_stop(site: Site, tab: Tab, producer: Producer) -> None:
     assert tab.run("streams.one.chunks") == [1, 2]
 
 
-def test_six_streams_hold_all_connections_and_one_is_stopped(
+def test_seven_streams_need_all_connections_and_one_is_stopped(
     site: Site, tab: Tab, producer: Producer
 ) -> None:
-    names = [producer.stream_id, *(f"{producer.stream_id}-{number}" for number in range(5))]
+    names = [producer.stream_id, *(f"{producer.stream_id}-{number}" for number in range(6))]
     producers = [producer, *(site.producer(name) for name in names[1:])]
     for each in producers:
         each.append(1)

@@ -17,6 +17,7 @@ FILES = resources.files("streamstraight_celery") / "static" / "streamstraight_ce
     [
         ("/client.js", "client.js", "text/javascript; charset=utf-8"),
         ("/client.d.ts", "client.d.ts", "text/plain; charset=utf-8"),
+        ("/shared.js", "shared.js", "text/javascript; charset=utf-8"),
         ("/react.js", "react.js", "text/javascript; charset=utf-8"),
         ("/ai-sdk.js", "ai-sdk.js", "text/javascript; charset=utf-8"),
         ("/ag-ui.js", "ag-ui.js", "text/javascript; charset=utf-8"),

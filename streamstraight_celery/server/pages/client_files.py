@@ -9,7 +9,7 @@ from ..http import Reply, Request, matches
 
 _FILES = {
     f"/{name}{suffix}": (content_type, f"{name}{suffix}")
-    for name in ("client", "react", "ai-sdk", "ag-ui")
+    for name in ("client", "shared", "react", "ai-sdk", "ag-ui")
     for suffix, content_type in (
         (".js", "text/javascript; charset=utf-8"),
         (".d.ts", "text/plain; charset=utf-8"),
