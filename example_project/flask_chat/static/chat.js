@@ -105,8 +105,8 @@ function take(message, event) {
 }
 
 const WORDS = {
-  "producer-disconnected": "The worker that wrote this answer was lost.",
-  "inactivity-timeout": "The model fell silent, so this answer was ended.",
+  "producer-disconnected": "The answer was interrupted: its worker was lost.",
+  "inactivity-timeout": "The answer was interrupted: the model did not respond.",
   "too-large": "The answer became too large.",
   "not-found": "This answer is no longer kept.",
   gone: "This answer is no longer kept.",
@@ -193,8 +193,17 @@ function draw(message) {
   drawNote(message, view.note, running);
 }
 
+// What the reader waits for, where the page would show nothing.
+const WAITS = {
+  queued: "Waiting for a worker. The answer begins when one is free.",
+  "waiting-for-connection": "Waiting for a connection. Other tabs may be using all that the browser has for this server.",
+  reconnecting: "The connection was lost. Reconnecting.",
+  stalled: "The worker does not respond. The answer continues if it comes back.",
+};
+
 function drawNote(message, note, running) {
-  const { problem, notice } = message;
+  const { problem } = message;
+  const notice = message.notice ?? WAITS[live?.status];
   const words = problem?.words ?? (running ? notice : message.end === "stopped" && "You stopped this answer.");
   note.className = problem ? "note problem" : "note";
   if (problem) note.setAttribute("role", "alert");
@@ -213,8 +222,11 @@ const STATES = {
   idle: "Ready",
   asking: "Sending",
   connecting: "Connecting",
+  "waiting-for-connection": "Waiting for a connection",
+  queued: "Waiting for a worker",
   waiting: "Waiting for the first token",
   streaming: "Streaming",
+  stalled: "The worker does not respond",
   reconnecting: "Reconnecting",
   stopping: "Stopping",
   completed: "Ended: complete",
