@@ -1,4 +1,4 @@
-"""Six tabs and more over HTTP/1.1, where a browser has six connections to a host for all of them."""
+"""Six tabs and more over HTTP/1.1: a browser has six connections to a host, for all tabs."""
 
 from __future__ import annotations
 
