@@ -112,7 +112,9 @@ def test_a_reason_that_is_none_cannot_write_lines_of_its_own() -> None:
 def test_what_breaks_off_before_the_end() -> None:
     assert not DOOR.completes("")
     assert DOOR.farewell(OFFSET, Verdict.VALID) == b""
-    assert DOOR.farewell(OFFSET, Verdict.SUPERSEDED) == b""
+    (event,) = parse_plain_text(DOOR.farewell(OFFSET, Verdict.SUPERSEDED)).events
+    assert (event.name, event.id) == ("reset", f"{OFFSET}.reset")
+    assert json.loads(event.data)["error"]["code"] == "superseded"
     (event,) = parse_plain_text(DOOR.farewell(OFFSET, Verdict.GONE)).events
     assert (event.name, event.id) == ("failed", f"{OFFSET}.gone")
 

@@ -84,6 +84,8 @@ class PlainFrames:
         if verdict is Verdict.GONE:
             error = {"code": "gone", "message": "This stream is lost."}
             return _failure("failed", f"{offset}.gone", error)
+        if verdict is Verdict.SUPERSEDED:
+            return _reset(offset)
         return b""
 
     def completes(self, reason: str) -> bool:
@@ -140,12 +142,16 @@ def had_all_reply(call: PlainCall) -> Reply:
 
 def reset_reply(call: PlainCall) -> Reply:
     """The answer to an EventSource whose chunks a newer attempt replaced."""
+    head = (("content-type", EVENT_STREAM), ("cache-control", "no-store, no-transform"))
+    return Reply(200, (*head, *HEADERS), _reset(str(call.asked)))
+
+
+def _reset(offset: str) -> bytes:
     error = {
         "code": Verdict.SUPERSEDED.value,
         "message": "A newer attempt replaced this text: read again from the start.",
     }
-    head = (("content-type", EVENT_STREAM), ("cache-control", "no-store, no-transform"))
-    return Reply(200, (*head, *HEADERS), _failure(RESET, f"{call.asked}.{RESET}", error))
+    return _failure(RESET, f"{offset}.{RESET}", error)
 
 
 def json_field(chunk: bytes) -> bytes:
