@@ -39,6 +39,7 @@ from .publishing.publish import Publication, apublish, prepare, publish
 from .publishing.tee import atee, tee
 from .signals import stream_concluded, stream_ended, stream_first_chunk, stream_started
 from .tasks.task import StreamTask, stream_task
+from .tasks.task_stream import current_stream
 from .worker.attempt import StreamSummary
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     # tasks
     "stream_task",
     "StreamTask",
+    "current_stream",
     "get_stream",
     "aget_stream",
     "send_stream_task",

@@ -131,6 +131,12 @@ class StreamClosedError(StreamError):
         return f"stream {self.stream_id!r} has ended ({self.reason})"
 
 
+class NoStreamError(StreamError, RuntimeError):
+    """There is no stream to send to here: no stream task runs, or not in this thread's context."""
+
+    code = "no-stream"
+
+
 class StreamNotFoundError(StreamError, LookupError):
     """No such stream, or it has expired."""
 

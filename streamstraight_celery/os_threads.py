@@ -70,7 +70,7 @@ def os_thread_ident() -> int:
     return threading.get_ident()
 
 
-def _os_lock() -> Any:
+def os_lock() -> Any:
     """A lock that blocks the whole thread, whatever has been patched."""
     green = green_threads()
     if green == "gevent":
@@ -208,7 +208,7 @@ class _LoopThread:
         self.pid = os.getpid()
         self.loop: asyncio.AbstractEventLoop
         # Not a mailbox: other greenlets may not ask for the loop before it is there.
-        made = _os_lock()
+        made = os_lock()
         made.acquire()
         start_os_thread("stream-loop", functools.partial(self._run, made))
         made.acquire()

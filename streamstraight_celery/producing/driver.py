@@ -37,7 +37,9 @@ from ..os_threads import Mailbox, loop_thread
 from ..relays.end_reasons import EndReason
 from . import threads
 from .generators import aclose_generator, close_generator, has_ended, mentions
+from .interrupts import INTERRUPT, LIMIT, Ending, Interruptible, ignore
 from .loop_watch import LoopWatch
+from .sending import FULL_INTERVAL, Sending
 from .writer import StreamWriter
 
 log = logging.getLogger(__name__)
@@ -45,15 +47,6 @@ log = logging.getLogger(__name__)
 Wire = Callable[[Any], str]
 LastWords = Callable[[BaseException], tuple[EndReason, str] | None]
 
-# Celery leaves SIGUSR2 free in its pool processes. It has two meanings, which the handler tells
-# apart by whether a stop is known here.
-# From this process's own sender thread: leave the wait for the generator, now.
-INTERRUPT = getattr(signal, "SIGUSR2", None)
-# From the worker's parent process, which cannot know which stream runs here: ask the store whether
-# one of this process's streams is to stop.
-CHECK_STOPS = INTERRUPT
-# Celery's parent process tells a pool process of a soft time limit by this one.
-LIMIT: Any = getattr(signal, "SIGUSR1", None)
 # How long readers wait for the clean-up of a generator that was interrupted or has failed.
 CLEANUP_GRACE = 1.0
 # After this the log names the generator, and an async one is left behind.
@@ -63,13 +56,13 @@ LIMIT_DELAY = 0.5
 # What a generator raises to end its process or coroutine, where it is in none of its own. (Not all
 # that is no Exception: terminating a task in a greenlet throws such into it.)
 OF_A_PROCESS = (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
+# Names by which a generator's code shows that it sends.
+SENDING = ("send", "asend", "stream", "current_stream")
 # How often a generator in the main thread is interrupted until it ends.
 INTERRUPT_INTERVAL = 0.02
-# How often an async generator looks whether there is room for more chunks.
-FULL_INTERVAL = 0.002
 
 
-class Driver:
+class Driver(Interruptible):
     """Drives one generator into one writer.
 
     Args:
@@ -81,6 +74,8 @@ class Driver:
         time_limit: seconds after which it is interrupted.
         last_words: the end reason, and the error for readers, when the clean-up after that error
             takes long; None: readers have to wait, because the task may be retried.
+        sends: it also sends chunks itself.
+        why_terminated: asked why its process or greenlet is terminated.
     """
 
     def __init__(
@@ -92,32 +87,28 @@ class Driver:
         name: str = "a generator",
         time_limit: float | None = None,
         last_words: LastWords | None = None,
+        sends: bool = False,
+        why_terminated: Callable[[], Ending] = lambda: "terminated",
     ) -> None:
         self._encode = encode
         self._on_check = on_check
         self.name = name
         self._time_limit = time_limit
         self._last_words = last_words
-        self._stopping = False
-        self._limited = False
-        # The generator names SoftTimeLimitExceeded, so it gets that first; `_told`: it has.
-        self._wants_limit = False
-        self._told = False
-        self._failure: BaseException | None = None
-        self._writer: StreamWriter | None = None
-        self._waiting = False
+        super().__init__(why_terminated)
+        # Readers of one that was left behind wait a moment for what it may send at last.
+        self.sends = sends
         self._handling = False
-        self._green = threads.current_greenlet()
         self._main = self._green is None and threading.current_thread() is threading.main_thread()
         self._detached = None if self._main or self._green else detached
         # In a process of the prefork pool.
         self._celery_signals_limits = (
             self._main and LIMIT is not None and signal.getsignal(LIMIT) is soft_timeout_sighandler
         )
-        self._gate = threading.Lock()
+        self.sending: Sending | None = None
         self._left: Future[Any] | None = None
-        self._thread = threading.get_ident()
         self._cancel: Callable[[], None] | None = None
+        self._left_behind = False
         self._abandon: Callable[[], None] | None = None
         self._watched = False
         self._ended = threading.Event()
@@ -138,17 +129,29 @@ class Driver:
             Exception: whatever the generator, the codec or the writer raised.
         """
         self._writer = writer
+        self.sending = Sending(self, self._encode, writer)
         self._wants_limit = mentions(chunks, SoftTimeLimitExceeded.__name__)
+        self.sends = self.sends or any(mentions(chunks, name) for name in SENDING)
         if self._time_limit is not None:
             threads.start_thread("stream-limit", self._await_limit)
         try:
-            return self._run(chunks, writer)
+            value = self._run(chunks, writer)
+            if self._failure is not None:
+                raise self._failure
+            if self.interrupted:
+                # It has caught that, or a thread of its own has heard of it: what looks like its
+                # end need not be that of the answer.
+                raise StreamStopped
+            return value
         except (StreamStopped, StreamClosedError):
+            if self._failure is not None:
+                raise self._failure from None
             if self._limited and not self._stopping:
                 raise SoftTimeLimitExceeded from None
             raise
         finally:
             self._ended.set()
+            self.sending.close()
 
     def _run(self, chunks: Iterator[Any] | AsyncIterator[Any], writer: StreamWriter) -> Any:
         if isinstance(chunks, AsyncIterator):
@@ -170,6 +173,14 @@ class Driver:
 
     # -- interrupting
 
+    def refuse(self, error: Exception) -> None:
+        """A chunk cannot be sent: the attempt fails with that error, whoever catches it."""
+        self._failure = self._failure or error
+        self._stopping = True
+        if not self.runs_here():
+            self._reach()
+            self._watch()
+
     def _reach(self) -> None:
         """Interrupt the generator, wherever it is."""
         if self._cancel is not None:
@@ -178,6 +189,8 @@ class Driver:
             self._green.soon(self._throw)
         elif self._left is not None:
             self._leave(self._left)
+        if self.sending is not None:
+            self.sending.interrupt_helpers()
 
     def _await_limit(self) -> None:
         limit = self._time_limit or 0.0
@@ -256,41 +269,29 @@ class Driver:
             # In this order: a stop between the two lines is seen by one of them.
             self._waiting = True
             try:
-                chunk = next(chunks) if not self._interrupted else self._thrown_into(chunks)
+                chunk = next(chunks) if not self.interrupted else self._thrown_into(chunks)
             except StopIteration as end:
                 return end.value
             finally:
                 self._waiting = False
+            if self._stopping:
+                raise self.interruption()
             text = encode(chunk)
             if text:
                 write(text)
 
-    @property
-    def _interrupted(self) -> bool:
-        """Whether the generator is to hear of a stop, or of its time limit."""
-        return self._stopping or (self._limited and not (self._wants_limit and self._told))
-
     def _thrown_into(self, chunks: Iterator[Any]) -> Any:
         """What the generator makes of an interrupt that comes between two chunks."""
-        error = self._interruption()
+        error = self.interruption()
         throw: Callable[[BaseException], Any] | None = getattr(chunks, "throw", None)
         if isinstance(error, SoftTimeLimitExceeded) and throw is not None:
             return throw(error)
         raise error
 
-    def _interruption(self) -> BaseException:
-        """What to raise in the generator."""
-        if self._stopping or not self._wants_limit:
-            self._waiting = False
-            return StreamStopped()
-        self._told = True
-        limit: BaseException = SoftTimeLimitExceeded()
-        return limit
-
     def _throw(self) -> None:
         # Runs between the greenlets, so what it sees does not change meanwhile.
-        if self._waiting and self._interrupted and self._green is not None:
-            self._green.throw(self._interruption())
+        if self._waiting and self.interrupted and self._green is not None:
+            self._green.throw(self.interruption())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -310,13 +311,13 @@ class Driver:
             if self._celery_signals_limits:
                 signal.signal(LIMIT, soft_timeout_sighandler)
             # Never back to the default action, which ends the process: one may be on its way.
-            signal.signal(INTERRUPT, before if callable(before) else _ignore)
+            signal.signal(INTERRUPT, before if callable(before) else ignore)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if not (self._stopping or self._limited):
             self._on_check()
-        elif self._waiting and self._interrupted:
-            raise self._interruption()
+        elif self._waiting and self.interrupted:
+            raise self.interruption()
 
     def _on_limit(self, number: int, frame: FrameType | None) -> None:
         if self._limited:
@@ -325,8 +326,8 @@ class Driver:
         if self._cancel is not None:
             self._cancel()
         elif self._waiting:
-            raise self._interruption()
-        else:
+            raise self.interruption()
+        elif not self._undisturbed:
             # In the encoder, for example.
             self._told = True
             soft_timeout_sighandler(number, frame)
@@ -353,11 +354,12 @@ class Driver:
                     finally:
                         close_generator(chunks)
             except (Exception, StreamStopped) as error:
-                threads.settle(outcome, error)
+                # What it makes of a socket that was shut down is no news.
+                threads.settle(outcome, StreamStopped() if self._left_behind else error)
             except BaseException as error:
                 threads.settle(outcome, threads.own_error(error))
             else:
-                threads.settle(outcome, None, value)
+                threads.settle(outcome, StreamStopped() if self._left_behind else None, value)
 
         self._left = outcome
         if self._stopping:
@@ -372,14 +374,14 @@ class Driver:
             with self._gate:
                 self._waiting = True
             try:
-                chunk = next(chunks) if not self._interrupted else self._thrown_into(chunks)
+                chunk = next(chunks) if not self.interrupted else self._thrown_into(chunks)
             except StopIteration as end:
                 return end.value
             finally:
                 with self._gate:
                     self._waiting = False
-            if self._left is not None and self._left.done():
-                raise StreamStopped
+            if self._stopping or (self._left is not None and self._left.done()):
+                raise self.interruption()
             text = encode(chunk)
             if text:
                 write(text)
@@ -389,7 +391,10 @@ class Driver:
             # One that does not wait sees by itself that it is to stop.
             if not self._waiting:
                 return
-            threads.settle(outcome, StreamStopped())
+            self.heard = self._left_behind = True
+            self._waiting = False
+            if not self.sends or self._wants_limit:
+                threads.settle(outcome, StreamStopped())
             # Its clean-up, on the thread that is left behind, need not wait for the next byte.
             threads.hang_up(self._thread, StreamStopped)
 
@@ -400,10 +405,9 @@ class Driver:
         finished: Future[None] = Future()
         # Calls for this thread, which has nothing to do meanwhile; None at the end.
         calls: Mailbox[Callable[[], None] | None] = Mailbox()
-        state: dict[str, asyncio.Task[None]] = {}
 
         def start() -> None:
-            task = state["task"] = loop.create_task(self._consume_async(chunks, writer))
+            task = self._task = loop.create_task(self._consume_async(chunks, writer))
             task.add_done_callback(end)
 
         def end(task: asyncio.Task[None]) -> None:
@@ -419,8 +423,9 @@ class Driver:
 
         def cancel_once() -> None:
             # A second time would cancel its clean-up.
-            if (task := state.pop("task", None)) is not None:
-                task.cancel()
+            if self._task is not None and not self.heard:
+                self.heard = True
+                self._task.cancel()
 
         def leave() -> None:
             raise StreamStopped
@@ -438,9 +443,10 @@ class Driver:
                 if not (self._stopping or self._limited):
                     raise threads.own_error(error) from error
                 raise StreamStopped from None
-            except BaseException:
+            except BaseException as error:
                 # A time limit or termination of this thread, or the generator's own error.
                 if not finished.done():
+                    self._terminated = not isinstance(error, Exception)
                     cancel()
                     with contextlib.suppress(BaseException):
                         threads.carry_out(calls, CLEANUP_TIMEOUT)
@@ -449,11 +455,13 @@ class Driver:
     async def run_here(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
         """As `run`, for an async generator on the running event loop."""
         self._writer = writer
+        self.sending = Sending(self, self._encode, writer)
         loop = asyncio.get_running_loop()
         # A task of its own: a stop must not cancel who waits for it.
-        task = loop.create_task(self._consume_async(chunks, writer))
+        task = self._task = loop.create_task(self._consume_async(chunks, writer))
 
         def cancel() -> None:
+            self.heard = True
             loop.call_soon_threadsafe(task.cancel)
 
         self._cancel = cancel
@@ -473,14 +481,15 @@ class Driver:
         watch = LoopWatch.enter(Driver._consume_async.__code__)
         try:
             async for chunk in chunks:
-                text = encode(chunk)
+                text = "" if self.interrupted else encode(chunk)
                 if text:
                     writer.add(text)
                     while writer.full():
                         # Not in an executor: its threads are few, and a stop cannot end the wait.
                         await asyncio.sleep(FULL_INTERVAL)
                         writer.check()
-                if self._stopping or self._limited:
+                if self.interrupted:
+                    self.heard = True
                     raise asyncio.CancelledError
         except Exception as error:
             self._clean_up_after(error, chunks)
@@ -488,13 +497,3 @@ class Driver:
         finally:
             await aclose_generator(chunks)
             watch.leave()
-
-
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """An interrupt that came after its generator had ended."""
-
-
-def ignore_interrupts(**_: Any) -> None:
-    """Let a pool process survive an interrupt between two tasks (the default action ends it)."""
-    if INTERRUPT is not None and signal.getsignal(INTERRUPT) is signal.SIG_DFL:
-        signal.signal(INTERRUPT, _ignore)

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import AsyncGeneratorType, CodeType, FrameType, GeneratorType
 from typing import Any
 
@@ -21,6 +21,11 @@ _GENERATORS = (GeneratorType, AsyncGeneratorType)
 
 def _is_generator_function(function: Callable[..., Any]) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def is_generator_function(function: Callable[..., Any]) -> bool:
+    """Whether it, or what it wraps, is a sync or async generator function."""
+    return _is_generator_function(inspect.unwrap(function, stop=_is_generator_function))
 
 
 def with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,9 +46,9 @@ def check_generator_function(function: Callable[..., Any]) -> None:
     Raises:
         TypeError: it is not.
     """
-    plain = inspect.unwrap(function, stop=_is_generator_function)
-    if _is_generator_function(plain):
+    if is_generator_function(function):
         return
+    plain = inspect.unwrap(function)
     name = getattr(plain, "__qualname__", repr(plain))
     kind = (
         "a coroutine function" if inspect.iscoroutinefunction(plain) else "not a generator function"
@@ -51,8 +56,30 @@ def check_generator_function(function: Callable[..., Any]) -> None:
     raise TypeError(
         f"{name} is {kind}: a stream task yields its chunks. Write `yield chunk`, or "
         "`yield from stream` (`async for chunk in stream: yield chunk`); "
-        "for a function that returns its result use Celery's own task decorator"
+        "for a function that sends them with self.stream.send() say sends=True, and for one that "
+        "returns its result use Celery's own task decorator"
     )
+
+
+def calling(call: Callable[[], Any]) -> Generator[Any, None, Any]:
+    """A generator that yields nothing, calls, and returns what the call returns."""
+    value = call()
+    if isinstance(value, _GENERATORS):
+        raise TypeError(
+            f"{value.__qualname__} was returned, and nobody reads a generator that a task with "
+            "sends=True returns: write `yield from`, or leave sends=True out"
+        )
+    return value
+    yield
+
+
+async def awaiting(
+    call: Callable[[], Awaitable[Any]], keep: Callable[[Any], object]
+) -> AsyncIterator[Any]:
+    """As `calling`, for a coroutine function; what it returns is given to `keep`."""
+    keep(await call())
+    return
+    yield
 
 
 def close_generator(chunks: Any) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures import Future, InvalidStateError
 from types import FrameType
 from typing import Any
 
-from ..errors import StreamError
+from ..errors import StreamError, StreamStopped
 from ..os_threads import Mailbox, green_threads
 from .loop_watch import place_of_frame
 
@@ -101,7 +101,8 @@ def copy_outcome(task: asyncio.Task[None], future: Future[None]) -> None:
         # Not future.cancel(): the waiting thread would see another class of CancelledError.
         future.set_exception(asyncio.CancelledError())
     elif (error := task.exception()) is not None:
-        future.set_exception(error if isinstance(error, Exception) else own_error(error))
+        known = isinstance(error, (Exception, StreamStopped))
+        future.set_exception(error if known else own_error(error))
     else:
         future.set_result(None)
 
@@ -120,6 +121,36 @@ _DEEPEST = 8
 _SOCKETS = ("_sock", "sock", "socket", "_socket")
 
 
+# Packages that run what others give them, and ours: their frames say nothing of who works for whom.
+_MACHINERY = {
+    "threading", "concurrent", "contextlib", "asyncio", "anyio", "multiprocessing", "gevent",
+    "eventlet", __name__.partition(".")[0],
+}  # fmt: skip
+
+
+def job_frame(frame: FrameType | None) -> FrameType | None:
+    """The frame that stands for what a thread does now, of which this is an inner one.
+
+    A thread of a pool has another one for its next job.
+    """
+    job = None
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _MACHINERY:
+            job = frame
+        frame = frame.f_back
+    return job
+
+
+def reads_within(innermost: FrameType | None, job: FrameType) -> bool:
+    """Whether a thread reads from a socket of its own in the course of that job."""
+    if innermost is None or _socket_of(innermost) is None:
+        return False
+    frame: FrameType | None = innermost
+    while frame is not None and frame is not job:
+        frame = frame.f_back
+    return frame is job
+
+
 def hang_up(thread: int, error: type[BaseException]) -> None:
     """Raise in a thread, and shut down the socket from which it reads, if it does.
 
@@ -128,18 +159,24 @@ def hang_up(thread: int, error: type[BaseException]) -> None:
     """
     set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
     set_error(ctypes.c_ulong(thread), ctypes.py_object(error))
-    frame = sys._current_frames().get(thread)
+    found = _socket_of(sys._current_frames().get(thread))
+    if found is not None:
+        with contextlib.suppress(OSError):
+            found.shutdown(socket.SHUT_RDWR)
+
+
+def _socket_of(frame: FrameType | None) -> socket.socket | None:
+    """The socket from which a thread reads, by its innermost frame."""
     for _ in range(_DEEPEST):
         if frame is None:
-            return
+            return None
         reader = frame.f_locals.get("self")
         for found in (reader, *(getattr(reader, name, None) for name in _SOCKETS)):
             # Others may read over a connection of HTTP/2.
             if isinstance(found, socket.socket) and not _is_shared(found):
-                with contextlib.suppress(OSError):
-                    found.shutdown(socket.SHUT_RDWR)
-                return
+                return found
         frame = frame.f_back
+    return None
 
 
 def _is_shared(found: socket.socket) -> bool:

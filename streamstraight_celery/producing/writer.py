@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..codecs import utf8
 from ..errors import ChunkTooLargeError, RelayUnavailableError, StreamClosedError
+from ..os_threads import os_lock
 from ..relays.end_reasons import EndReason
 from ..relays.requests import Answer, Append, Checkpoint, Claim, Release
 from ..settings import StreamSettings
@@ -19,8 +20,9 @@ LAST_WORDS_TIMEOUT = 2.0
 class StreamWriter:
     """One attempt's writer, made by `Sender.open`.
 
-    Its methods belong to one producer thread. The sender thread works on the `outbox`, and calls
-    back only when the attempt is done, a stop is asked or a blocked producer has room again.
+    `add`, `end_early` and what only asks are safe in every thread; the other methods belong to one
+    producer thread. The sender thread works on the `outbox`, and calls back only when the attempt
+    is done, a stop is asked or a blocked producer has room again.
 
     Attributes:
         outbox: what the sender sends.
@@ -51,6 +53,8 @@ class StreamWriter:
         self.chunks = 0
         self.first_chunk_at: float | None = None
         self.on_first_chunk: Callable[[], None] | None = None
+        # Between those who add chunks, and the end: no chunk is added after it.
+        self._adding = os_lock()
         self._space = threading.Event()
         self._done = threading.Event()
         self.outbox = Outbox(
@@ -99,30 +103,31 @@ class StreamWriter:
             self.wait_for_space()
 
     def add(self, text: str) -> None:
-        """As `write`, without waiting; `full` tells whether to call `wait_for_space`."""
-        outbox = self.outbox
-        if outbox.problem is not None:
-            raise outbox.problem
-        if isinstance(outbox.final, Append):
-            # `end_early` has not waited for this.
-            raise StreamClosedError(self.stream_id, outbox.final.end)
+        """As `write`, without waiting; `full` tells whether to wait. Safe in every thread."""
         limit = self._settings.max_chunk_bytes
         if len(text) * 4 > limit and (size := len(utf8(text))) > limit:
             raise ChunkTooLargeError(
                 f"a chunk of {size} bytes is larger than stream_max_chunk_bytes ({limit}): "
                 "yield smaller chunks or raise the limit"
             )
-        outbox.pending.append(text)
-        outbox.written += len(text)
-        self.chunks += 1
-        if not outbox.signalled:
-            outbox.signalled = True
-            first = self.first_chunk_at is None
-            if first:
-                self.first_chunk_at = self._now()
-            self._signal(outbox)
-            if first and self.on_first_chunk is not None:
-                self.on_first_chunk()
+        outbox, first = self.outbox, False
+        with self._adding:
+            if outbox.problem is not None:
+                raise outbox.problem
+            if outbox.final is not None:
+                # `end_early` has not waited for this, or a thread has outlived its task.
+                raise StreamClosedError(self.stream_id, self.outcome)
+            outbox.pending.append(text)
+            outbox.written += len(text)
+            self.chunks += 1
+            if not outbox.signalled:
+                outbox.signalled = True
+                first = self.first_chunk_at is None
+                if first:
+                    self.first_chunk_at = self._now()
+                self._signal(outbox)
+        if first and self.on_first_chunk is not None:
+            self.on_first_chunk()
 
     def checkpoint(self, text: str) -> None:
         """Have a JSON text kept for the next attempt, as soon as the chunks written so far are.
@@ -200,11 +205,12 @@ class StreamWriter:
         by `finish` or `release`, does not count.
         """
         outbox = self.outbox
-        if outbox.final is None and not outbox.done:
-            outbox.final = Append(
-                self.stream_id, self.attempt, self.nonce, 0, 0, b"", reason, error
-            )
-            self._signal(outbox)
+        with self._adding:
+            if outbox.final is None and not outbox.done:
+                outbox.final = Append(
+                    self.stream_id, self.attempt, self.nonce, 0, 0, b"", reason, error
+                )
+                self._signal(outbox)
 
     def release(self, wait: float, *, timeout: float | None = None) -> None:
         """Give the stream up to the next attempt, awaited for `wait` seconds.
@@ -217,8 +223,9 @@ class StreamWriter:
 
     def _close(self, final: Append | Release, timeout: float | None) -> None:
         self.check()
-        if self.outbox.final is None:
-            self.outbox.final = final
+        with self._adding:
+            if self.outbox.final is None:
+                self.outbox.final = final
         self.outbox.signalled = True
         self._signal(self.outbox)
         confirmed = self._done.wait(timeout)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
@@ -41,8 +42,8 @@ from ..ids import (
     STREAM_ID_HEADER,
     check_own_stream_id,
 )
-from ..producing.driver import ignore_interrupts
 from ..producing.generators import check_generator_function, with_signature
+from ..producing.interrupts import ignore_interrupts
 from ..runtime import Runtime
 from ..worker import metrics, telemetry
 from ..worker import remote_control as _control  # registers the remote control command
@@ -52,9 +53,11 @@ from ..worker.tracing import carry
 from .task_stream import (
     OnLost,
     OnRedelivery,
+    RetryWhen,
     TaskStream,
     check_on_lost,
     check_on_redelivery,
+    check_retry,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +105,10 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         on_lost: what happens when it comes only after its stream was given up as
             `producer-disconnected`: `fail` (the task fails with StreamClosedError), `run` (it runs
             as the next attempt, which new readers get).
+        retry_when: the option `retry`: `always`, or `before-first-chunk`: once a chunk was sent, an
+            error ends the task and its stream, and is not retried.
+        sends: it sends its chunks with `self.stream.send()`, and may be a plain function, or a
+            coroutine function, whose result is the task's.
     """
 
     abstract = True
@@ -113,6 +120,8 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
     encoder: ClassVar[Any] = None
     on_redelivery: ClassVar[OnRedelivery] = "restart"
     on_lost: ClassVar[OnLost] = "fail"
+    retry_when: ClassVar[RetryWhen] = "always"
+    sends: ClassVar[bool] = False
     _stream_function: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -122,6 +131,11 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             # A plain function in a class would be called with the task as its first argument.
             cls.encoder = staticmethod(encoder)
         get_codec(cls.codec, encoder=cls.encoder)
+        if isinstance(when := cls.__dict__.get("retry"), str):
+            # An option of `@app.task`, whose options become attributes; it must not hide retry().
+            del cls.retry
+            cls.retry_when = when  # type: ignore[assignment]
+        check_retry(cls.retry_when)
         check_on_redelivery(cls.on_redelivery)
         check_on_lost(cls.on_lost, cls.on_redelivery)
         function = cls.__dict__.get("run")
@@ -129,11 +143,18 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             return
         bound = not isinstance(function, staticmethod)
         plain = function if bound else function.__func__
-        check_generator_function(plain)
+        if not cls.sends:
+            check_generator_function(plain)
         cls._stream_function = function
         cls.run = _run_like(plain, bound)
         header: Any = head_from_fun(with_signature(plain), bound=bound)
         cls.__header__ = staticmethod(header)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        # In a running task: what it keeps on itself, such as a client, is for its next runs too.
+        if (task := self.__dict__.get("_stream_runs")) is not None:
+            setattr(task, name, value)
 
     # -- enqueueing
 
@@ -278,13 +299,22 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
                 Conversation(self._get_app(), name).began(stream_id, event)
             return super().apply_async(args, kwargs, task_id, *positional, **options)
 
-    def retry(self, *args: Any, **kwargs: Any) -> Any:
-        """As Celery's, whose error after the last retry shows the arguments."""
+    def retry(
+        self, args: Any = None, kwargs: Any = None, exc: Any = None, *rest: Any, **options: Any
+    ) -> Any:
+        """As Celery's, whose error after the last retry shows the arguments.
+
+        With `retry="before-first-chunk"` an error is final once a chunk was sent: it is raised.
+        """
+        hidden = f"Can't retry {self.name}[{self.request.id}]"
+        if self.retries_no_more:
+            # Not by max_retries=0, which Celery would keep for the next run of this task.
+            raise exc or sys.exc_info()[1] or self.MaxRetriesExceededError(hidden)
         try:
-            return super().retry(*args, **kwargs)
+            return super().retry(args, kwargs, exc, *rest, **options)
         except self.MaxRetriesExceededError as error:
             if not Runtime.of(self._get_app()).settings.show_arguments:
-                error.args = (f"Can't retry {self.name}[{self.request.id}]",)
+                error.args = (hidden,)
             raise
 
     def replace(self, sig: Any) -> Any:
@@ -317,6 +347,16 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         finally:
             telemetry.end(self)
             tell_conversation(self)
+
+    @property
+    def retries_no_more(self) -> bool:
+        """Whether an error is final now, because readers have chunks already."""
+        writer = getattr(self.request, "stream_writer", None)
+        return (
+            self.retry_when == "before-first-chunk"
+            and writer is not None
+            and writer.chunks + writer.continues > 0
+        )
 
     @property
     def stream_id(self) -> str:
@@ -365,8 +405,34 @@ def stream_task(
     bind: Literal[True],
     on_redelivery: OnRedelivery = "restart",
     on_lost: OnLost = "fail",
+    retry: RetryWhen = "always",
+    sends: Literal[False] = False,
     **options: Any,
 ) -> Callable[[Callable[Concatenate[Any, P], Chunks]], StreamTask[P]]: ...
+
+
+@overload
+def stream_task(
+    *,
+    sends: Literal[True],
+    bind: Literal[True],
+    on_redelivery: OnRedelivery = "restart",
+    on_lost: OnLost = "fail",
+    retry: RetryWhen = "always",
+    **options: Any,
+) -> Callable[[Callable[Concatenate[Any, P], Any]], StreamTask[P]]: ...
+
+
+@overload
+def stream_task(
+    *,
+    sends: Literal[True],
+    bind: Literal[False] = False,
+    on_redelivery: OnRedelivery = "restart",
+    on_lost: OnLost = "fail",
+    retry: RetryWhen = "always",
+    **options: Any,
+) -> Callable[[Callable[P, Any]], StreamTask[P]]: ...
 
 
 @overload
@@ -375,6 +441,8 @@ def stream_task(
     bind: Literal[False] = False,
     on_redelivery: OnRedelivery = "restart",
     on_lost: OnLost = "fail",
+    retry: RetryWhen = "always",
+    sends: Literal[False] = False,
     **options: Any,
 ) -> Callable[[Callable[P, Chunks]], StreamTask[P]]: ...
 
@@ -386,12 +454,14 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
 
     Args:
         function: a sync or async generator function, when used without parentheses.
-        **options: `codec` or `encoder`, `on_redelivery`, `on_lost`, and everything `@app.task`
-            takes: `bind`, `name`, `acks_late`, `autoretry_for`, `rate_limit`, ...
+        **options: `codec` or `encoder`, `on_redelivery`, `on_lost`, `retry`
+            (`before-first-chunk`: an error after that is not retried), `sends`, and everything
+            `@app.task` takes: `bind`, `name`, `acks_late`, `autoretry_for`, `rate_limit`, ...
 
     Raises:
-        TypeError: not a generator function, or `base` is not a `StreamTask`.
-        ConfigurationError: an unknown codec, or a wrong `on_redelivery`.
+        TypeError: not a generator function (nor, with `sends=True`, a function), or `base` is not
+            a `StreamTask`.
+        ConfigurationError: an unknown codec, or a wrong `on_redelivery`, `on_lost` or `retry`.
     """
     base = options.setdefault("base", StreamTask)
     if not (isinstance(base, type) and issubclass(base, StreamTask)):
@@ -399,11 +469,17 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
     get_codec(options.get("codec"), encoder=options.get("encoder"))
     if "on_redelivery" in options:
         check_on_redelivery(options["on_redelivery"])
+    if "retry" in options:
+        options["retry_when"] = options.pop("retry")
+        check_retry(options["retry_when"])
     if "on_lost" in options:
         check_on_lost(options["on_lost"], options.get("on_redelivery"))
 
+    sends = options.get("sends", base.sends)
+
     def decorate(function: Callable[..., Any]) -> Any:
-        check_generator_function(function)
+        if not sends:
+            check_generator_function(function)
         return shared_task(**options)(function)
 
     return decorate if function is None else decorate(function)

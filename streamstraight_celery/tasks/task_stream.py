@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, get_args
 
-from ..errors import ConfigurationError, EncodeError
+from ..errors import ConfigurationError, EncodeError, NoStreamError
+from ..worker.running import running_task
 
 if TYPE_CHECKING:
     from ..enqueue.handle import StreamHandle
+    from ..producing.driver import Driver
+    from ..producing.interrupts import Ending
+    from ..producing.sending import Sending
     from ..producing.writer import StreamWriter
     from .task import StreamTask
 
@@ -17,6 +21,20 @@ OnRedelivery = Literal["restart", "fail", "resume"]
 
 
 OnLost = Literal["fail", "run"]
+RetryWhen = Literal["always", "before-first-chunk"]
+
+
+def check_retry(value: object) -> None:
+    """Check the option.
+
+    Raises:
+        ConfigurationError: it is neither of the two.
+    """
+    if value not in get_args(RetryWhen):
+        raise ConfigurationError(
+            f"retry={value!r}: use 'always' (a retry begins the stream again) or "
+            "'before-first-chunk' (once a chunk was sent, an error ends the stream)"
+        )
 
 
 def check_on_lost(value: object, on_redelivery: object) -> None:
@@ -134,7 +152,70 @@ class TaskStream(Generic[P]):
         if writer is not None:
             writer.checkpoint(text)
 
+    def send(self, chunk: Any) -> None:
+        """Send a chunk now, from any thread: callbacks, tools, helper threads.
+
+        Chunks arrive in the order in which they are sent, and as if they were yielded. While the
+        buffer is full (`stream_buffer_chunks`) it waits, but never on an event loop: use `asend`
+        there. A chunk that cannot be sent fails the task, also if its error is caught.
+
+        Args:
+            chunk: what the task's codec takes.
+
+        Raises:
+            StreamStopped: the stream was stopped, or ran into its time limit. After that, in a
+                `finally` block for example, last chunks may be sent: 100 in a second at most.
+            StreamClosedError: the stream has ended, or waits for a retry.
+            NoStreamError: no task runs here.
+            EncodeError: the codec cannot encode it.
+            ChunkTooLargeError: larger than `stream_max_chunk_bytes`.
+            StreamError: the stream cannot be written any more.
+        """
+        self._sending.send(chunk)
+
+    async def asend(self, chunk: Any) -> None:
+        """As `send`, in a coroutine: the event loop runs while the buffer is full."""
+        await self._sending.asend(chunk)
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why the running task is being ended, for its `finally` and `except` blocks.
+
+        `stopped`, `time-limit` (the soft one), `revoked`, `shutdown` (of the worker, as in a
+        deploy), `terminated` (its process, by somebody else) or `failed` (a chunk cannot be sent
+        or written). None while it runs, and when it returns or raises an error of its own.
+        """
+        driver: Driver | None = getattr(self._task.request, "stream_driver", None)
+        return driver.ending if driver is not None else None
+
+    @property
+    def _sending(self) -> Sending:
+        driver: Driver | None = getattr(self._task.request, "stream_driver", None)
+        if driver is None or driver.sending is None:
+            raise NoStreamError(f"task {self._task.name} does not run here: nothing can be sent")
+        driver.sends = True
+        return driver.sending
+
     @property
     def _writer(self) -> StreamWriter | None:
         found: StreamWriter | None = getattr(self._task.request, "stream_writer", None)
         return found
+
+
+def current_stream() -> TaskStream[Any]:
+    """The stream of the task that runs here: its `self.stream`, where `self` is not at hand.
+
+    Callbacks, tools, coroutines, `asyncio.to_thread` and executors that copy the context find it. A
+    plain thread does not: give it `self.stream`, or start it with
+    `contextvars.copy_context().run`.
+
+    Raises:
+        NoStreamError: no stream task runs here, or this is a plain thread.
+    """
+    task: Any = running_task()
+    if task is None:
+        raise NoStreamError(
+            "no stream task runs in this context. In a thread that the task has started, use the "
+            "task's self.stream, or start the thread with contextvars.copy_context().run"
+        )
+    return TaskStream(task)

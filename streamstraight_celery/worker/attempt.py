@@ -29,6 +29,7 @@ from ..errors import (
 from ..ids import OVERWRITE_HEADER, STREAM_NONCE
 from ..producing.driver import Driver
 from ..producing.failures import describe_error, error_within, retry_delay
+from ..producing.generators import awaiting, calling, is_generator_function
 from ..producing.writer import LAST_WORDS_TIMEOUT, StreamWriter
 from ..relays.end_reasons import GOOD_ENDS, LOST, EndReason
 from ..relays.requests import Delete, Expect, Read, Recall
@@ -36,7 +37,9 @@ from ..runtime import Runtime
 from ..settings import soft_time_limit
 from . import telemetry
 from .results import storable
+from .running import bound_to_request, runs
 from .telemetry import RunningTask
+from .termination import why_terminated
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
     if self.request.called_directly:
         return self._stream_function(*args, **kwargs)
     started = time.monotonic()
+    task = bound_to_request(self)
     runtime = Runtime.of(self.app)
     codec = self.codec_in(runtime)
     # An eager task stays in its caller's thread, with its database connections.
@@ -83,7 +87,8 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
     driver = Driver(
         wire_encoder(codec, runtime.settings.nan), runtime.sender.check_stops, detached=detached,
         name=f"task {self.name}[{self.request.id}]", time_limit=time_limit,
-        last_words=functools.partial(_last_words, self, self.request),
+        last_words=functools.partial(_last_words, task), sends=self.sends,
+        why_terminated=functools.partial(why_terminated, self.request.id or ""),
     )  # fmt: skip
     try:
         writer = _open(self, runtime, codec, driver)
@@ -93,8 +98,9 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
         _come_back(self, runtime, args, kwargs, busy.retry_after)
     except StreamClosedError as closed:
         return _had_ended(self, runtime, closed)
+    self.request.stream_driver = driver
     telemetry.begin(self, writer, started)
-    value, reason = _retriable(self, lambda: _produce(self, driver, writer, args, kwargs))
+    value, reason = _retriable(self, lambda: _produce(task, driver, writer, args, kwargs))
     seconds = time.monotonic() - started
     if value is not None:
         return value
@@ -168,17 +174,16 @@ def _recall(runtime: Runtime, stream_id: str) -> tuple[int, Any]:
     return answer.last_seq, json.loads(answer.checkpoint) if answer.checkpoint else None
 
 
-def _last_words(
-    task: RunningTask, request: Any, error: BaseException
-) -> tuple[EndReason, str] | None:
+def _last_words(task: RunningTask, error: BaseException) -> tuple[EndReason, str] | None:
     """What readers are told of an error while the generator's clean-up still runs.
 
-    None when the task may be retried. `request`: of the task, which other threads do not know.
+    None when the task may be retried. In a thread that is not the task's: `task` is its view.
     """
     if not isinstance(error, Exception) or isinstance(error, (Ignore, Reject, Retry)):
         return None
     retried = isinstance(error, tuple(getattr(task, "autoretry_for", ())))
-    if retried and (task.max_retries is None or (request.retries or 0) < task.max_retries):
+    left = task.max_retries is None or (task.request.retries or 0) < task.max_retries
+    if retried and left and not task.retries_no_more:
         return None
     return describe_error(error)
 
@@ -213,10 +218,13 @@ def _produce(
     """Run the generator and end the stream; returns its value and the end reason."""
     value: Any = None
     reason: EndReason = "completed"
+    kept: list[Any] = []
     try:
         if writer.stop_asked:
             raise StreamStopped
-        value = storable(task, driver.run(_chunks(task, args, kwargs), writer))
+        with runs(task):
+            value = driver.run(_chunks(task, args, kwargs, kept.append), writer)
+        value = storable(task, kept[0] if kept else value)
     except StreamStopped:
         if not writer.stop_asked:
             # Interrupted because writing has become impossible; the writer knows why.
@@ -252,21 +260,13 @@ def _reads_no_messages(request: Any) -> bool:
     )
 
 
-class _OneRequest:
-    """Stands in for a task's request stack, which Celery keeps by thread."""
-
-    def __init__(self, request: Any) -> None:
-        self.top = request
-
-
-def _chunks(task: RunningTask, args: Any, kwargs: Any) -> Chunks:
-    function = inspect.unwrap(task._stream_function, stop=inspect.isasyncgenfunction)
-    if inspect.isasyncgenfunction(function):
-        # It runs on the loop thread, where self.request would be nobody's: bind it to a view.
-        view = object.__new__(type(task))
-        view.__dict__.update(task.__dict__, request_stack=_OneRequest(task.request))
-        task = view
-    chunks = task._stream_function(*args, **kwargs)
+def _chunks(task: RunningTask, args: Any, kwargs: Any, keep: Callable[[Any], object]) -> Chunks:
+    """The generator; what a coroutine function returns is given to `keep`."""
+    call = functools.partial(task._stream_function, *args, **kwargs)
+    if task.sends and not is_generator_function(call.func):
+        is_async = inspect.iscoroutinefunction(inspect.unwrap(call.func))
+        return awaiting(call, keep) if is_async else calling(call)
+    chunks = call()
     if isinstance(chunks, (Iterator, AsyncIterator)):
         return chunks
     raise TypeError(

@@ -17,7 +17,7 @@ from celery.worker.control import control_command, inspect_command
 
 from ..errors import RelayUnavailableError
 from ..ids import INSPECT_COMMAND, STOP_COMMAND
-from ..producing.driver import CHECK_STOPS
+from ..producing.interrupts import CHECK_STOPS
 from ..relays.requests import Stop
 from ..runtime import Runtime
 from .request import StreamRequest, stream_id_of

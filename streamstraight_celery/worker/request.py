@@ -32,6 +32,7 @@ from ..relays.requests import Answer, Conclude, Stop
 from ..runtime import Runtime
 from ..signals import stream_concluded
 from .conversation import tell_quietly
+from .termination import note_termination
 
 # How often the parent looks for processes that are lost. Celery does when one ends, which may be a
 # moment too early to see it, and then every 5 s.
@@ -103,6 +104,7 @@ class StreamRequest(Request):  # type: ignore[misc]
 
     def terminate(self, pool: Any, signal: Any = None) -> None:
         """Asked for by `revoke(terminate=True)`, and Flower's Terminate."""
+        note_termination(self.id, "revoked")
         try:
             super().terminate(pool, signal)
         except NotImplementedError:
@@ -110,6 +112,11 @@ class StreamRequest(Request):  # type: ignore[misc]
             runtime = _runtime(self)
             asked = runtime.request_queue.ask(Stop(stream_id_of(self)))
             asked.add_done_callback(lambda _: runtime.sender.check_stops())
+
+    def cancel(self, *args: Any, **kwargs: Any) -> None:
+        """The worker goes down, or has lost its broker."""
+        note_termination(self.id, "shutdown")
+        super().cancel(*args, **kwargs)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         try:

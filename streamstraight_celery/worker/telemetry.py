@@ -30,6 +30,11 @@ class RunningTask(Protocol):
     on_lost: Any
     soft_time_limit: float | None
     max_retries: int | None
+    sends: bool
+
+    @property
+    def retries_no_more(self) -> bool: ...
+
     _stream_function: Callable[..., Any]
 
     @property

@@ -143,6 +143,34 @@ def prefork(start_worker: Callable[..., Worker]) -> Worker:
     return start_worker("prefork", options=("-E",))
 
 
+@pytest.fixture(scope="session")
+def threads(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("threads", pool="threads")
+
+
+@pytest.fixture(scope="session")
+def solo(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("solo", pool="solo", concurrency=1)
+
+
+@pytest.fixture(scope="session")
+def gevent(start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker("gevent", pool="gevent", concurrency=4)
+
+
+@pytest.fixture(scope="session")
+def eventlet(start_worker: Callable[..., Worker]) -> Worker:
+    pytest.importorskip("eventlet", reason="eventlet does not install here", exc_type=ImportError)
+    return start_worker("eventlet", pool="eventlet", concurrency=4)
+
+
+@pytest.fixture(scope="module")
+def worker(request: pytest.FixtureRequest) -> Worker:
+    """The one that the test names as its parameter: a pool."""
+    found: Worker = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
 def speaker() -> Iterator[Speaker]:
     """What the tasks of `apps/listening.py` listen to."""

@@ -10,8 +10,8 @@ import pytest
 from celery import Celery
 from celery.exceptions import MaxRetriesExceededError
 
-from streamstraight_celery import PublicError
-from streamstraight_celery.errors import StreamBusyError
+from streamstraight_celery import PublicError, stream_task
+from streamstraight_celery.errors import ConfigurationError, StreamBusyError
 from streamstraight_celery.offsets import Verdict, judge
 from streamstraight_celery.runtime import Runtime
 from tests.tasks.apps import failing, forms
@@ -39,6 +39,36 @@ def test_autoretry_begins_a_new_attempt_and_doubles_no_chunk(app: Celery) -> Non
     assert log.chunks == ["3 one", "3 two", "3 three"]
     assert (log.state.attempt, log.state.last, log.end) == (3, 3, "completed")
     assert stream.result.get(timeout=PATIENCE)["attempt"] == 3
+
+
+FINAL = [
+    failing.final_once_begun,
+    failing.final_once_begun_on_app,
+    failing.final_once_sent,
+    failing.final_by_hand,
+]
+
+
+@pytest.mark.parametrize("task", FINAL)
+def test_an_error_is_final_once_a_chunk_was_sent(app: Celery, task: Any) -> None:
+    stream = task.stream(2)
+
+    log = ended_log(app, stream.id)
+
+    assert (log.chunks, log.end, log.state.attempt) == (["0 0", "0 1"], "producer-error", 1)
+    with pytest.raises(ConnectionResetError):
+        stream.result.get(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("task", FINAL)
+def test_an_error_before_the_first_chunk_is_retried(app: Celery, task: Any) -> None:
+    log = ended_log(app, task.stream(0).id)
+    assert (log.chunks, log.end, log.state.attempt) == (["enough"], "completed", 2)
+
+
+def test_a_wrong_retry_option_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="'before-first-chunk'"):
+        stream_task(retry="sometimes")  # type: ignore[call-overload]
 
 
 def test_a_task_that_expires_later_is_retried(app: Celery) -> None:

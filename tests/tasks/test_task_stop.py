@@ -21,33 +21,6 @@ from tests.tasks.processes import PATIENCE, Worker, wait_until
 from tests.tasks.speaker import Speaker
 
 
-@pytest.fixture(scope="module")
-def threads(start_worker: Callable[..., Worker]) -> Worker:
-    return start_worker("threads", pool="threads")
-
-
-@pytest.fixture(scope="module")
-def solo(start_worker: Callable[..., Worker]) -> Worker:
-    return start_worker("solo", pool="solo", concurrency=1)
-
-
-@pytest.fixture(scope="module")
-def gevent(start_worker: Callable[..., Worker]) -> Worker:
-    return start_worker("gevent", pool="gevent", concurrency=4)
-
-
-@pytest.fixture(scope="module")
-def eventlet(start_worker: Callable[..., Worker]) -> Worker:
-    pytest.importorskip("eventlet", reason="eventlet does not install here", exc_type=ImportError)
-    return start_worker("eventlet", pool="eventlet", concurrency=4)
-
-
-@pytest.fixture(scope="module")
-def worker(request: pytest.FixtureRequest) -> Worker:
-    found: Worker = request.getfixturevalue(request.param)
-    return found
-
-
 def assert_stopped(app: Celery, stream: StreamHandle, chunks: list[Any] | None = None) -> Log:
     """The stream has ended as stopped, and its task is a success that says so."""
     log = ended_log(app, stream.id)

@@ -9,6 +9,7 @@ from typing import Any
 
 from streamstraight_celery import PublicError, StreamTask, stream_task
 from tests.tasks.apps.listening import lines_from, lines_from_asynchronously
+from tests.tasks.apps.project import app
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -182,3 +183,39 @@ def flaky_within(self: StreamTask[Any], how: str) -> Iterator[str]:
     yield f"{self.request.retries}"
     if self.request.retries == 0:
         raise _wrapped(how, ConnectionResetError("the line is bad"))
+
+
+def breaking_after(self: StreamTask[Any], chunks: int) -> Iterator[str]:
+    """Its first attempt breaks after so many chunks."""
+    for number in range(chunks):
+        yield f"{self.request.retries} {number}"
+    if not self.request.retries:
+        raise ConnectionResetError("the line is bad")
+    yield "enough"
+
+
+RETRIES: Any = {"autoretry_for": (ConnectionResetError,), "default_retry_delay": SOON}
+
+
+@stream_task(bind=True, retry="before-first-chunk", **RETRIES)
+def final_once_begun(self: StreamTask[Any], chunks: int) -> Iterator[str]:
+    yield from breaking_after(self, chunks)
+
+
+@app.task(base=StreamTask, bind=True, retry="before-first-chunk", **RETRIES)
+def final_once_begun_on_app(self: StreamTask[Any], chunks: int) -> Iterator[str]:
+    yield from breaking_after(self, chunks)
+
+
+@stream_task(bind=True, retry="before-first-chunk", sends=True, **RETRIES)
+async def final_once_sent(self: StreamTask[Any], chunks: int) -> None:
+    for chunk in breaking_after(self, chunks):
+        await self.stream.asend(chunk)
+
+
+@stream_task(bind=True, retry="before-first-chunk", max_retries=3)
+def final_by_hand(self: StreamTask[Any], chunks: int) -> Iterator[str]:
+    try:
+        yield from breaking_after(self, chunks)
+    except ConnectionResetError as error:
+        raise self.retry(countdown=SOON, exc=error) from error

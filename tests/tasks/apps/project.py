@@ -45,6 +45,8 @@ app = Celery(
         "tests.tasks.apps.ending",
         "tests.tasks.apps.resuming",
         "tests.tasks.apps.results",
+        "tests.tasks.apps.sending",
+        "tests.tasks.apps.callbacks",
     ],
     set_as_current=False,
 )
