@@ -10,6 +10,8 @@ BOUNDS = "tests/tasks/ends/test_bounds.py -m faults"
 WAYS = "tests/tasks/ends/test_stop_ways.py"
 REDELIVERY = "tests/tasks/test_task_redelivery.py"
 STOP = "tests/tasks/test_task_stop.py"
+SENDING = "tests/tasks/test_task_sending.py"
+ENDING = "tests/tasks/test_task_ending.py"
 REQUEST_QUEUE = "tests/unit/test_request_queue.py"
 
 # One broker is enough: Redis.
@@ -115,7 +117,7 @@ WORKER_SIDE = (
     # -- stop
     Mutation(
         "interrupting a read", "producing/driver.py",
-        "elif self._waiting and self._interrupted:", "elif False:",
+        "elif self._waiting and self.interrupted:", "elif False:",
         (f"{WAITING} prefork'",),
     ),
     Mutation(
@@ -137,6 +139,35 @@ WORKER_SIDE = (
     Mutation(
         "leaving a generator behind", "producing/driver.py",
         "self._leave(self._left)", "pass", (f"{STOP} -k left_behind",),
+    ),
+    # -- sending
+    Mutation(
+        "raising in whoever sends", "producing/sending.py",
+        "            raise StreamStopped\n", "            pass\n",
+        (f"{SENDING} -k 'thread_that_sends and prefork'",),
+    ),
+    Mutation(
+        "interrupting helpers that read", "producing/driver.py",
+        "self.sending.interrupt_helpers()", "pass",
+        (f"{SENDING} -k 'whoever_sends and in_thread and prefork'",),
+    ),
+    Mutation(
+        "failing with a chunk that cannot be sent", "producing/sending.py",
+        "driver.refuse(error)", "pass", (f"{SENDING} -k cannot_be_sent",),
+    ),
+    Mutation(
+        "waiting for last chunks in the threads pool", "producing/driver.py",
+        "if not self.sends or self._wants_limit:", "if True:",
+        (f"{ENDING} -k 'of_a_stop and threads'",),
+    ),
+    Mutation(
+        "few last chunks", "producing/sending.py",
+        "if self._last_chunks > MOST_LAST_CHUNKS:", "if False:", (f"{ENDING} -k are_few",),
+    ),
+    Mutation(
+        "no retry after the first chunk", "tasks/task.py",
+        "if self.retries_no_more:", "if False:",
+        ("tests/tasks/test_task_retries.py -k final_once",),
     ),
     Mutation(
         "the remote control command", "worker/remote_control.py",
