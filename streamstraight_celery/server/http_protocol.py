@@ -169,7 +169,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.abort()  # nothing may be answered before that
             return
         if not self._is_sound_handshake():
-            self._refuse("The WebSocket's handshake has a body or is too large.")
+            self._refuse("The WebSocket's handshake has a body, is too large or not ASCII.")
             return
         self._unset_timer()
         self.connections.discard(self)
@@ -197,8 +197,13 @@ class HttpProtocol(HttpToolsProtocol):
             for name, value in self.headers
             if name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
         ]
+        # The library decodes a key that is not ASCII, and fails.
+        readable = all(value.isascii() for name, value in self.headers if name.startswith(b"sec-"))
         return (
-            not body and length <= MAX_HANDSHAKE_LINE and len(self.headers) <= MAX_HANDSHAKE_HEADERS
+            readable
+            and not body
+            and length <= MAX_HANDSHAKE_LINE
+            and len(self.headers) <= MAX_HANDSHAKE_HEADERS
         )
 
     # -- the parser's callbacks

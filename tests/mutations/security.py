@@ -31,6 +31,10 @@ SECURITY = (
         "if not self._is_sound_handshake():", "if False:", (HANDSHAKES,),
     ),
     Mutation(
+        "the refusal of a key that is not ASCII", PROTOCOL,
+        "readable\n            and not body", "not body", (HANDSHAKES,),
+    ),
+    Mutation(
         "the time for a handshake", FRAMES,
         "self._timer = self._loop.call_later(HANDSHAKE_SECONDS, self._transport.abort)",
         "self._timer = None", (f"{HANDSHAKES} -k answer",),
@@ -90,9 +94,7 @@ SECURITY = (
     ),
     Mutation(
         "the check of origins without a secret", ACCESS,
-        "if any(not (self.may_read(each) or self._is_own(each, scheme, host)) for each in origins"
-        "):",
-        "if False:", (HOST,),
+        "(self.may_read(each) or self._is_own(each, scheme, host))", "True", (HOST,),
     ),
     Mutation(
         "the key of the streams page's link", ACCESS,
