@@ -152,7 +152,7 @@ def sent() -> Iterator[list[str]]:
     def note(headers: dict[str, Any], **_: Any) -> None:
         ids.append(headers["id"])
 
-    before_task_publish.connect(note)
+    before_task_publish.connect(note, weak=False)
     yield ids
     before_task_publish.disconnect(note)
     before.set_current()

@@ -20,7 +20,7 @@ import msgspec
 import pydantic
 import pydantic.v1
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamstraight_celery.codecs import JSON, Codec, wire_encoder
@@ -344,6 +344,7 @@ def json_values() -> st.SearchStrategy[Any]:
     return st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(json_values().filter(lambda value: value is not None))
 def test_json_values_pass_unchanged(value: Any) -> None:
     assert json.loads(encode(value)) == value

@@ -21,7 +21,6 @@ from .relay import (
     as_page,
     check_connection,
     connection_options,
-    take_connection,
     unavailable,
 )
 from .scripts import PUBLISH, SCRIPTS, Calls
@@ -113,7 +112,7 @@ class AsyncRedisRelay(AsyncRelay):
         """
         connection = None
         try:
-            connection = await take_connection(self._pool)
+            connection = await self._pool.get_connection()
             await connection.send_command(*words)
             return await connection.read_response()
         except LOST as error:

@@ -31,8 +31,6 @@ RECENT = 1.0
 AT_ONCE = 4
 # Reads in one round trip.
 READS_AT_ONCE = 250
-# redis-py before 5.3 wants the name of a command with a request for a connection, and ignores it.
-NAMELESS = ("",) if tuple(map(int, redis.__version__.split(".")[:2])) < (5, 3) else ()
 RIGHTS = (
     "the Redis user lacks a right. Those that each process needs are under 'Users and rights' in "
     "the documentation's page on Redis; `celery -A proj streams doctor` tries them"
@@ -61,11 +59,6 @@ def check_connection(pool: Any) -> None:
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError, redis.exceptions.RedisError) as error:
         raise ConfigurationError(f"stream_relay_url or stream_relay_options: {error}") from error
-
-
-def take_connection(pool: Any) -> Any:
-    """One of the pool's connections; of an async pool an awaitable of it."""
-    return pool.get_connection(*NAMELESS)
 
 
 def unavailable(url: str, error: Exception) -> RelayUnavailableError:
@@ -163,7 +156,7 @@ class RedisRelay(Relay):
         """
         connection = None
         try:
-            connection = take_connection(self._redis.connection_pool)
+            connection = self._redis.connection_pool.get_connection()
             connection.send_command(*words)
             return connection.read_response()
         except (redis.exceptions.RedisError, OSError) as error:
@@ -269,7 +262,7 @@ class RedisRelay(Relay):
             if time.monotonic() - since < RECENT:
                 return connection, False
             self._redis.connection_pool.release(connection)
-        return take_connection(self._redis.connection_pool), True
+        return self._redis.connection_pool.get_connection(), True
 
 
 def as_answer(raw: Any) -> Answer:
