@@ -14,6 +14,8 @@ OVERWRITE_HEADER = "stream_overwrite"
 # The ones that name a stream's conversation, and the stream whose task started this one.
 CONVERSATION_HEADER = "stream_conversation"
 PARENT_HEADER = "stream_parent"
+# Says that the message was sent before it is the stream's turn in its conversation.
+QUEUED_HEADER = "stream_queued"
 # Under this name a delivery's `properties` hold the nonce by which its stream is claimed.
 STREAM_NONCE = "stream_nonce"
 # The remote control command that makes a worker look for stops at once.

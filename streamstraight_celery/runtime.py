@@ -8,6 +8,8 @@ import threading
 
 from celery import Celery
 
+from .conversations.ending import tell_end
+from .conversations.turns import advance
 from .errors import ConfigurationError
 from .producing.request_queue import RequestQueue
 from .producing.sender import Sender
@@ -25,6 +27,7 @@ class Runtime:
     def __init__(self, settings: StreamSettings, relay: Relay | None = None) -> None:
         self.settings = settings
         self._lock = threading.Lock()
+        self.app: Celery | None = None  # whose it is; `of` says so
         self._relay = relay
         self._tokens: Tokens | None = None
         self._sender: Sender | None = None
@@ -47,6 +50,7 @@ class Runtime:
                 if runtime is None:
                     runtime = cls(read_settings(app))
                     app.__dict__[_ATTRIBUTE] = runtime
+        runtime.app = app
         return runtime
 
     @classmethod
@@ -79,6 +83,24 @@ class Runtime:
                 if self._relay is None:
                     self._relay = open_relay(self.settings)
         return self._relay
+
+    def tell_end(self, stream_id: str) -> None:
+        """Tell a stream's conversation of its end, if it has both, and begin the next stream.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+            kombu.exceptions.OperationalError: the broker does not take the next task.
+        """
+        tell_end(self.app, self.relay, stream_id)
+
+    def advance(self, conversation: str) -> None:
+        """Begin the next stream of a conversation's queue, if the one before has ended.
+
+        Raises:
+            Exception: as `tell_end`.
+        """
+        if self.app is not None:
+            advance(self.app, self.relay, conversation)
 
     @property
     def tokens(self) -> Tokens:

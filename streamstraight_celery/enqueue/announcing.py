@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from ..codecs import Codec
-from ..conversations.ending import tell_end
 from ..errors import RelayUnavailableError, StreamExistsError
 from ..ids import CONVERSATION_HEADER, OVERWRITE_HEADER
 from ..producing.failures import seconds_until
@@ -40,9 +39,10 @@ def announce_task(
     stream_id: str,
     task_id: str,
     options: Mapping[str, Any],
+    in_turn: float = 0.0,
 ) -> bool:
-    """As `announce`, of a task with the options of `apply_async`."""
-    wait = wait_of(task, options, runtime.settings.ttl)
+    """As `announce`, of a task with the options of `apply_async`, sent within `in_turn` seconds."""
+    wait = wait_of(task, options, runtime.settings.ttl) + round(in_turn * 1000)
     headers = options.get("headers") or {}
     conversation = headers.get(CONVERSATION_HEADER) or ""
     request = Create(stream_id, task_id, task.codec_in(runtime).kind, wait, conversation)
@@ -94,7 +94,7 @@ def withdraw(runtime: Runtime, stream_id: str) -> None:
     """End an announced stream whose task was not enqueued; only what prevented that is raised."""
     try:
         runtime.relay.call(Stop(stream_id))
-        tell_end(runtime.relay, stream_id)
+        runtime.tell_end(stream_id)
     except RelayUnavailableError as error:
         about = {"stream_id": stream_id}
         log.warning(

@@ -11,25 +11,26 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from celery import Celery
 from celery.utils import uuid
 
 from ..codecs import utf8
-from ..conversations.ending import tell_end
 from ..conversations.events import (
     check_event_id,
     check_posted,
     check_type,
     event_bytes,
+    stream_began,
     stream_id_of_event,
     value_text,
 )
 from ..errors import ChunkTooLargeError, ConfigurationError, StreamActiveError
 from ..ids import check_conversation_name, conversation_id
 from ..relays.base import StreamState
-from ..relays.requests import Delete, Hold, Post, Read, Reap, Stop
+from ..relays.requests import Delete, Hold, Post, Queue, Read, Reap, Stop
+from ..relays.requests import Turn as AskTurn
 from ..runtime import Runtime
 from ..settings import this_app
 from ..tokens import CONVERSATION_SCOPES
@@ -42,7 +43,7 @@ else:
     # pydantic, and so FastAPI's `-> ConversationRef`, takes no other.
     from typing_extensions import TypedDict
 
-IfActive = Literal["join", "reject", "replace"]
+IfActive = Literal["join", "reject", "replace", "enqueue"]
 
 
 class ConversationRef(TypedDict):
@@ -177,6 +178,7 @@ class Conversation:
         Raises:
             RelayUnavailableError: the store does not answer.
         """
+        self._runtime.advance(self.name)
         stream_id = self._named()
         owner = self._owner(stream_id) if stream_id else None
         return None if owner is None else self._handle(stream_id, owner)
@@ -319,7 +321,10 @@ class Conversation:
             owner = self._owner(before) if before else None
             if owner is None:
                 if before:
-                    tell_end(self._runtime.relay, before)
+                    self._runtime.tell_end(before)
+                if answer.kind == "waits":
+                    self._runtime.advance(self.name)
+                    before = ""
                 continue
             if if_active == "replace":
                 # Stopped first: if we die here, the conversation has no two streams.
@@ -329,6 +334,22 @@ class Conversation:
             if if_active == "reject":
                 raise StreamActiveError(self.name, before)
             return self._handle(before, owner)
+
+    def enqueue(self, stream_id: str, message: str, event: bytes) -> bool:
+        """Put an announced stream into the queue; False when it has its turn already.
+
+        Raises:
+            StreamTooLargeError: the conversation, or its queue, is full.
+            RelayUnavailableError: the store does not answer.
+        """
+        queue = Queue(self.name, stream_id, message, stream_id_of_event(stream_id), event)
+        check_posted(self.name, self._runtime.relay.call(queue))
+        self._runtime.advance(self.name)
+        return self.waits(stream_id)
+
+    def waits(self, stream_id: str) -> bool:
+        """Whether the stream is in the queue."""
+        return self._runtime.relay.call(AskTurn(self.name, about=stream_id)).stop
 
     def withdraw(self, stream_id: str) -> None:
         """Remove an announced stream that was never handed out."""
@@ -354,6 +375,34 @@ class Conversation:
     def _handle(self, stream_id: str, owner: str) -> StreamHandle:
         result = self._app.AsyncResult(owner or stream_id)
         return StreamHandle(self._app, self._runtime, stream_id, result, joined=True)
+
+
+class Turn:
+    """The turn that a stream takes which this process produces.
+
+    Raises:
+        ConfigurationError: `if_active` is neither `reject` nor `replace`.
+    """
+
+    def __init__(self, conversation: Conversation, if_active: IfActive, title: str | None) -> None:
+        if if_active not in ("reject", "replace"):
+            raise ConfigurationError(
+                f"if_active={if_active!r}: a stream that is produced here takes its turn at once; "
+                "use 'reject' or 'replace'"
+            )
+        self.conversation = conversation
+        self._if_active: IfActive = if_active
+        self._title = title
+
+    def take(self, stream_id: str) -> None:
+        """Take it, for a stream that was announced.
+
+        Raises:
+            StreamActiveError: the conversation has an active stream.
+            Exception: as `Conversation.take`.
+        """
+        event = stream_began(stream_id, title=self._title)
+        self.conversation.take(stream_id, self._if_active, event)
 
 
 def conversation_name(conversation: str | None, key: str | None) -> str | None:
@@ -386,7 +435,9 @@ def check_policy(if_active: str) -> None:
     """Check what to do about an active stream.
 
     Raises:
-        ConfigurationError: none of `join`, `reject`, `replace`.
+        ConfigurationError: none of `join`, `reject`, `replace`, `enqueue`.
     """
-    if if_active not in ("join", "reject", "replace"):
-        raise ConfigurationError(f"if_active={if_active!r}: use 'join', 'reject' or 'replace'")
+    if if_active not in get_args(IfActive):
+        raise ConfigurationError(
+            f"if_active={if_active!r}: use 'join', 'reject' or 'replace', or 'enqueue'"
+        )

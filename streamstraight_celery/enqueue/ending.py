@@ -7,7 +7,6 @@ import time
 
 from celery import Celery
 
-from ..conversations.ending import tell_end
 from ..errors import ConfigurationError, StreamNotEndedError, StreamNotFoundError
 from ..ids import STOP_COMMAND
 from ..relays.base import StreamState
@@ -35,7 +34,7 @@ def state_of(runtime: Runtime, stream_id: str) -> StreamState:
     if answer.kind == "alive":
         return state
     if answer.kind == "ended" and state.conversation:
-        tell_end(runtime.relay, stream_id)
+        runtime.tell_end(stream_id)
     return runtime.relay.state(stream_id)
 
 
@@ -46,7 +45,7 @@ def stop_stream(app: Celery, runtime: Runtime, stream_id: str) -> bool:
         # The relay's answer to the next append says it too; this is for a generator that waits.
         app.control.broadcast(STOP_COMMAND, arguments={"stream_id": stream_id})
     elif answer.kind == "ended":
-        tell_end(runtime.relay, stream_id)
+        runtime.tell_end(stream_id)
     return answer.kind in ("asked", "ended")
 
 

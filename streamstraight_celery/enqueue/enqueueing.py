@@ -13,7 +13,16 @@ from typing import Any, Generic, ParamSpec, Protocol
 from celery.utils import uuid
 
 from ..conversations.membership import began_event, inherit
-from ..ids import CONVERSATION_HEADER, PARENT_HEADER, STREAM_ID_HEADER, check_own_stream_id
+from ..conversations.messages import pack
+from ..conversations.turns import look_again_after
+from ..errors import ConfigurationError
+from ..ids import (
+    CONVERSATION_HEADER,
+    PARENT_HEADER,
+    QUEUED_HEADER,
+    STREAM_ID_HEADER,
+    check_own_stream_id,
+)
 from ..runtime import Runtime
 from .announcing import Announced, announce_task, withdraw, withdrawn_on_error
 from .conversations import Conversation, IfActive, check_policy
@@ -71,6 +80,10 @@ def enqueue(
 ) -> StreamHandle:
     """Announce the stream and enqueue its task, now or at commit; see `StreamTask.apply_stream`."""
     check_policy(if_active)
+    if if_active == "enqueue" and on_commit:
+        raise ConfigurationError(
+            "if_active='enqueue' and on_commit= do not go together: call it in on_commit()"
+        )
     app = task._get_app()
     runtime = Runtime.of(app)
     if task.typing:
@@ -84,7 +97,9 @@ def enqueue(
     if conversation:
         headers[CONVERSATION_HEADER] = conversation.name
         inherit(headers, name)
-    announce_task(task, runtime, name, task_id, options)
+    # In a queue it may have to wait for as long as there is a conversation.
+    wait = runtime.settings.conversation_ttl if if_active == "enqueue" else 0.0
+    announce_task(task, runtime, name, task_id, options, wait)
 
     def send() -> None:
         with withdrawn_on_error(runtime, name):
@@ -95,6 +110,9 @@ def enqueue(
         with withdrawn_on_error(runtime, name):
             if headers.get(PARENT_HEADER):
                 conversation.began(name, event)
+            elif if_active == "enqueue":
+                _enqueue_in_turn(task, args, kwargs, options, conversation, name, event)
+                return StreamHandle(app, runtime, name, app.AsyncResult(task_id))
             elif joined := conversation.take(name, if_active, event):
                 return joined
     if on_commit:
@@ -103,3 +121,27 @@ def enqueue(
     else:
         send()
     return StreamHandle(app, runtime, name, app.AsyncResult(task_id))
+
+
+def _enqueue_in_turn(
+    task: Enqueued,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    options: dict[str, Any],
+    conversation: Conversation,
+    stream_id: str,
+    event: bytes,
+) -> None:
+    """Keep the message until it is the stream's turn.
+
+    Another one is sent at once, to come when a lost stream would be given up: whoever could have
+    seen the end of the one before may be lost with it.
+    """
+    app = task._get_app()
+    settings = Runtime.of(app).settings
+    message = pack(app, task.name, args, kwargs, options)
+    if conversation.enqueue(stream_id, message, event) and not app.conf.task_always_eager:
+        wait = look_again_after(settings.lease, settings.reap_after)
+        headers = {**options["headers"], QUEUED_HEADER: True}
+        later = {**options, "headers": headers, "countdown": wait}
+        task.apply_async(args, kwargs, stream_announced=True, **later)

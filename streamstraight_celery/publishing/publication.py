@@ -17,9 +17,11 @@ from typing import Any
 
 from celery import Celery
 from celery.utils import uuid
+from kombu.exceptions import OperationalError
 
 from ..codecs import Codec, wire_encoder
-from ..enqueue.announcing import announce
+from ..enqueue.announcing import announce, withdrawn_on_error
+from ..enqueue.conversations import Turn
 from ..enqueue.handle import StreamLink
 from ..errors import StreamClosedError, StreamError, StreamStopped
 from ..offsets import new_nonce
@@ -50,15 +52,23 @@ class Publication(StreamLink):
         runtime: of the Celery app.
         stream_id: name of the stream.
         codec: what encodes the chunks.
+        turn: in which conversation it is.
 
     Raises:
         TypeError: not an iterator.
+        StreamActiveError: the conversation has an active stream.
         StreamExistsError: there is a stream of that name.
         RelayUnavailableError: the relay does not answer.
     """
 
     def __init__(
-        self, chunks: Chunks, app: Celery, runtime: Runtime, stream_id: str, codec: Codec
+        self,
+        chunks: Chunks,
+        app: Celery,
+        runtime: Runtime,
+        stream_id: str,
+        codec: Codec,
+        turn: Turn | None = None,
     ) -> None:
         if not isinstance(chunks, (Iterator, AsyncIterator)):
             raise TypeError(
@@ -75,7 +85,12 @@ class Publication(StreamLink):
         self._begun = threading.Lock()
         self._done = threading.Event()
         self._error: BaseException | None = None
-        announce(runtime, Create(stream_id, self._owner, codec.kind))
+        self._turn = turn
+        conversation = turn.conversation.name if turn else ""
+        announce(runtime, Create(stream_id, self._owner, codec.kind, conversation=conversation))
+        if turn is not None:
+            with withdrawn_on_error(runtime, stream_id):
+                turn.take(stream_id)
         about = stream_id, self._owner, self._pid
         self._end_unbegun = functools.partial(_end_unbegun, runtime.request_queue.ask, *about)
         # A failed response silently skips its background tasks.
@@ -188,6 +203,12 @@ class Publication(StreamLink):
         """Whether this process produces it, and not the one it was forked from."""
         return self._pid == os.getpid()
 
+    def _tell_conversation(self) -> None:
+        try:
+            self._runtime.tell_end(self.id)
+        except (StreamError, OperationalError) as error:
+            log.warning("stream %s: its conversation was not told of its end: %s", self.id, error)
+
     def _source(self) -> Chunks:
         """The generator; `tee` looks at what passes."""
         return self._chunks
@@ -225,6 +246,9 @@ class Publication(StreamLink):
         finally:
             _running.discard(self)
             self._error = error
+            if self._turn is not None:
+                # Not here: this may be an event loop.
+                start_thread(f"ended-{self.id}", self._tell_conversation)
             self._done.set()
             self._ended(error)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
 from celery import Celery
 from celery.utils import uuid
 
 from ..codecs import Codec, Encoder, get_codec
-from ..ids import check_stream_id
+from ..enqueue.conversations import Conversation, Turn, conversation_name
+from ..ids import check_own_stream_id
 from ..runtime import Runtime
 from ..settings import this_app
 from .publication import Chunks, Publication, end_publications
@@ -44,9 +45,16 @@ class PublishOptions(TypedDict, total=False):
         stream_id: name of the stream; default: a new one.
         codec: name of a codec, or a `Codec`; default `stream_codec`.
         encoder: a function from chunk to `str`, instead of a codec.
+        conversation: name of the one that the stream belongs to; its turn is taken at once.
+        if_active: what to do when that has an active stream: `reject` (an error) or `replace`
+            (stop that one).
+        title: what readers of the conversation are shown.
         app: the Celery app; default: the current one.
     """
 
+    conversation: str | None
+    if_active: Literal["reject", "replace"]
+    title: str | None
     stream_id: str | None
     codec: str | Codec | None
     encoder: Encoder | None
@@ -62,6 +70,7 @@ def prepare(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:
 
     Raises:
         StreamExistsError: there is a stream of that name.
+        StreamActiveError: the conversation has an active stream.
         RelayUnavailableError: the relay does not answer.
         ConfigurationError: a wrong name, codec or setting.
         TypeError: not an iterator.
@@ -81,8 +90,12 @@ def make(kind: type[Made], chunks: Chunks, options: PublishOptions) -> Made:
     if codec is None and encoder is None:
         codec = runtime.settings.codec
     name = options.get("stream_id")
-    name = uuid() if name is None else check_stream_id(name)
-    return kind(chunks, app, runtime, name, get_codec(codec, encoder=encoder))
+    name = uuid() if name is None else check_own_stream_id(name)
+    turn = None
+    if (conversation := conversation_name(options.get("conversation"), None)) is not None:
+        in_it = Conversation(app, conversation)
+        turn = Turn(in_it, options.get("if_active", "reject"), options.get("title"))
+    return kind(chunks, app, runtime, name, get_codec(codec, encoder=encoder), turn)
 
 
 def publish(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ..ids import conversation_id
 from ..offsets import new_nonce
 
+MAX_QUEUE = 1000  # streams that wait in one conversation
 # ms after the last event. Longer than most streams live: the conversation must not be forgotten
 # before its stream has ended.
 CONVERSATION_TTL = 7 * 24 * 3_600_000
@@ -56,4 +57,29 @@ class Hold(_Request):
     nonce: str = field(default_factory=new_nonce, compare=False)
 
 
-ConversationRequest = Post | Hold
+@dataclass(frozen=True, slots=True)
+class Queue(_Request):
+    """Put a stream into the queue, with the `message` that begins its task; adds an event."""
+
+    key: str
+    names: str
+    message: str
+    event_id: str
+    event: bytes
+    nonce: str = field(default_factory=new_nonce, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(_Request):
+    """Whose turn it is. `ended`: the stream that had it, and has ended; "": none had it.
+
+    `sent`: the message of that stream was sent. `about`: whether this stream is in the queue.
+    """
+
+    key: str
+    ended: str = ""
+    sent: str = ""
+    about: str = ""
+
+
+ConversationRequest = Post | Hold | Queue | Turn

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..offsets import Segment
-from .conversations import CONVERSATION_TTL, ConversationRequest, Hold, Post
+from .conversations import CONVERSATION_TTL, ConversationRequest, Hold, Post, Queue, Turn
 
-__all__ = ["CONVERSATION_TTL", "Hold", "Post"]
+__all__ = ["CONVERSATION_TTL", "Hold", "Post", "Queue", "Turn"]
 Kind = Literal[
     "ok", "duplicate", "gap", "fenced", "closed", "unknown", "busy", "too-large", "exists",
     "asked", "ended", "alive", "error", "epoch", "sequence", "type", "held", "deleted",
@@ -80,6 +80,17 @@ class Answer(NamedTuple):
     def holder(self) -> str:
         """`held`: the stream that the conversation names; `""` for none."""
         return self.reason
+
+    @property
+    def turn(self) -> tuple[str, str]:
+        """`ok` to a turn: the stream that has it (`""`: none), and its message if not yet sent."""
+        stream, _, message = self.reason.partition("\n")
+        return stream, message
+
+    @property
+    def waiting(self) -> int:
+        """`ok` to a turn: how many streams are in the queue."""
+        return self.number
 
     @property
     def over_http(self) -> bool:

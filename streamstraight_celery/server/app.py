@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import time
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from ..conversations.ending import atell_end
+from ..conversations.turns import advance
 from ..errors import (
     RelayUnavailableError,
     StreamError,
     StreamNotFoundError,
 )
 from ..ids import STOP_COMMAND, is_conversation
-from ..relays import open_async_relay
+from ..relays import open_async_relay, open_relay
 from ..relays.base import AsyncRelay
 from ..relays.requests import Stop
 from ..settings import StreamSettings, read_settings
@@ -94,6 +96,7 @@ class RelayApp:
     Args:
         settings: all of the `stream_*` settings.
         on_stop: told the stream id when a stop is asked of a living producer, on a thread.
+        on_turn: told, on a thread, the conversation in which a stream has ended.
         open_relay: makes the relay; for tests.
 
     Raises:
@@ -105,6 +108,7 @@ class RelayApp:
         settings: StreamSettings,
         *,
         on_stop: OnStop | None = None,
+        on_turn: Callable[[str], None] | None = None,
         open_relay: Callable[[StreamSettings], AsyncRelay] = open_async_relay,
         hub_options: HubOptions | None = None,
     ) -> None:
@@ -112,6 +116,7 @@ class RelayApp:
         self._access = Access(settings)
         self._streams_page = StreamsPage(self._access, settings)
         self._stops = None if on_stop is None else StopTeller(on_stop)
+        self._on_turn = on_turn
         self._open_relay = open_relay
         self._hub_options = hub_options or HubOptions.of(settings)
         self._may_tell = Seldom(QUIET_SECONDS)
@@ -159,7 +164,7 @@ class RelayApp:
             for other in [each for each in self._running if each.is_closed()]:
                 del self._running[other]
             relay = self._open_relay(self.settings)
-            hub = Hub(relay, self._hub_options, tally=self._tally)
+            hub = Hub(relay, self._hub_options, tally=self._tally, on_reaped=self._tell_end)
             hub.start()
             reading = Reading(hub, self.settings)
             writing = Writing(relay, self.settings, self._tally)
@@ -316,7 +321,7 @@ class RelayApp:
         if answer.kind == "error":
             raise RelayUnavailableError(f"the stream store refused to stop: {answer.message}")
         if answer.kind == "ended":
-            await atell_end(self.start().relay, stream_id)
+            await self._tell_end(stream_id)
         if answer.kind == "ended" and answer.over_http:
             self._tally.closed[answer.end_reason] += 1
         if answer.kind == "asked":
@@ -334,6 +339,13 @@ class RelayApp:
             raise not_found()
         limit = self.settings.max_chunk_bytes
         return await conversations.send(self.start().relay, stream_id, request, receive, limit)
+
+    async def _tell_end(self, stream_id: str) -> None:
+        """Tell a stream's conversation of its end, and the application whose turn it may be."""
+        name = await atell_end(self.start().relay, stream_id)
+        if name is not None and self._on_turn is not None:
+            # It may send a message to the broker, which blocks.
+            await asyncio.to_thread(self._on_turn, name)
 
     async def _grant(self, request: Request, stream_id: str, scope: str) -> Grant:
         relay = self.start().relay
@@ -361,4 +373,14 @@ def relay_app(app: Celery, **options: Any) -> RelayApp:
     def on_stop(stream_id: str) -> None:
         app.control.broadcast(STOP_COMMAND, arguments={"stream_id": stream_id})
 
-    return RelayApp(read_settings(app), **{"on_stop": on_stop, **options})
+    settings = read_settings(app)
+    # Connects when a stream of a conversation was ended here.
+    relay = functools.cache(lambda: open_relay(settings))
+
+    def on_turn(conversation: str) -> None:
+        try:
+            advance(app, relay(), conversation)
+        except Exception:
+            logger.exception("conversation %s: the next task could not be sent", conversation)
+
+    return RelayApp(settings, **{"on_stop": on_stop, "on_turn": on_turn, **options})

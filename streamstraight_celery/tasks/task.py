@@ -189,7 +189,8 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
                 which there may be many.
             key: another name of `conversation`.
             if_active: what to do when it has one: `reject` (an error), `join` (return that one and
-                enqueue nothing) or `replace` (stop that one).
+                enqueue nothing), `replace` (stop that one) or `enqueue` (begin once that one, and
+                all that were enqueued before, have ended, however they ended).
             title: what readers of the conversation are shown, such as the agent's role.
             on_commit: enqueue when Django's transaction commits (a string names the database); a
                 rollback ends the stream.
@@ -289,7 +290,8 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         if not again:
             # The task's own id may be a name that no reader can ask for.
             check_own_stream_id(stream_id)
-            inherit(headers, stream_id)
+            if not stream_announced:
+                inherit(headers, stream_id)
         created = not (again or stream_announced) and announce_task(
             self, runtime, stream_id, task_id, options
         )

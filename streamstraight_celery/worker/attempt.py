@@ -36,6 +36,7 @@ from ..relays.requests import Delete, Expect, Read, Recall
 from ..runtime import Runtime
 from ..settings import soft_time_limit
 from . import telemetry
+from .conversation import await_turn
 from .results import storable
 from .running import bound_to_request, runs
 from .telemetry import RunningTask
@@ -79,6 +80,7 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
     started = time.monotonic()
     task = bound_to_request(self)
     runtime = Runtime.of(self.app)
+    await_turn(self, runtime, args, kwargs)
     codec = self.codec_in(runtime)
     # An eager task stays in its caller's thread, with its database connections.
     detached = None if self.request.is_eager else functools.partial(_current, self, self.request)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from ..conversations.ending import tell_end
+from celery.exceptions import Ignore
+from kombu.exceptions import OperationalError
+
 from ..conversations.membership import header_of
+from ..conversations.turns import look_again_after
 from ..errors import StreamError
-from ..ids import CONVERSATION_HEADER
+from ..ids import CONVERSATION_HEADER, QUEUED_HEADER
 from ..producing.writer import StreamWriter
+from ..relays.requests import Turn
 from ..runtime import Runtime
 from .telemetry import RunningTask
 
@@ -28,10 +33,30 @@ def tell_conversation(task: RunningTask) -> None:
 def tell_quietly(runtime: Runtime, stream_id: str) -> None:
     """As `tell_end`; what prevents it is only logged."""
     try:
-        tell_end(runtime.relay, stream_id)
-    except StreamError as error:
+        runtime.tell_end(stream_id)
+    except (StreamError, OperationalError) as error:
         about = {"stream_id": stream_id}
         log.warning(
-            "stream %s: its conversation could not be told of its end: %s", stream_id, error,
+            "stream %s: its conversation was not told of its end: %s", stream_id, error,
             extra=about,
         )  # fmt: skip
+
+
+def await_turn(task: RunningTask, runtime: Runtime, args: Any, kwargs: Any) -> None:
+    """Return when it is the stream's turn in its conversation; else have the message come later.
+
+    Raises:
+        celery.exceptions.Ignore: it is not.
+    """
+    request = task.request
+    name = header_of(request, CONVERSATION_HEADER)
+    if name is None or header_of(request, QUEUED_HEADER) is None:
+        return
+    runtime.sender.patiently(lambda: runtime.advance(name))
+    about = Turn(name, about=task.stream_id)
+    if runtime.sender.patiently(lambda: runtime.relay.call(about)).stop:
+        wait = look_again_after(runtime.settings.lease, runtime.settings.reap_after)
+        task.signature_from_request(
+            request, args, kwargs, countdown=wait, retries=request.retries
+        ).apply_async()
+        raise Ignore

@@ -28,6 +28,7 @@ from streamstraight_celery.relays.requests import (
     Hold,
     Open,
     Post,
+    Queue,
     Read,
     Reap,
     Recall,
@@ -35,6 +36,7 @@ from streamstraight_celery.relays.requests import (
     Renew,
     Request,
     Stop,
+    Turn,
     Write,
 )
 from tests.conftest import ROOT
@@ -85,7 +87,8 @@ def of_tasks() -> list[Request]:
     """All that workers and those who enqueue ask for, in each of its ways."""
     return [
         Create("a", "task"), Hold("chat", "a", ""), Expect("a", "task", 1000),
-        Post("chat", "1", b'{"type":"input"}'),
+        Post("chat", "1", b'{"type":"input"}'), Turn("chat"),
+        Queue("chat", "q", "message", "2", b'{"type":"stream"}'),
         Claim("a", "aaaaaaaa", "task"), append("a", 1, "aaaaaaaa"), Renew("a", 1, "aaaaaaaa"),
         Checkpoint("a", 1, "aaaaaaaa", "1", 1), Recall("a"), Release("a", 1, "aaaaaaaa", 1000),
         Claim("a", "bbbbbbbb", "task", resume=True), Stop("a"),

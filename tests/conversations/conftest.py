@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 from celery import Celery
 from celery._state import get_current_app
+from celery.signals import before_task_publish
 
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.runtime import Runtime
@@ -34,3 +36,16 @@ def app(request: pytest.FixtureRequest) -> Iterator[Celery]:
 @pytest.fixture
 def relay(app: Celery) -> Relay:
     return Runtime.of(app).relay
+
+
+@pytest.fixture
+def sent() -> Iterator[list[str]]:
+    """The ids of all tasks enqueued."""
+    ids: list[str] = []
+
+    def note(headers: dict[str, Any], **_: Any) -> None:
+        ids.append(headers["id"])
+
+    before_task_publish.connect(note)
+    yield ids
+    before_task_publish.disconnect(note)

@@ -1,11 +1,11 @@
-"""Conversations in memory: `post.lua`, `hold.lua` again."""
+"""Conversations in memory: `post.lua`, `hold.lua`, `queue.lua`, `turn.lua` again."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from ..conversations import ConversationRequest, Hold, Post
+from ..conversations import MAX_QUEUE, Hold, Post, Queue, Turn
 from ..requests import Answer, Entry, Kind
 from .stream import NEVER, Stream
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .store import MemoryStore
 
 
-def begun(store: MemoryStore, request: ConversationRequest) -> Stream | None:
+def begun(store: MemoryStore, request: Post | Hold | Queue) -> Stream | None:
     """The conversation, begun if it is not there; None: that stream is not a conversation."""
     stream = store.get(request.stream_id)
     if stream is not None:
@@ -29,7 +29,7 @@ def begun(store: MemoryStore, request: ConversationRequest) -> Stream | None:
 
 
 def tell_all(
-    store: MemoryStore, stream: Stream, request: Post | Hold, vital: bool = False
+    store: MemoryStore, stream: Stream, request: Post | Hold | Queue, vital: bool = False
 ) -> tuple[Kind, int]:
     """Add an event, once for each id; and its seq."""
     before = stream.events.get(request.event_id)
@@ -70,6 +70,8 @@ def hold(store: MemoryStore, request: Hold) -> Answer:
         stream = begun(store, request)
         if stream is None:
             return Answer("exists")
+        if current != names and stream.queue:
+            return Answer("waits")
         if request.event_id and tell_all(store, stream, request)[0] == "too-large":
             return Answer("too-large")
         stream.latest = names
@@ -79,3 +81,32 @@ def hold(store: MemoryStore, request: Hold) -> Answer:
         known.latest = ""
         return Answer("ok")
     return Answer("held", reason=current) if current else Answer("unknown")
+
+
+def put_into_queue(store: MemoryStore, request: Queue) -> Answer:
+    """Put a stream into the conversation's queue."""
+    stream = begun(store, request)
+    if stream is None:
+        return Answer("exists")
+    if request.names in (stream.latest, *stream.queue):
+        return Answer("ok")
+    if len(stream.queue) >= MAX_QUEUE or tell_all(store, stream, request)[0] == "too-large":
+        return Answer("too-large")
+    stream.queue.append(request.names)
+    stream.messages[request.names] = request.message
+    return Answer("ok")
+
+
+def turn(store: MemoryStore, request: Turn) -> Answer:
+    """Whose turn it is in a conversation."""
+    stream = store.get(request.stream_id)
+    if stream is None or not stream.is_conversation:
+        return Answer("unknown")
+    stream.messages.pop(request.sent, None)
+    if stream.latest == request.ended:
+        stream.messages.pop(stream.latest, None)
+        if stream.queue:
+            stream.latest = stream.queue.pop(0)
+    waits = request.about in stream.queue
+    message = stream.messages.get(stream.latest, "")
+    return Answer("ok", len(stream.queue), waits, f"{stream.latest}\n{message}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions
-from ..conversations import Hold, Post
+from ..conversations import Hold, Post, Queue, Turn
 from ..end_reasons import EXPIRED, LOST
 from ..requests import (
     Answer,
@@ -31,7 +31,7 @@ from ..requests import (
     Stop,
     Write,
 )
-from .conversations import hold, post
+from .conversations import hold, post, put_into_queue, turn
 from .http_written import count_fork, delete_stream, open_stream, write_stream
 from .stream import Stream
 
@@ -86,6 +86,10 @@ class MemoryStore:
                     return post(self, request)
                 case Hold():
                     return hold(self, request)
+                case Queue():
+                    return put_into_queue(self, request)
+                case Turn():
+                    return turn(self, request)
 
     def read(self, read: Read) -> Page | None:
         """Return the state and a page of the log."""
@@ -175,6 +179,11 @@ class MemoryStore:
         stream = self.get(request.stream_id)
         if stream is not None and not stream.makes_way_for(request.owner):
             same = stream.owner == request.owner and bool(stream.owner)
+            if same and not stream.attempt and not stream.end:
+                # Its message is sent only now.
+                wait = request.wait or self.options.ttl
+                stream.lease = self.now() + wait
+                stream.expires = stream.lease + self.options.ttl
             return Answer("ok") if same else Answer("exists", reason=stream.end)
         now, wait = self.now(), request.wait or self.options.ttl
         self._streams[request.stream_id] = Stream(

@@ -53,6 +53,8 @@ class Stream:
     is_conversation: bool = False
     latest: str = ""
     events: dict[str, int] = field(default_factory=dict)
+    queue: list[str] = field(default_factory=list)
+    messages: dict[str, str] = field(default_factory=dict)
 
     def makes_way_for(self, owner: str) -> bool:
         """Whether only the name is left of it, and of another task: deleted, without forks."""

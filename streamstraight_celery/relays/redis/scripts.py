@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions, StreamState
-from ..conversations import ConversationRequest, Hold, Post
+from ..conversations import MAX_QUEUE, Hold, Post, Queue, Turn
 from ..end_reasons import EXPIRED, LOST
 from ..requests import (
     Answer,
@@ -76,6 +76,8 @@ SCRIPTS = {
     Fork: _load("fork"),
     Post: _load("clock", "log", "conversation", "post"),
     Hold: _load("clock", "log", "conversation", "hold"),
+    Queue: _load("clock", "log", "conversation", "queue"),
+    Turn: _load("turn"),
 }
 
 
@@ -224,7 +226,15 @@ class Calls:
                     request.event_id, request.event,
                 )  # fmt: skip
 
-    def _conversation(self, request: ConversationRequest) -> tuple[Argument, ...]:
+            case Queue():
+                return two, (
+                    *self._conversation(request), request.names, request.message,
+                    request.event_id, request.event, MAX_QUEUE,
+                )  # fmt: skip
+            case Turn():
+                return two[:1], (request.ended, request.sent, request.about)
+
+    def _conversation(self, request: Post | Hold | Queue) -> tuple[Argument, ...]:
         options = self._options
         return (
             request.key, request.nonce, options.kept_conversation, options.conversation_bytes,

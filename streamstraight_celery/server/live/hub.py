@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ...cancellation import cancelled
-from ...conversations.ending import atell_end
 from ...errors import RelayUnavailableError, StreamNotFoundError
 from ...offsets import Verdict
 from ...relays.base import AsyncRelay, Notice, Watcher
@@ -64,6 +63,7 @@ class Hub:
         options: how to watch.
         now: the clock, seconds.
         tally: where to count.
+        on_reaped: told the id of each stream that this has ended.
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class Hub:
         *,
         now: Callable[[], float] = time.monotonic,
         tally: Tally | None = None,
+        on_reaped: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        self._on_reaped = on_reaped
         self.relay = relay
         self.options = options or HubOptions()
         self.now = now
@@ -219,7 +221,8 @@ class Hub:
                 self.tally.reaped += 1
                 about = {"stream_id": feed.stream_id, "attempt": feed.attempt}
                 logger.info("stream %s: its producer is lost; ended", feed.stream_id, extra=about)
-                self._spawn(atell_end(self.relay, feed.stream_id))
+                if self._on_reaped is not None:
+                    self._spawn(self._on_reaped(feed.stream_id))
             if answer.kind == "error":
                 self._away_at = self.now()
             elif answer.kind != "alive":

@@ -7,7 +7,14 @@
 local state = KEYS[1]
 local m = redis.call('HMGET', state, 'a', 'o', 'e', 'D', 'fk')
 if m[1] then
-  if m[2] == ARGV[1] and m[2] ~= '' then return {'ok', 0, 0, ''} end
+  if m[2] == ARGV[1] and m[2] ~= '' then
+    if m[1] == '0' and not m[3] then
+      -- Its message is sent only now.
+      redis.call('HSET', state, 'x', clock() + ARGV[4])
+      redis.call('PEXPIRE', state, ARGV[4] + ARGV[2])
+    end
+    return {'ok', 0, 0, ''}
+  end
   local gone = m[4] and tonumber(m[5] or 0) <= 0
   if not gone then return {'exists', 0, 0, m[3] or ''} end
   redis.call('DEL', state)

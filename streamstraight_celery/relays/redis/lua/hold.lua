@@ -4,7 +4,7 @@
 -- ARGV 1-6 as post.lua  7 stream to name ('': none)  8 stream that it has to name now ('': none)
 --      9 id of the event that is added with that ('': none)  10 event
 -- Answers: ok (it names the stream asked for)  held (reason: the stream that it names)
---   unknown (it names none)  too-large (the log is full)  exists (a stream of that id is not one)
+--   waits (streams in the queue come first)  unknown (it names none)  too-large (the log is full)  exists (a stream of that id is not one)
 -- Idempotent: setting the same value again changes nothing. With both streams empty nothing
 -- changes; asking for the stream that it names lets the keys live on.
 local state = KEYS[1]
@@ -16,6 +16,9 @@ local at = {
 }
 if stream ~= '' and (current == before or current == stream) then
   if not begun(at) then return {'exists', 0, 0, ''} end
+  if current ~= stream and (redis.call('HGET', state, 'Q') or ' ') ~= ' ' then
+    return {'waits', 0, 0, ''}
+  end
   if ARGV[9] ~= '' and tell_all(at, ARGV[9], ARGV[10], false) == 'too-large' then
     return {'too-large', 0, 0, ''}
   end
