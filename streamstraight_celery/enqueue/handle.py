@@ -129,6 +129,23 @@ class StreamLink:
         self._runtime.check_own_relay("sse_url()", USE_REF)
         return f"{self.sse_base_url}?token={self.token(scopes=['read'], ttl=ttl)}"
 
+    def text_url(self, *, ttl: float | None = None) -> str:
+        """Where the stream's text is read, with a token that only reads.
+
+        To redirect to (status 303) for the AI SDK's `TextStreamChatTransport`, `useCompletion` and
+        `useObject`. The text is chunks that are strings, and the text deltas of those that are
+        parts of UI messages or OpenAI events.
+
+        Args:
+            ttl: as in `sse_url`.
+
+        Raises:
+            ConfigurationError: as in `sse_url`.
+        """
+        self._runtime.check_own_relay("text_url()", USE_REF)
+        url = f"{self._runtime.settings.public_url}/v1/text/{quote(self.id, safe='')}"
+        return f"{url}?token={self.token(scopes=['read'], ttl=ttl)}"
+
     def state(self) -> StreamState:
         """The stream as it is now: its `status`, chunks, attempt, end and times.
 

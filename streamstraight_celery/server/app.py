@@ -54,7 +54,7 @@ from .metrics import METRICS, metrics_reply
 from .pages import streams_page
 from .pages.client_files import static_file
 from .pages.streams_page import StreamsPage
-from .reads import durable, multiplex, plain_sse
+from .reads import durable, multiplex, plain_sse, plain_text
 from .reads.durable import STREAM_PATH
 from .reads.handlers import Reading
 from .reads.sse_response import SseConnection
@@ -229,8 +229,8 @@ class RelayApp:
         common = self._access.headers(request)
         if isinstance(reply, SseConnection):
             frames = reply.frames
-            headers = (*durable.sse_headers(frames.content), *frames.headers, *common)
-            return [start_message(200, headers)], reply
+            live = durable.sse_headers(frames.content, frames.media_type)
+            return [start_message(200, (*live, *frames.headers, *common))], reply
         self._tally.answered(request, reply)
         head = start_message(reply.status, complete_headers(reply, common, request.method))
         return [head], b"" if request.method == "HEAD" else reply.body
@@ -245,7 +245,9 @@ class RelayApp:
                 return await self._read(request, receive, wire)
             return await self._write(request, receive)
         if request.path.startswith(SSE):
-            return await self._sse(request, wire)
+            return await self._plain(request, wire, SSE)
+        if request.path.startswith(plain_text.TEXT):
+            return await self._plain(request, wire, plain_text.TEXT)
         if request.path.startswith(STOP):
             return await self._stop(request)
         if request.path.startswith(conversations.SEND):
@@ -301,14 +303,19 @@ class RelayApp:
 
         return await self.start().writing.answer(stream_id, request, receive, check_readable)
 
-    async def _sse(self, request: Request, wire: Wire | None) -> Reply | SseConnection:
+    async def _plain(
+        self, request: Request, wire: Wire | None, prefix: str
+    ) -> Reply | SseConnection:
         if request.method not in plain_sse.METHODS:
             raise method_not_allowed(plain_sse.METHODS)
-        stream_id = stream_id_of(replace(request, path=plain_sse.target_of(request.path)), SSE)
+        stream_id = stream_id_of(replace(request, path=plain_sse.target_of(request.path)), prefix)
         grant = await self._grant(request, stream_id, "read")
         call = plain_sse.parse_plain(request)
         reading, lifetime = self.start().reading, grant.expires_at - time.time()
-        return await reading.plain(stream_id, call, lifetime, wire, request.method == "POST")
+        return await reading.plain(
+            stream_id, call, lifetime, wire, request.method == "POST",
+            as_text=prefix == plain_text.TEXT,
+        )  # fmt: skip
 
     async def _stop(self, request: Request) -> Reply:
         if request.method != "POST":

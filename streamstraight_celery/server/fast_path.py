@@ -47,8 +47,8 @@ def wire_of(scope: Any) -> Wire | None:
 
 
 def http_chunk(data: bytes) -> bytes:
-    """`data` in the chunked transfer coding (RFC 9112, 7.1)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    """`data` in the chunked transfer coding (RFC 9112, 7.1), where none would be the end."""
+    return data and b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def wired_protocol() -> type[Any]:

@@ -69,13 +69,14 @@ async def read_plain(
     *,
     method: str = "GET",
     body: bytes = b"",
+    door: str = "sse",
 ) -> Plain:
-    """Ask for `/v1/sse/<path>`, and read only the head of the answer."""
+    """Ask for `/v1/<door>/<path>`, and read only the head of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     given = dict(headers or {})
     if body:
         given["Content-Length"] = str(len(body))
-    writer.write(client._request(method, f"/v1/sse/{path}", given) + body)
+    writer.write(client._request(method, f"/v1/{door}/{path}", given) + body)
     status, head = await asyncio.wait_for(read_head(reader), TIMEOUT)
     stream = Plain(status, head, reader, writer)
     client._streams.append(stream)

@@ -221,15 +221,23 @@ async def test_a_lost_stream_is_a_failure(make_site: MakeSite, redis_url: str, w
 
 
 @both_ways
-async def test_a_token_that_expires_breaks_off(
+async def test_a_token_that_expires_is_told_before_it_does(
     make_site: MakeSite, redis_url: str, wired: bool
 ) -> None:
     site = await make_site(redis_url, wired=wired, max_age=0.1)
     producer = site.producer()
     plain = await read_plain(site.client(producer, ttl=4), producer.stream_id)
     producer.append(1)
+    while len(plain.events) < 2:
+        assert await plain.more()
+    # What a page does with it: a new token, and the place.
+    path = f"{producer.stream_id}?offset={plain.last_id}"
     assert not (await plain.read()).complete
-    assert [event.name for event in plain.events] == ["message"]
+    assert [event.name for event in plain.events] == ["message", "token-expired"]
+    assert json.loads(plain.events[-1].data)["error"]["code"] == "expired-token"
+    resumed = await read_plain(site.client(producer), path)
+    producer.append(2, end="completed")
+    assert values(await resumed.read()) == [2]
 
 
 @both_ways

@@ -37,11 +37,13 @@ class FrameWriter(Protocol):
     """How one kind of HTTP response writes chunks. Frames are shared by all its readers.
 
     Attributes:
-        content: what the whole response carries.
+        media_type: of the whole response.
+        content: what it carries.
         headers: added to those of every SSE response.
         ping: bytes for a quiet connection.
     """
 
+    media_type: str
     content: Content
     headers: tuple[tuple[str, str], ...]
     ping: bytes
@@ -64,6 +66,10 @@ class FrameWriter(Protocol):
 
     def farewell(self, offset: str, verdict: Verdict) -> bytes:
         """The last bytes of a response that closes before the stream's end; `""` for none."""
+        ...
+
+    def expiry(self, offset: str) -> bytes:
+        """The last bytes of a response whose token expires; `""` for none."""
         ...
 
     def completes(self, reason: str) -> bool:

@@ -195,10 +195,10 @@ def long_poll_reply(batch: Batch, cursor: str) -> Reply:
     return Reply(200, (media_type, _SANDBOX, *headers), batch.content.body(batch.entries))
 
 
-def sse_headers(content: Content = JSON_CONTENT) -> Headers:
-    """The head of an SSE response (section 5.8; protocol.md, 6.1)."""
+def sse_headers(content: Content = JSON_CONTENT, media_type: str = EVENT_STREAM) -> Headers:
+    """The head of an SSE response (section 5.8; protocol.md, 6.1), or of one like it."""
     headers: Headers = (
-        ("content-type", EVENT_STREAM),
+        ("content-type", media_type),
         ("cache-control", "no-cache, no-store, no-transform"),
         ("x-accel-buffering", "no"),
         # Compressing middlewares leave alone what has an encoding: Django's would make each part a

@@ -14,6 +14,7 @@ from ...relays.end_reasons import end_of
 from ...relays.requests import Entry
 from ..content import JSON_CONTENT, Content
 from ..live.reader import Log
+from .durable import EVENT_STREAM
 
 
 class DurableFrames:
@@ -26,6 +27,7 @@ class DurableFrames:
     """
 
     name = "sse"
+    media_type = EVENT_STREAM
     ping = b": ping\n\n"
 
     def __init__(
@@ -75,6 +77,10 @@ class DurableFrames:
 
     def farewell(self, offset: str, verdict: Verdict) -> bytes:
         """Nothing: the reader comes back, and is told then."""
+        return b""
+
+    def expiry(self, offset: str) -> bytes:
+        """Nothing: the reader comes back, with a new token if it needs one."""
         return b""
 
     def completes(self, reason: str) -> bool:

@@ -27,12 +27,15 @@ from . import plain_sse as sse
 from .durable import Batch, ReadCall
 from .durable_frames import DurableFrames
 from .plain_sse import PlainCall
+from .plain_text import TextFrames
 from .sse_response import SseConnection
 
 # The largest body of one catch-up or long-poll response, about; the rest is for the next request.
 BODY_BYTES = 4 * 1024 * 1024
 MAX_DOORS = 64  # content types, of which writers may name any
 LOOK_AGAIN = 0.3  # seconds, at most, between two looks for a stream that is not there
+
+EXPIRY_MARGIN = 2.0  # seconds
 
 T = TypeVar("T")
 
@@ -50,6 +53,7 @@ class Reading:
         self._settings = settings
         self._frames_by_content: dict[tuple[Content, bool], DurableFrames] = {}
         self._plain_frames = sse.PlainFrames()
+        self._text_frames = TextFrames()
         self._draining = False
         # One for the process, so that readers that need an own cursor share frames all the same.
         self._jitter = random.uniform(20, 3600)
@@ -155,9 +159,17 @@ class Reading:
         )  # fmt: skip
 
     async def plain(
-        self, stream_id: str, call: PlainCall, lifetime: float, wire: Wire | None, has_body: bool
+        self,
+        stream_id: str,
+        call: PlainCall,
+        lifetime: float,
+        wire: Wire | None,
+        has_body: bool,
+        *,
+        as_text: bool = False,
     ) -> SseConnection | Reply:
-        """Answer by plain server-sent events (protocol.md, section 7), as `stream`.
+        """Answer by plain server-sent events, or by the text in them (protocol.md, section 7), as
+        `stream`.
 
         Not for `max_age`: its readers may not be able to come back.
         """
@@ -170,8 +182,11 @@ class Reading:
             return sse.reset_reply(call)
         if isinstance(position, Verdict):
             raise durable.refused_position(position, feed.attempt)
-        self._hub.tally.began(self._plain_frames.name, call.asked)
-        return self._connect(feed, position, self._plain_frames, lifetime, wire, has_body=has_body)
+        frames = self._text_frames if as_text else self._plain_frames
+        self._hub.tally.began(frames.name, call.asked)
+        # The reader is told of its token's expiry while that still holds.
+        age = lifetime - min(EXPIRY_MARGIN, lifetime / 10)
+        return self._connect(feed, position, frames, age, wire, has_body=has_body)
 
     def _connect(
         self,

@@ -35,6 +35,7 @@ METHODS = ("GET", "POST")
 ENDPOINTS = ("/responses", "/chat/completions")
 HEADERS: Headers = (("x-vercel-ai-ui-message-stream", "v1"),)
 RESET = "reset"
+EXPIRED = "token-expired"
 
 _MARK = re.compile(r"[a-z][a-z-]{0,39}\Z", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -45,6 +46,7 @@ class PlainFrames:
     """Frames of `/v1/sse/<id>` (protocol.md, sections 7.2 to 7.4)."""
 
     name = "plain"
+    media_type = EVENT_STREAM
     content = JSON_CONTENT
     headers: Headers = HEADERS
     ping = b": ping\n"
@@ -87,6 +89,13 @@ class PlainFrames:
         if verdict is Verdict.SUPERSEDED:
             return _reset(offset)
         return b""
+
+    def expiry(self, offset: str) -> bytes:
+        """Tells an `EventSource` to continue from `offset` with a new token: it would come back
+        with the old one, be refused, and give up without a word.
+        """
+        error = {"code": "expired-token", "message": "The permission to read has expired."}
+        return _failure(EXPIRED, offset, error)
 
     def completes(self, reason: str) -> bool:
         """Only a good end is a clean end; `reason` is `""` before the stream's end."""

@@ -40,6 +40,7 @@ class SseConnection(Reader):
     """
 
     __slots__ = (
+        "_expired",
         "_greeted",
         "_has_body",
         "_hub",
@@ -92,7 +93,7 @@ class SseConnection(Reader):
         self._send: Send
         self.task: asyncio.Task[Any] | None = asyncio.current_task()
         self.deadline = deadline
-        self.closing = False
+        self.closing = self._expired = False
         self.left = False
 
     async def serve(self, head: Message, receive: Receive, send: Send) -> None:
@@ -176,7 +177,11 @@ class SseConnection(Reader):
         told = bool(reason)
         if not told:
             offset = str(self.ahead or self.feed.offset(self.seq))
-            if words := self.frames.farewell(offset, self.verdict):
+            valid = self.verdict is Verdict.VALID
+            words = self.frames.farewell(offset, self.verdict)
+            if self._expired and valid:
+                words = self.frames.expiry(offset)
+            if words:
                 await self._write(words)
                 told = True
         if told:
@@ -192,7 +197,7 @@ class SseConnection(Reader):
         """Let the reader leave by itself: browsers drop what a cut overtakes."""
         clock = asyncio.get_running_loop().time
         until = clock() + LINGER
-        while not (self.left or self.closing) and clock() < until:
+        while not self.left and (self._expired or not self.closing) and clock() < until:
             await asyncio.wait([self.wait()], timeout=until - clock())
 
     def close(self) -> None:
@@ -225,7 +230,8 @@ class SseConnection(Reader):
         return True
 
     def tick(self, now: float) -> None:
-        if now >= self.deadline:
+        if now >= self.deadline and not self.closing:
+            self._expired = True
             self.close()
         if self._sending_since is not None:
             if not self._sending_since:
