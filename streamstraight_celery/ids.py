@@ -16,6 +16,8 @@ CONVERSATION_HEADER = "stream_conversation"
 PARENT_HEADER = "stream_parent"
 # Says that the message was sent before it is the stream's turn in its conversation.
 QUEUED_HEADER = "stream_queued"
+# One that names the task that is told of the stream's end, instead of the task's own option.
+ON_END_HEADER = "stream_on_end"
 # Under this name a delivery's `properties` hold the nonce by which its stream is claimed.
 STREAM_NONCE = "stream_nonce"
 # The remote control command that makes a worker look for stops at once.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from typing import Any
 
 from celery import Celery
 
 from .conversations.ending import tell_end
 from .conversations.turns import advance
+from .ends.on_end import on_end_name
+from .ends.soon import EndTeller
+from .ends.telling import tell_application
 from .errors import ConfigurationError
 from .producing.request_queue import RequestQueue
 from .producing.sender import Sender
@@ -32,6 +36,7 @@ class Runtime:
         self._tokens: Tokens | None = None
         self._sender: Sender | None = None
         self._request_queue: RequestQueue | None = None
+        self._end_teller: EndTeller | None = None
         self._pid = 0
 
     @classmethod
@@ -85,6 +90,16 @@ class Runtime:
         return self._relay
 
     def tell_end(self, stream_id: str) -> None:
+        """Tell the application of a stream's end, if it wants to know, and the conversation.
+
+        Raises:
+            Exception: as `tell_conversation`.
+        """
+        if self.app is not None:
+            tell_application(self.app, self.relay, stream_id)
+        self.tell_conversation(stream_id)
+
+    def tell_conversation(self, stream_id: str) -> None:
         """Tell a stream's conversation of its end, if it has both, and begin the next stream.
 
         Raises:
@@ -97,7 +112,7 @@ class Runtime:
         """Begin the next stream of a conversation's queue, if the one before has ended.
 
         Raises:
-            Exception: as `tell_end`.
+            Exception: as `tell_conversation`.
         """
         if self.app is not None:
             advance(self.app, self.relay, conversation)
@@ -136,10 +151,34 @@ class Runtime:
                     )
         return self._request_queue
 
+    def on_end_name(self, on_end: Any) -> str:
+        """The name of the task that is told of a stream's end; "" for none.
+
+        Args:
+            on_end: the task's option; None: `stream_on_end`, and "": nobody.
+
+        Raises:
+            ConfigurationError: the relay is `streamstraight://`, which does not keep it.
+        """
+        return on_end_name(self.settings, on_end)
+
+    def tell_end_soon(self, app: Celery, stream_id: str) -> None:
+        """Tell the end of a stream on a thread, in a process that must not wait for that."""
+        with self._lock:
+            if self._end_teller is None:
+                self._end_teller = EndTeller(app, self.settings)
+        self._end_teller.soon(stream_id)
+
+    def flush_ends(self) -> None:
+        """Wait a little until all ends are told."""
+        if self._end_teller is not None:
+            self._end_teller.flush()
+
     def close(self) -> None:
         """End this process' sender thread and connections."""
         if self._request_queue is not None:
             self._request_queue.flush()
+        self.flush_ends()
         sender, relay = self._sender, self._relay
         self._sender = self._relay = None
         if sender is not None and self._pid == os.getpid():

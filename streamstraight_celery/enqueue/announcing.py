@@ -8,11 +8,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from celery import Celery
+
 from ..codecs import Codec
+from ..ends.telling import tell_application
 from ..errors import RelayUnavailableError, StreamExistsError
-from ..ids import CONVERSATION_HEADER, OVERWRITE_HEADER
+from ..ids import CONVERSATION_HEADER, ON_END_HEADER, OVERWRITE_HEADER
 from ..producing.failures import seconds_until
-from ..relays.requests import Create, Delete, Reap, Stop
+from ..relays.requests import Create, Delete, Enlist, Reap, Stop
 from ..runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,8 @@ class Expiring(Protocol):
 class Announced(Expiring, Protocol):
     """What of a stream task announcing its stream takes."""
 
+    on_end: Any
+
     def codec_in(self, runtime: Runtime) -> Codec: ...
 
 
@@ -45,16 +50,18 @@ def announce_task(
     wait = wait_of(task, options, runtime.settings.ttl) + round(in_turn * 1000)
     headers = options.get("headers") or {}
     conversation = headers.get(CONVERSATION_HEADER) or ""
-    request = Create(stream_id, task_id, task.codec_in(runtime).kind, wait, conversation)
+    on_end = runtime.on_end_name(headers.get(ON_END_HEADER, task.on_end))
+    request = Create(stream_id, task_id, task.codec_in(runtime).kind, wait, conversation, on_end)
     overwrite = bool(headers.get(OVERWRITE_HEADER))
-    return announce(runtime, request, overwrite=overwrite)
+    return announce(task.app, runtime, request, overwrite=overwrite)
 
 
-def announce(runtime: Runtime, request: Create, *, overwrite: bool = False) -> bool:
+def announce(app: Celery, runtime: Runtime, request: Create, *, overwrite: bool = False) -> bool:
     """Tell the relay of a stream whose task is about to be enqueued; True when it is new.
 
     Args:
-        runtime: of the Celery app.
+        app: the Celery app.
+        runtime: of the app.
         request: tells of the stream.
         overwrite: it takes the place of one that has ended.
 
@@ -62,12 +69,17 @@ def announce(runtime: Runtime, request: Create, *, overwrite: bool = False) -> b
         StreamExistsError: another task's stream has that name.
         RelayUnavailableError: the relay does not answer.
     """
+    if request.on_end:
+        # Before it can end. Whoever finds it in the list looks whether it is there at all.
+        runtime.relay.call(Enlist(request.stream_id))
     answer = runtime.relay.call(request)
     if answer.kind == "exists" and not answer.end_reason:
         # Its producer may be lost: then it ends, if that is due, and the message says so.
         runtime.relay.call(Reap(request.stream_id))
         answer = runtime.relay.call(request)
     if answer.kind == "exists" and answer.end_reason and overwrite:
+        # If nobody has, while it can be read.
+        tell_application(app, runtime.relay, request.stream_id)
         runtime.relay.call(Delete(request.stream_id))
         answer = runtime.relay.call(request)
     if answer.kind == "exists":

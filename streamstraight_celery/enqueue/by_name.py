@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from celery import Celery
+from celery import Celery, Task
 from celery.canvas import Signature
 from celery.utils import uuid
 
 from ..codecs import Codec, get_codec
+from ..ends.on_end import check_on_end
 from ..errors import ConfigurationError
-from ..ids import OVERWRITE_HEADER, STREAM_ID_HEADER, check_stream_id
+from ..ids import ON_END_HEADER, OVERWRITE_HEADER, STREAM_ID_HEADER, check_stream_id
 from ..relays.requests import Create
 from ..runtime import Runtime
 from ..settings import this_app
@@ -47,6 +48,7 @@ def send_stream_task(
     stream_id: str | None = None,
     replace: bool = False,
     codec: str | Codec | None = None,
+    on_end: Task | str | None = None,
     **options: Any,
 ) -> StreamHandle:
     """Enqueue a stream task by its name, as `app.send_task()` does, and return a handle at once.
@@ -65,6 +67,7 @@ def send_stream_task(
         stream_id: name of the stream; default: the task's id.
         replace: a stream of that name that has ended makes way for this one.
         codec: the one of the task, if that is not `stream_codec`. The worker's counts in the end.
+        on_end: a Celery task, or its name, that is told of the stream's end; default: the task's.
         **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
 
     Raises:
@@ -94,14 +97,18 @@ def send_stream_task(
     headers[STREAM_ID_HEADER] = name
     if replace:
         headers[OVERWRITE_HEADER] = True
+    if on_end is not None:
+        check_on_end(on_end)
+        headers[ON_END_HEADER] = on_end if isinstance(on_end, str) else str(on_end.name)
+    told = runtime.on_end_name(headers.get(ON_END_HEADER))
     last_options.update(headers=headers, task_id=task_id)
     if not runtime.settings.show_arguments:
         last_options.update(argsrepr="()", kwargsrepr=repr({"stream_id": name}))
     times = {**last_options, **options}
     kind = get_codec(codec or runtime.settings.codec).kind
     wait = wait_of(_Unknown(found), times, runtime.settings.ttl)
-    request = Create(name, task_id, kind, wait)
-    announce(runtime, request, overwrite=bool(headers.get(OVERWRITE_HEADER)))
+    request = Create(name, task_id, kind, wait, told)
+    announce(found, runtime, request, overwrite=bool(headers.get(OVERWRITE_HEADER)))
     with withdrawn_on_error(runtime, name):
         signature.apply_async(**options)
     return StreamHandle(found, runtime, name, found.AsyncResult(task_id))

@@ -19,7 +19,17 @@ from ..errors import (
     StreamFencedError,
     StreamTooLargeError,
 )
-from ..relays.requests import Answer, Append, Checkpoint, Claim, Entry, Release, Renew, Request
+from ..relays.requests import (
+    Answer,
+    Append,
+    Checkpoint,
+    Claim,
+    Enlist,
+    Entry,
+    Release,
+    Renew,
+    Request,
+)
 from ..settings import StreamSettings
 
 log = logging.getLogger(__name__)
@@ -88,6 +98,7 @@ class Outbox:
         self._next = 0
         self._kept: Checkpoint | None = None
         self._lost = False
+        self._relist = False
         self._ended = ""
         self._last_answer = now
         self._failing_since: float | None = None
@@ -128,6 +139,7 @@ class Outbox:
         return not self.done and (
             bool(self.pending)
             or self._lost
+            or self._relist
             or self._next < len(self._entries)
             or self.checkpoint is not self._kept
             or self.final is not None
@@ -141,7 +153,12 @@ class Outbox:
             return None
         if self._lost:
             claim = self._claim
-            return Claim(self.stream_id, self.nonce, claim.owner, claim.kind, attempt=self.attempt)
+            return Claim(
+                self.stream_id, self.nonce, claim.owner, claim.kind, attempt=self.attempt,
+                on_end=claim.on_end,
+            )  # fmt: skip
+        if self._relist:
+            return Enlist(self.stream_id)
         checkpoint = self.checkpoint
         if checkpoint is not None and checkpoint is not self._kept:
             sent = self._entries[self._next - 1].last if self._next else self._base
@@ -265,7 +282,11 @@ class Outbox:
     def _accepted(self, request: Request, answer: Answer) -> None:
         if isinstance(request, Claim):
             self._lost = False
+            # What has lost the stream has lost its place in the list too.
+            self._relist = bool(self._claim.on_end)
             self._rewind(answer.continues + 1)
+        elif isinstance(request, Enlist):
+            self._relist = False
         elif isinstance(request, Release):
             self._ended = answer.end_reason
             self.done = True

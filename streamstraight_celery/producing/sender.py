@@ -26,7 +26,7 @@ from ..errors import (
 from ..offsets import new_nonce
 from ..os_threads import Mailbox
 from ..relays.base import Relay
-from ..relays.requests import Answer, Append, Claim, Request
+from ..relays.requests import Answer, Append, Claim, Enlist, Request
 from ..settings import StreamSettings
 from ..signals import stream_flushed
 from .outbox import Outbox
@@ -96,6 +96,7 @@ class Sender:
         untold: bool = False,
         again: int = 0,
         after_loss: bool = False,
+        on_end: str = "",
         on_interrupt: Callable[[], None] | None = None,
     ) -> StreamWriter:
         """Claim the stream and return its writer.
@@ -109,6 +110,7 @@ class Sender:
             untold: no message can tell of a stop, so the relay is asked for it often.
             again: how often the task ran before, as far as Celery knows.
             after_loss: also when the owner's stream has ended as `producer-disconnected`.
+            on_end: name of the task that is told of its end, if none is kept with the stream yet.
             on_interrupt: called from the sender thread when a stop is asked or writing has become
                 impossible, so that a generator that waits can be interrupted.
 
@@ -121,8 +123,11 @@ class Sender:
         """
         claim = Claim(
             stream_id, nonce or new_nonce(), owner, kind,
-            resume=resume, again=again, after_loss=after_loss,
+            resume=resume, again=again, after_loss=after_loss, on_end=on_end,
         )  # fmt: skip
+        if on_end:
+            # Before it can end.
+            self.patiently(lambda: self._relay.call(Enlist(stream_id)))
         # The same nonce makes the repetition harmless.
         answer = self.patiently(lambda: self._relay.call(claim))
         if answer.kind == "busy":

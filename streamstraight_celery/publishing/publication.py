@@ -20,6 +20,7 @@ from celery.utils import uuid
 from kombu.exceptions import OperationalError
 
 from ..codecs import Codec, wire_encoder
+from ..ends.telling import tell_application
 from ..enqueue.announcing import announce, withdrawn_on_error
 from ..enqueue.conversations import Turn
 from ..enqueue.handle import StreamLink
@@ -53,6 +54,7 @@ class Publication(StreamLink):
         stream_id: name of the stream.
         codec: what encodes the chunks.
         turn: in which conversation it is.
+        on_end: name of the task that is told of its end, or "".
 
     Raises:
         TypeError: not an iterator.
@@ -69,6 +71,7 @@ class Publication(StreamLink):
         stream_id: str,
         codec: Codec,
         turn: Turn | None = None,
+        on_end: str = "",
     ) -> None:
         if not isinstance(chunks, (Iterator, AsyncIterator)):
             raise TypeError(
@@ -77,6 +80,7 @@ class Publication(StreamLink):
         super().__init__(app, runtime, stream_id)
         self._chunks = chunks
         self._codec = codec
+        self._on_end = on_end
         self._owner = uuid()
         self._pid = os.getpid()
         self._driver: Driver | None = None
@@ -87,21 +91,37 @@ class Publication(StreamLink):
         self._error: BaseException | None = None
         self._turn = turn
         conversation = turn.conversation.name if turn else ""
-        announce(runtime, Create(stream_id, self._owner, codec.kind, conversation=conversation))
+        request = Create(
+            stream_id, self._owner, codec.kind, conversation=conversation, on_end=on_end
+        )
+        announce(app, runtime, request)
         if turn is not None:
             with withdrawn_on_error(runtime, stream_id):
                 turn.take(stream_id)
         about = stream_id, self._owner, self._pid
-        self._end_unbegun = functools.partial(_end_unbegun, runtime.request_queue.ask, *about)
+
+        def ask(request: Conclude) -> None:
+            asked = runtime.request_queue.ask(request)
+            if on_end:
+                asked.add_done_callback(lambda _: runtime.tell_end_soon(app, stream_id))
+
+        def ask_at_exit(request: Conclude) -> None:
+            runtime.relay.call(request)
+            if on_end:
+                tell_application(app, runtime.relay, stream_id)
+
+        self._end_unbegun = functools.partial(_end_unbegun, ask, *about)
         # A failed response silently skips its background tasks.
         self._forgotten = weakref.finalize(self, self._end_unbegun)
         self._forgotten.atexit = False  # no thread can be started then: `end_publications`
-        _unbegun[self._owner] = functools.partial(_end_unbegun, runtime.relay.call, *about)
+        _unbegun[self._owner] = functools.partial(_end_unbegun, ask_at_exit, *about)
 
     def _stop(self) -> bool:
         # Unlike a task's: no worker has to be told, only this process.
         answer = self._runtime.relay.call(Stop(self.id))
         self._runtime.sender.check_stops()
+        if answer.kind == "ended":
+            self.tell_end()
         return answer.kind in ("asked", "ended")
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -129,7 +149,7 @@ class Publication(StreamLink):
             Exception: what the generator, the codec or the writer raised; the stream has ended.
             RuntimeError: it was produced before.
         """
-        with self._producing():
+        with self._producing(self.tell_end):
             driver = self._open()
             if driver is None:
                 return
@@ -150,7 +170,8 @@ class Publication(StreamLink):
         if not isinstance(self._chunks, AsyncIterator):
             await self._run_beside()
             return
-        with self._producing():
+        # An event loop must not wait for the broker.
+        with self._producing(functools.partial(self._runtime.tell_end_soon, self._app, self.id)):
             driver = await asyncio.to_thread(self._open)
             if driver is None:
                 return
@@ -191,6 +212,11 @@ class Publication(StreamLink):
         """End the stream as `producer-error`, code `server-stopped`: the process goes down."""
         self._end("producer-error", SERVER_STOPPED, timeout)
 
+    def tell_end(self) -> None:
+        """Tell `on_end` that the stream has ended, if it has and that is not told yet."""
+        if self._on_end:
+            tell_application(self._app, self._runtime.relay, self.id)
+
     def _give_up(self) -> None:
         """Stop waiting: the generator ends at its next chunk at the latest."""
         self._given_up = True
@@ -223,8 +249,8 @@ class Publication(StreamLink):
             log.exception("stream %s failed", self.id, extra={"stream_id": self.id})
 
     @contextlib.contextmanager
-    def _producing(self) -> Iterator[None]:
-        """Wrap production so that the stream ends in any case."""
+    def _producing(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Wrap production so that the stream ends in any case, and `tell` that it has."""
         if not self._begun.acquire(blocking=False):
             raise RuntimeError(f"stream {self.id} was produced before: a generator runs once")
         self._forgotten.detach()
@@ -249,6 +275,8 @@ class Publication(StreamLink):
             if self._turn is not None:
                 # Not here: this may be an event loop.
                 start_thread(f"ended-{self.id}", self._tell_conversation)
+            elif self._on_end:
+                tell()
             self._done.set()
             self._ended(error)
 
@@ -261,8 +289,9 @@ class Publication(StreamLink):
         )  # fmt: skip
         try:
             self._writer = runtime.sender.open(
-                self.id, owner=self._owner, kind=self._codec.kind, on_interrupt=driver.interrupt
-            )
+                self.id, owner=self._owner, kind=self._codec.kind, on_interrupt=driver.interrupt,
+                on_end=self._on_end,
+            )  # fmt: skip
         except StreamClosedError as closed:
             if closed.reason != "stopped":
                 raise
@@ -344,6 +373,8 @@ def end_publications() -> None:
     deadline = time.monotonic() + LAST_WORDS_TIMEOUT
     for publication in [each for each in list(_running) if each.ours]:
         publication.abandon(max(0.0, deadline - time.monotonic()))
+        if time.monotonic() < deadline:
+            publication.tell_end()
     with contextlib.suppress(StreamError):  # one that does not answer is not asked again
         for end in list(_unbegun.values()):
             if time.monotonic() < deadline:

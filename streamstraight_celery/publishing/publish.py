@@ -10,10 +10,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
-from celery import Celery
+from celery import Celery, Task
 from celery.utils import uuid
 
 from ..codecs import Codec, Encoder, get_codec
+from ..ends.on_end import check_on_end
 from ..enqueue.conversations import Conversation, Turn, conversation_name
 from ..ids import check_own_stream_id
 from ..runtime import Runtime
@@ -49,6 +50,8 @@ class PublishOptions(TypedDict, total=False):
         if_active: what to do when that has an active stream: `reject` (an error) or `replace`
             (stop that one).
         title: what readers of the conversation are shown.
+        on_end: a Celery task, or its name, that is enqueued with a `StreamEnd` once the stream has
+            ended, at least once; default `stream_on_end`, and "" for none.
         app: the Celery app; default: the current one.
     """
 
@@ -58,6 +61,7 @@ class PublishOptions(TypedDict, total=False):
     stream_id: str | None
     codec: str | Codec | None
     encoder: Encoder | None
+    on_end: Task | str | None
     app: Celery | None
 
 
@@ -95,7 +99,9 @@ def make(kind: type[Made], chunks: Chunks, options: PublishOptions) -> Made:
     if (conversation := conversation_name(options.get("conversation"), None)) is not None:
         in_it = Conversation(app, conversation)
         turn = Turn(in_it, options.get("if_active", "reject"), options.get("title"))
-    return kind(chunks, app, runtime, name, get_codec(codec, encoder=encoder), turn)
+    check_on_end(options.get("on_end"))
+    on_end = runtime.on_end_name(options.get("on_end"))
+    return kind(chunks, app, runtime, name, get_codec(codec, encoder=encoder), turn, on_end)
 
 
 def publish(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:

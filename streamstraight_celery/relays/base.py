@@ -36,6 +36,11 @@ class RelayOptions:
         return max(self.ttl, self.conversation_ttl)
 
     @property
+    def listed_ttl(self) -> int:
+        """How long a stream stays listed that nobody sweeps."""
+        return max(self.ttl, CONVERSATION_TTL)
+
+    @property
     def reap_notice(self) -> int:
         """How long a producer has to renew its lease after its expiry was first noticed."""
         return min(self.lease, self.reap_after)
@@ -74,6 +79,8 @@ class StreamState:
         ttl, expires_at: the lifetime that its HTTP request asked for; `expires_at` since 1970.
         deleted: it was deleted; its name is kept for its forks, or against a late run of its task.
         conversation: the name of the one it belongs to; `""` for none.
+        on_end: name of the task that is told of its end; else `""`.
+        end_told: the task of `on_end` was enqueued after the end.
     """
 
     attempt: int
@@ -98,6 +105,8 @@ class StreamState:
     expires_at: int | None = None
     deleted: bool = False
     conversation: str = ""
+    on_end: str = ""
+    end_told: bool = False
 
     @property
     def status(self) -> StreamStatus:

@@ -5,6 +5,7 @@ The head of each script in `lua/` is the contract of its request.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -12,6 +13,8 @@ from ..offsets import Segment
 from .conversations import CONVERSATION_TTL, ConversationRequest, Hold, Post, Queue, Turn
 
 __all__ = ["CONVERSATION_TTL", "Hold", "Post", "Queue", "Turn"]
+# Lists of streams whose end is to be told, each on one node of a cluster.
+LISTS = tuple(f"ends-{number:x}" for number in range(16))
 Kind = Literal[
     "ok", "duplicate", "gap", "fenced", "closed", "unknown", "busy", "too-large", "exists",
     "asked", "ended", "alive", "error", "epoch", "sequence", "type", "held", "deleted",
@@ -119,6 +122,22 @@ class Answer(NamedTuple):
         return offset, "" if end == "-" else end
 
     @property
+    def mark(self) -> int:
+        """`ok` to an enlist: what stands beside the stream in the list, ms."""
+        return self.number
+
+    @property
+    def now(self) -> int:
+        """`ok` to a listed: the store's clock, ms."""
+        return self.number
+
+    @property
+    def listed(self) -> list[tuple[str, int]]:
+        """`ok` to a listed: streams and their marks."""
+        rows = (row.split(" ") for row in self.reason.split("\n") if row)
+        return [(stream_id, int(mark)) for stream_id, mark in rows]
+
+    @property
     def source(self) -> str:
         """`ok` to a delete or a fork: the forked stream to count out now; `""` for none."""
         return self.reason
@@ -128,7 +147,8 @@ class Answer(NamedTuple):
 class Create:
     """`wait`: milliseconds in which a producer is awaited; 0: as long as a stream is kept.
 
-    `conversation`: the name of the one that the stream belongs to.
+    `conversation`: the name of the one that the stream belongs to. `on_end`: of the task that is
+    told of its end.
     """
 
     stream_id: str
@@ -136,6 +156,7 @@ class Create:
     kind: str = "json"
     wait: int = 0
     conversation: str = ""
+    on_end: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +165,8 @@ class Claim:
 
     `overwrite`: also of a stream that a living producer holds or that has ended. `after_loss`: also
     of one that ended as `producer-disconnected`, if `owner` is the same. `again`: how often
-    the task ran before, as far as Celery knows; for a relay that cannot tell by itself.
+    the task ran before, as far as Celery knows; for a relay that cannot tell by itself. `on_end`:
+    as in `Create`, whose value counts if there is one.
     """
 
     stream_id: str
@@ -156,6 +178,7 @@ class Claim:
     overwrite: bool = False
     after_loss: bool = False
     again: int = 0
+    on_end: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +281,7 @@ class Fork:
 class Conclude:
     """End (`end`) or release (for `wait` ms) what the delivery with that nonce held, if any.
 
-    `begun`: it was run; else it never will be.
+    `begun`: it was run; else it never will be. `on_end`: as in `Claim`.
     """
 
     stream_id: str
@@ -268,6 +291,7 @@ class Conclude:
     error: str = ""
     wait: int = 0
     begun: bool = False
+    on_end: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +319,64 @@ class Expect:
     wait: int
 
 
+def list_of(stream_id: str) -> str:
+    """The list that the stream belongs to."""
+    return LISTS[zlib.crc32(stream_id.encode()) % len(LISTS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Enlist:
+    """List a stream whose end is to be told, before it can end.
+
+    `hold`: its end is being told, so nobody else looks at it for the time of a lease. `seen`: the
+    mark that it has to have, or 0.
+    """
+
+    listed: str
+    hold: bool = False
+    seen: int = 0
+
+    @property
+    def stream_id(self) -> str:
+        """What decides about the slot in a cluster."""
+        return list_of(self.listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Delist:
+    """Remove a stream from its list, unless its mark has changed."""
+
+    listed: str
+    mark: int
+
+    @property
+    def stream_id(self) -> str:
+        """What decides about the slot in a cluster."""
+        return list_of(self.listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """`limit` streams of a list that nobody looks at now, the oldest marks first."""
+
+    stream_id: str
+    skip: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteTold:
+    """The application was told of the end of that attempt, at that time."""
+
+    stream_id: str
+    attempt: int
+    ended: int
+
+
 Request = (
     Create | Claim | Append | Renew | Release | Stop | Reap | Open | Write | Delete | Fork
-    | Conclude | Checkpoint | Recall | Expect | ConversationRequest
+    | Conclude | Checkpoint | Recall | Expect | Enlist | Delist | Listed | NoteTold
+    | ConversationRequest
 )  # fmt: skip
 
 

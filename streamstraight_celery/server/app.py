@@ -15,12 +15,14 @@ from celery import Celery
 
 from ..conversations.ending import atell_end
 from ..conversations.turns import advance
+from ..ends.soon import EndTeller
 from ..errors import (
     RelayUnavailableError,
     StreamError,
     StreamNotFoundError,
 )
 from ..ids import STOP_COMMAND, is_conversation
+from ..in_turn import InTurn
 from ..relays import open_async_relay, open_relay
 from ..relays.base import AsyncRelay
 from ..relays.requests import Stop
@@ -59,7 +61,6 @@ from .reads.durable import STREAM_PATH
 from .reads.handlers import Reading
 from .reads.sse_response import SseConnection
 from .socketio.tokens import token_reply
-from .stop_broadcast import OnStop, StopTeller
 from .writes import durable_writes
 from .writes.handlers import Writing
 
@@ -97,6 +98,7 @@ class RelayApp:
         settings: all of the `stream_*` settings.
         on_stop: told the stream id when a stop is asked of a living producer, on a thread.
         on_turn: told, on a thread, the conversation in which a stream has ended.
+        on_end: told the id of a stream that this server has ended; must not block.
         open_relay: makes the relay; for tests.
 
     Raises:
@@ -107,16 +109,19 @@ class RelayApp:
         self,
         settings: StreamSettings,
         *,
-        on_stop: OnStop | None = None,
+        on_stop: Callable[[str], object] | None = None,
         on_turn: Callable[[str], None] | None = None,
+        on_end: Callable[[str], object] = str,
         open_relay: Callable[[StreamSettings], AsyncRelay] = open_async_relay,
         hub_options: HubOptions | None = None,
     ) -> None:
         self.settings = settings
         self._access = Access(settings)
         self._streams_page = StreamsPage(self._access, settings)
-        self._stops = None if on_stop is None else StopTeller(on_stop)
+        missed = "workers could not be told of %d stops"
+        self._stops = None if on_stop is None else InTurn(on_stop, missed)
         self._on_turn = on_turn
+        self._on_end = on_end
         self._open_relay = open_relay
         self._hub_options = hub_options or HubOptions.of(settings)
         self._may_tell = Seldom(QUIET_SECONDS)
@@ -348,7 +353,8 @@ class RelayApp:
         return await conversations.send(self.start().relay, stream_id, request, receive, limit)
 
     async def _tell_end(self, stream_id: str) -> None:
-        """Tell a stream's conversation of its end, and the application whose turn it may be."""
+        """Tell the application of the end, and the conversation, where it may be another turn."""
+        self._on_end(stream_id)
         name = await atell_end(self.start().relay, stream_id)
         if name is not None and self._on_turn is not None:
             # It may send a message to the broker, which blocks.
@@ -390,4 +396,6 @@ def relay_app(app: Celery, **options: Any) -> RelayApp:
         except Exception:
             logger.exception("conversation %s: the next task could not be sent", conversation)
 
-    return RelayApp(settings, **{"on_stop": on_stop, "on_turn": on_turn, **options})
+    ends = EndTeller(app, settings)
+    tellers = {"on_stop": on_stop, "on_turn": on_turn, "on_end": ends.soon}
+    return RelayApp(settings, **{**tellers, **options})

@@ -47,6 +47,7 @@ class StreamSettings:
         writing: allow writing streams over HTTP, with a token or an API key.
         api_keys: keys of back ends that may read and write every stream.
         codec: name of the codec for tasks that name none.
+        on_end: name of the task that is told of each stream's end; "" for none.
         nan: what becomes of NaN and Infinity in a chunk: `error` (the task fails) or `null`.
         key_prefix: first part of every Redis key and channel; behind the `global_keyprefix` of
             Celery's own Redis when streams are kept there.
@@ -85,6 +86,7 @@ class StreamSettings:
     writing: bool = False
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     codec: str = "json"
+    on_end: str = ""
     nan: str = "error"
     key_prefix: str = "ss:"
     ttl: float = 3600.0

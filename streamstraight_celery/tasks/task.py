@@ -30,6 +30,7 @@ from celery.utils.functional import head_from_fun
 
 from ..codecs import Codec, get_codec
 from ..conversations.membership import began_event, inherit
+from ..ends.on_end import check_on_end
 from ..enqueue.announcing import announce_task, withdrawn_on_error
 from ..enqueue.by_name import last_task_of
 from ..enqueue.conversations import Conversation, IfActive, conversation_name
@@ -47,9 +48,11 @@ from ..producing.interrupts import ignore_interrupts
 from ..runtime import Runtime
 from ..worker import metrics, telemetry
 from ..worker import remote_control as _control  # registers the remote control command
-from ..worker.attempt import run_attempt, settle
+from ..worker.attempt import run_attempt, settle, tell_application
 from ..worker.conversation import tell_conversation
 from ..worker.tracing import carry
+from . import sweep_task as _sweep  # registers the task `streams.sweep`
+from .app_class import WithAppTask
 from .task_stream import (
     OnLost,
     OnRedelivery,
@@ -76,24 +79,10 @@ worker_process_init.connect(ignore_interrupts, weak=False)
 metrics.install()
 __all__ = ["StreamTask", "stream_task"]
 assert _control
+assert _sweep
 
 
-class _WithAppTask(type):
-    """Makes the tasks of an app subclasses of its `task_cls` too, which `base=` would pass over."""
-
-    def __new__(
-        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
-    ) -> _WithAppTask:
-        app = namespace.get("app")
-        if app is not None and (own := app.Task) not in bases:
-            # Celery's own classes are bases already; what its app derives from them comes first.
-            news = [each for each in own.__mro__[1:] if not issubclass(bases[0], each)]
-            if news:
-                bases = (own,) if issubclass(own, bases[0]) else (*bases, own)
-        return super().__new__(mcs, name, bases, namespace, **kwargs)
-
-
-class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore[misc]
+class StreamTask(_BaseTask, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
     """Base class of stream tasks: `@app.task(base=StreamTask)`, or subclass it with a `run`.
 
     Attributes:
@@ -109,6 +98,8 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
             error ends the task and its stream, and is not retried.
         sends: it sends its chunks with `self.stream.send()`, and may be a plain function, or a
             coroutine function, whose result is the task's.
+        on_end: a Celery task, or its name, that is enqueued with a `StreamEnd` once the stream has
+            ended, at least once; default `stream_on_end`, and "" for none.
     """
 
     abstract = True
@@ -122,6 +113,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
     on_lost: ClassVar[OnLost] = "fail"
     retry_when: ClassVar[RetryWhen] = "always"
     sends: ClassVar[bool] = False
+    on_end: ClassVar[Any] = None
     _stream_function: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -138,6 +130,7 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         check_retry(cls.retry_when)
         check_on_redelivery(cls.on_redelivery)
         check_on_lost(cls.on_lost, cls.on_redelivery)
+        check_on_end(cls.on_end)
         function = cls.__dict__.get("run")
         if function is None:
             return
@@ -342,13 +335,20 @@ class StreamTask(_BaseTask, Generic[P], metaclass=_WithAppTask):  # type: ignore
         around = super().__call__
         inner = self.run if getattr(around, "__func__", None) is Task.__call__ else around
         try:
-            return inner(*args, **kwargs)
+            result = inner(*args, **kwargs)
         except BaseException as error:
             settle(self, error)
-            raise
-        finally:
             telemetry.end(self)
             tell_conversation(self)
+            # A process that goes down has no time for it: its parent process does it.
+            if isinstance(error, Exception):
+                tell_application(self)
+            raise
+        else:
+            telemetry.end(self)
+            tell_conversation(self)
+            tell_application(self)
+            return result
 
     @property
     def retries_no_more(self) -> bool:
@@ -409,6 +409,7 @@ def stream_task(
     on_lost: OnLost = "fail",
     retry: RetryWhen = "always",
     sends: Literal[False] = False,
+    on_end: Task | str | None = None,
     **options: Any,
 ) -> Callable[[Callable[Concatenate[Any, P], Chunks]], StreamTask[P]]: ...
 
@@ -417,6 +418,7 @@ def stream_task(
 def stream_task(
     *,
     sends: Literal[True],
+    on_end: Task | str | None = None,
     bind: Literal[True],
     on_redelivery: OnRedelivery = "restart",
     on_lost: OnLost = "fail",
@@ -429,6 +431,7 @@ def stream_task(
 def stream_task(
     *,
     sends: Literal[True],
+    on_end: Task | str | None = None,
     bind: Literal[False] = False,
     on_redelivery: OnRedelivery = "restart",
     on_lost: OnLost = "fail",
@@ -445,6 +448,7 @@ def stream_task(
     on_lost: OnLost = "fail",
     retry: RetryWhen = "always",
     sends: Literal[False] = False,
+    on_end: Task | str | None = None,
     **options: Any,
 ) -> Callable[[Callable[P, Chunks]], StreamTask[P]]: ...
 
@@ -456,7 +460,7 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
 
     Args:
         function: a sync or async generator function, when used without parentheses.
-        **options: `codec` or `encoder`, `on_redelivery`, `on_lost`, `retry`
+        **options: `codec` or `encoder`, `on_redelivery`, `on_lost`, `on_end`, `retry`
             (`before-first-chunk`: an error after that is not retried), `sends`, and everything
             `@app.task` takes: `bind`, `name`, `acks_late`, `autoretry_for`, `rate_limit`, ...
 
@@ -476,6 +480,7 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
         check_retry(options["retry_when"])
     if "on_lost" in options:
         check_on_lost(options["on_lost"], options.get("on_redelivery"))
+    check_on_end(options.get("on_end"))
 
     sends = options.get("sends", base.sends)
 

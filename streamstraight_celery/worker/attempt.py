@@ -18,6 +18,7 @@ from celery._state import _task_stack
 from celery.exceptions import Ignore, Reject, Retry
 
 from ..codecs import Codec, wire_encoder
+from ..ends import telling
 from ..errors import (
     RelayRefusedError,
     StreamBusyError,
@@ -26,7 +27,7 @@ from ..errors import (
     StreamExistsError,
     StreamStopped,
 )
-from ..ids import OVERWRITE_HEADER, STREAM_NONCE
+from ..ids import ON_END_HEADER, OVERWRITE_HEADER, STREAM_NONCE
 from ..producing.driver import Driver
 from ..producing.failures import describe_error, error_within, retry_delay
 from ..producing.generators import awaiting, calling, is_generator_function
@@ -131,7 +132,7 @@ def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> 
                 task.stream_id, owner=request.id or "", kind=codec.kind, nonce=nonce,
                 resume=fails or task.on_redelivery == "resume", again=before,
                 untold=_reads_no_messages(request), on_interrupt=driver.interrupt,
-                after_loss=task.on_lost == "run",
+                after_loss=task.on_lost == "run", on_end=_on_end(task, runtime),
             )  # fmt: skip
             break
         except StreamClosedError:
@@ -340,6 +341,7 @@ def _overwrites(runtime: Runtime, task: RunningTask) -> bool:
     state = runtime.sender.patiently(lambda: runtime.relay.state(task.stream_id))
     if not state.end or state.owner == request.id:
         return False
+    telling.tell_application(task.app, runtime.relay, task.stream_id)  # if nobody has
     runtime.sender.patiently(lambda: runtime.relay.call(Delete(task.stream_id)))
     return True
 
@@ -368,6 +370,20 @@ def settle(task: RunningTask, error: BaseException) -> None:
         # comes back, and how long it is awaited, is for the parent process to say.
         wait = Runtime.of(task.app).settings.lease if task.acks_late else 0.0
         _quietly(writer, functools.partial(writer.release, wait, timeout=LAST_WORDS_TIMEOUT))
+
+
+def _on_end(task: RunningTask, runtime: Runtime) -> str:
+    """The name of the task that is told of the end of the current request's stream."""
+    request = task.request
+    named = (request.headers or {}).get(ON_END_HEADER, getattr(request, ON_END_HEADER, None))
+    return runtime.on_end_name(task.on_end if named is None else named)
+
+
+def tell_application(task: RunningTask) -> None:
+    """Tell the application of the stream's end, if it has ended and that is not told yet."""
+    runtime = Runtime.of(task.app)
+    if _on_end(task, runtime):
+        telling.tell_application(task.app, runtime.relay, task.stream_id)
 
 
 def _quietly(writer: StreamWriter, write: Callable[[], None]) -> None:

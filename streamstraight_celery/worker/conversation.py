@@ -31,9 +31,9 @@ def tell_conversation(task: RunningTask) -> None:
 
 
 def tell_quietly(runtime: Runtime, stream_id: str) -> None:
-    """As `tell_end`; what prevents it is only logged."""
+    """As `Runtime.tell_conversation`; what prevents it is only logged."""
     try:
-        runtime.tell_end(stream_id)
+        runtime.tell_conversation(stream_id)
     except (StreamError, OperationalError) as error:
         about = {"stream_id": stream_id}
         log.warning(

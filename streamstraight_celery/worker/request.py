@@ -8,6 +8,7 @@ what another delivery of the same task holds.
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import Future
 from typing import Any, Literal
 
@@ -20,11 +21,11 @@ from celery.exceptions import (
     TimeLimitExceeded,
     WorkerLostError,
 )
-from celery.signals import task_unknown, worker_ready
+from celery.signals import task_unknown, worker_ready, worker_shutdown
 from celery.worker.request import Request
 
 from ..errors import ConfigurationError
-from ..ids import STREAM_ID_HEADER, STREAM_NONCE
+from ..ids import ON_END_HEADER, STREAM_ID_HEADER, STREAM_NONCE
 from ..offsets import new_nonce
 from ..producing.failures import TIME_LIMIT, describe_error
 from ..relays.end_reasons import EXPIRED, LOST, EndReason, error_json
@@ -152,10 +153,17 @@ class StreamRequest(Request):  # type: ignore[misc]
         # A message waits in a queue for as long as a stream is kept.
         return _runtime(self).settings.ttl
 
+    def _on_end(self, runtime: Runtime) -> str:
+        """The name of the task that is told of the stream's end."""
+        headers = self.request_dict.get("headers") or {}
+        named = headers.get(ON_END_HEADER, self.request_dict.get(ON_END_HEADER))
+        return runtime.on_end_name(self.task.on_end if named is None else named)
+
     def _conclude(self, end: EndReason | Literal[""], error: str) -> None:
         """Release the stream if the task is delivered again, else end it."""
         try:
             runtime = _runtime(self)
+            on_end = self._on_end(runtime)
         except ConfigurationError:
             # The task has failed with it; here it would take the worker down.
             return
@@ -165,12 +173,20 @@ class StreamRequest(Request):  # type: ignore[misc]
         request = Conclude(
             stream_id_of(self), self.id, self._stream_nonce, end, error,
             wait=round((awaited or 0) * 1000), begun=self.time_start is not None,
+            on_end=on_end,
         )  # fmt: skip
         runtime.request_queue.ask(request).add_done_callback(self._concluded)
 
     def _concluded(self, asked: Future[Answer]) -> None:
         """The relay has been told; on the queue's thread."""
-        if asked.exception() is None and (answer := asked.result()).kind == "ended":
+        if asked.exception() is not None:
+            return
+        answer, runtime = asked.result(), _runtime(self)
+        # A process that has ended its stream itself may have died before it told that.
+        died = answer.kind == "closed" and self._on_end(runtime)
+        if died or answer.kind == "ended":
+            runtime.tell_end_soon(self.app, stream_id_of(self))
+        if answer.kind == "ended":
             stream_concluded.send(
                 sender=self.task, stream_id=stream_id_of(self), task_name=self.task.name,
                 task_id=self.id, reason=answer.end_reason,
@@ -211,9 +227,19 @@ def end_unknown(sender: Any, message: Any, id: str, **_: Any) -> None:
         return
     headers = message.headers or {}
     stream_id = headers.get(STREAM_ID_HEADER) or id
-    runtime.request_queue.ask(
+    asked = runtime.request_queue.ask(
         Conclude(stream_id, id, new_nonce(), "producer-error", NOT_REGISTERED)
     )
+    asked.add_done_callback(lambda _: runtime.tell_end_soon(sender.app, stream_id))
+
+
+@worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+def flush_ends(sender: Any, **_: Any) -> None:
+    """The last ends are told before the worker is gone."""
+    with contextlib.suppress(ConfigurationError):
+        runtime = Runtime.of(sender.app)
+        runtime.request_queue.flush()  # which ends streams
+        runtime.flush_ends()
 
 
 def _runtime(request: StreamRequest) -> Runtime:

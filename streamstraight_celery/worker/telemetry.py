@@ -28,6 +28,7 @@ class RunningTask(Protocol):
     ignore_result: bool
     on_redelivery: Any
     on_lost: Any
+    on_end: Any
     soft_time_limit: float | None
     max_retries: int | None
     sends: bool

@@ -23,9 +23,13 @@ from streamstraight_celery.relays.requests import (
     Conclude,
     Create,
     Delete,
+    Delist,
+    Enlist,
     Expect,
     Fork,
     Hold,
+    Listed,
+    NoteTold,
     Open,
     Post,
     Queue,
@@ -38,6 +42,7 @@ from streamstraight_celery.relays.requests import (
     Stop,
     Turn,
     Write,
+    list_of,
 )
 from tests.conftest import ROOT
 from tests.support.clusters import Server
@@ -94,8 +99,19 @@ def of_tasks() -> list[Request]:
         Claim("a", "bbbbbbbb", "task", resume=True), Stop("a"),
         Append("a", 2, "bbbbbbbb", 2, 1, b'"x"', "completed"),
         Create("b", "task"), Stop("b"), Reap("b"), Hold("chat", "b", "a"), Hold("chat", "", "b"),
+        Claim("d", "aaaaaaaa", "task"), append("d", 1, "aaaaaaaa"),
+        Append("d", 1, "aaaaaaaa", 2, 0, b"", "completed"),
         Create("c", "task"), Conclude("c", "task", "", end="producer-error"),
     ]  # fmt: skip
+
+
+def tell_end(relay: RedisRelay, stream_id: str) -> None:
+    """All that telling an end asks for, and the sweep."""
+    mark = relay.call(Enlist(stream_id)).mark
+    assert relay.call(Enlist(stream_id, seen=mark)).kind == "ok"
+    (listed,) = relay.call(Listed(list_of(stream_id), 0, 10)).listed
+    assert relay.call(NoteTold(stream_id, 0, 1)).kind == "fenced"
+    assert relay.call(Delist(*listed)).kind == "ok"
 
 
 def opened(name: str, **more: Any) -> Open:
@@ -123,6 +139,7 @@ async def as_worker(url: str) -> None:
         for request in of_tasks():
             assert relay.call(request).kind != "error", request
         assert relay.state("a").end == "completed"
+        tell_end(relay, "a")
 
 
 async def as_web(url: str) -> None:
@@ -146,6 +163,7 @@ async def as_command_line(url: str) -> None:
         assert relay.state("made").last == 200
         assert relay.call(Stop("made")).kind == "ended"
         assert relay.call(Reap("made")).kind == "closed"
+        tell_end(relay, "made")
         assert relay.server_info()["redis_version"]
     await reads(url)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutations.ends import ENDS
 from tests.mutations.mutation import Mutation
 from tests.mutations.security import SECURITY
 from tests.mutations.worker_side import WORKER_SIDE
@@ -208,4 +209,5 @@ MUTATIONS = (
         "keep(state, log, at.ttl)", "redis.call('PEXPIRE', state, at.ttl)", (CONTRACT_REDIS, MODEL),
     ),
     *WORKER_SIDE,
+    *ENDS,
 )  # fmt: skip

@@ -21,10 +21,10 @@ LEVELS = (
     ("enqueue", "worker"),
     ("runtime",),
     ("producing", "server", "reader"),
-    ("conversations",),
+    ("conversations", "ends"),
     ("relays", "tokens", "agent_codecs"),
     ("codecs", "offsets", "ids", "settings"),
-    ("errors", "signals", "backoff", "cancellation", "os_threads"),
+    ("errors", "signals", "backoff", "cancellation", "in_turn", "os_threads"),
 )
 LEVEL = {part: -number for number, level in enumerate(LEVELS) for part in level}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "lib", "tools", "base_utils"}

@@ -18,9 +18,13 @@ from ..requests import (
     Conclude,
     Create,
     Delete,
+    Delist,
+    Enlist,
     Entry,
     Expect,
     Fork,
+    Listed,
+    NoteTold,
     Open,
     Read,
     Reap,
@@ -32,6 +36,7 @@ from ..requests import (
     Write,
 )
 from .conversations import hold, post, put_into_queue, turn
+from .ends_to_tell import EndsToTell, note_told
 from .http_written import count_fork, delete_stream, open_stream, write_stream
 from .stream import Stream
 
@@ -46,6 +51,7 @@ class MemoryStore:
         self._clock = now
         self._streams: dict[str, Stream] = {}
         self._listeners: list[Listener] = []
+        self._ends = EndsToTell(options)
         self._lock = threading.RLock()
         self._swept_at = self.now()
 
@@ -90,6 +96,10 @@ class MemoryStore:
                     return put_into_queue(self, request)
                 case Turn():
                     return turn(self, request)
+                case Enlist() | Delist() | Listed():
+                    return self._ends.execute(request, self.now())
+                case NoteTold():
+                    return note_told(self, request)
 
     def read(self, read: Read) -> Page | None:
         """Return the state and a page of the log."""
@@ -189,6 +199,7 @@ class MemoryStore:
         self._streams[request.stream_id] = Stream(
             now, now + wait, now + wait + self.options.ttl, owner=request.owner, kind=request.kind,
             conversation=request.conversation,
+            on_end=request.on_end,
         )  # fmt: skip
         return Answer("ok", 1)
 
@@ -233,6 +244,7 @@ class MemoryStore:
             attempt, request.nonce, last, lineage,
         )  # fmt: skip
         stream.owner = stream.owner or request.owner
+        stream.on_end = stream.on_end or request.on_end
         stream.kind, stream.released = request.kind, False
         stream.lease = now + self.options.lease
         self._streams[request.stream_id] = stream
@@ -341,6 +353,7 @@ class MemoryStore:
             stream.released, stream.lease = True, self.now() + wait
             self.keep(stream, wait)
             return Answer("ok", stream.attempt, stream.stop)
+        stream.on_end = stream.on_end or request.on_end
         return self.end(request.stream_id, stream, end, error, stream.stop)
 
     def _checkpoint(self, request: Checkpoint) -> Answer:

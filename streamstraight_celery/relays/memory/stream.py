@@ -55,6 +55,9 @@ class Stream:
     events: dict[str, int] = field(default_factory=dict)
     queue: list[str] = field(default_factory=list)
     messages: dict[str, str] = field(default_factory=dict)
+    # The task that is told of its end, and the end that was told: its attempt and time.
+    on_end: str = ""
+    told: tuple[int, int] | None = None
 
     def makes_way_for(self, owner: str) -> bool:
         """Whether only the name is left of it, and of another task: deleted, without forks."""
@@ -77,4 +80,6 @@ class Stream:
             now=now, created=self.created, first_chunk=self.first_chunk, ended=self.ended,
             content_type=self.content_type, http_written=self.http_written, ttl=self.ttl,
             expires_at=self.expires_at, deleted=self.deleted, conversation=self.conversation,
+            on_end=self.on_end,
+            end_told=bool(self.end) and self.told == (self.attempt, self.ended),
         )  # fmt: skip

@@ -22,10 +22,14 @@ from ..requests import (
     Conclude,
     Create,
     Delete,
+    Delist,
+    Enlist,
     Entry,
     Expect,
     Fork,
     Kind,
+    Listed,
+    NoteTold,
     Open,
     Read,
     Reap,
@@ -78,6 +82,10 @@ SCRIPTS = {
     Hold: _load("clock", "log", "conversation", "hold"),
     Queue: _load("clock", "log", "conversation", "queue"),
     Turn: _load("turn"),
+    Enlist: _load("clock", "enlist"),
+    Delist: _load("delist"),
+    Listed: _load("clock", "listed"),
+    NoteTold: _load("note_told"),
 }
 
 
@@ -134,6 +142,9 @@ class Calls:
     def channel(self, stream_id: str) -> str:
         return f"{self._options.key_prefix}{{{stream_id}}}{self._suffix}"
 
+    def list_key(self, name: str) -> str:
+        return f"{self._options.key_prefix}e:{{{name}}}"
+
     def stream_id(self, channel: str) -> str:
         return channel[len(self._options.key_prefix) + 1 : -len(self._suffix) - 1]
 
@@ -169,13 +180,15 @@ class Calls:
                 return two, (attempt, seq, limit, "1" if touch else "")
             case Renew(_, attempt, nonce):
                 return two, (attempt, nonce, options.lease, options.ttl)
-            case Create(_, owner, kind, wait, conversation):
-                return two[:1], (owner, options.ttl, kind, wait or options.ttl, conversation)
-            case Claim(_, nonce, owner, kind, attempt, resume, overwrite, after_loss):
+            case Create(_, owner, kind, wait, conversation, on_end):
+                return two[:1], (
+                    owner, options.ttl, kind, wait or options.ttl, conversation, on_end,
+                )  # fmt: skip
+            case Claim(_, nonce, owner, kind, attempt, resume, overwrite, after_loss, _, on_end):
                 return two, (
                     nonce, options.lease, options.ttl, attempt, owner, kind, self._publish,
                     "1" if resume else "", "1" if overwrite else "", channel,
-                    "1" if after_loss else "",
+                    "1" if after_loss else "", on_end,
                 )  # fmt: skip
             case Release(_, attempt, nonce, wait):
                 return two, (attempt, nonce, wait, options.ttl, self._publish, channel)
@@ -186,10 +199,10 @@ class Calls:
                     options.reap_after, options.ttl, LOST, self._publish, EXPIRED, channel,
                     options.reap_notice,
                 )  # fmt: skip
-            case Conclude(_, owner, nonce, end, error, wait, begun):
+            case Conclude(_, owner, nonce, end, error, wait, begun, on_end):
                 return two, (
                     owner, nonce, end, error, wait, options.ttl, self._publish,
-                    "1" if begun else "", channel,
+                    "1" if begun else "", channel, on_end,
                 )  # fmt: skip
             case Checkpoint(_, attempt, nonce, value, seq):
                 return two[:1], (attempt, nonce, value, seq, options.lease)
@@ -215,6 +228,15 @@ class Calls:
                 return two, (self._publish, channel, "1" if keep_name else "")
             case Fork(_, by):
                 return two[:1], (by,)
+            case Enlist(stream, hold, seen):
+                held = options.lease if hold else 0
+                return [self.list_key(name)], (stream, held, seen or "", options.listed_ttl)
+            case Delist(stream, mark):
+                return [self.list_key(name)], (stream, mark)
+            case Listed(_, skip, limit):
+                return [self.list_key(name)], (skip, limit)
+            case NoteTold(_, attempt, ended):
+                return two[:1], (attempt, ended)
             case Post():
                 return two, (
                     *self._conversation(request), request.event_id, request.event,
@@ -281,7 +303,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
     text = [(field or b"").decode() for field in fields]
     attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
     size, created, first_chunk, ended, lineage = text[10:15]
-    content_type, http_written, ttl, expires_at, deleted, conversation = text[15:]
+    content_type, http_written, ttl, expires_at, deleted, conversation, on_end, told = text[15:]
     return StreamState(
         attempt=int(attempt),
         nonce=nonce,
@@ -305,6 +327,8 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
         expires_at=int(expires_at) if expires_at else None,
         deleted=bool(deleted),
         conversation=conversation,
+        on_end=on_end,
+        end_told=bool(end) and told == f"{attempt}:{ended}",
     )
 
 

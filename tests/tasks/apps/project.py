@@ -47,6 +47,7 @@ app = Celery(
         "tests.tasks.apps.results",
         "tests.tasks.apps.sending",
         "tests.tasks.apps.callbacks",
+        "tests.tasks.apps.saving",
     ],
     set_as_current=False,
 )

@@ -4,6 +4,7 @@
 --      7 publish command  8 '1' to continue the log of the attempt before ('': start over)
 --      9 '1' to overwrite: take over from a living producer, or restart an ended stream
 --      10 channel  11 '1' to restart one that ended as `producer-disconnected`, if the owner is the same
+--      12 the task that is told of its end, if none is named yet ('': none)
 -- Answers: ok (number: the attempt; reason: seq of the last chunk)  busy (number: ms until the
 --   lease ends)  closed (reason)  fenced (a newer attempt exists, or others write it over HTTP)
 -- Idempotent: the same nonce gets the same answer. `attempt to re-create` is for a producer whose
@@ -63,6 +64,7 @@ end
 redis.call('HSETNX', state, 'c', now)
 redis.call('HSETNX', state, 'o', ARGV[5])
 redis.call('HDEL', state, 'r')
+if ARGV[12] ~= '' then redis.call('HSETNX', state, 'on', ARGV[12]) end
 redis.call('HSET', state, 'a', attempt, 'n', nonce, 'q', seq, 'x', now + lease, 'k', ARGV[6],
   'h', lineage)
 redis.call('PEXPIRE', state, ttl)

@@ -3,7 +3,7 @@
 -- ARGV 1 owner (task id)  2 nonce of the delivery that is over  3 end reason ('': release)
 --      4 error for readers (JSON or '')  5 ms in which the next attempt is awaited  6 ttl ms
 --      7 publish command  8 '1' when the delivery began to run ('': it never will)
---      9 channel
+--      9 channel  10 the task that is told of its end, if none is named yet ('': none)
 -- Answers: ended (reason)  ok (released)  busy (number: ms; another producer holds it)
 --   closed (reason)  fenced (another task's)  unknown
 -- Only a stream that this delivery held; a queued stream of the same task; and, for a delivery that
@@ -37,6 +37,7 @@ if reason == '' then
   redis.call('PEXPIRE', KEYS[2], wait + ARGV[6])
   return {'ok', attempt, stop, ''}
 end
+if ARGV[10] ~= '' then redis.call('HSETNX', state, 'on', ARGV[10]) end
 close({
   attempt = attempt, nonce = m[2], seq = seq, now = now, ttl = ARGV[6],
   publish = ARGV[7], channel = ARGV[9],

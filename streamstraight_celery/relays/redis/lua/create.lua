@@ -1,7 +1,7 @@
 -- Announce a stream before its producer runs, so that readers and stop() find it.
 -- KEYS 1 state
 -- ARGV 1 owner (task id)  2 ttl ms  3 kind of chunks  4 ms in which a producer is awaited
---      5 name of its conversation ('': none)
+--      5 name of its conversation ('': none)  6 the task that is told of its end ('': none)
 -- Answers: ok (new, or the same owner's)  exists (another owner's)
 -- What was deleted of another task makes way.
 local state = KEYS[1]
@@ -23,6 +23,7 @@ local now = clock()
 redis.call('HSET', state, 'a', 0, 'n', '', 'q', 0, 'b', 0, 'o', ARGV[1], 'k', ARGV[3],
   'c', now, 'x', now + ARGV[4])
 if ARGV[5] ~= '' then redis.call('HSET', state, 'C', ARGV[5]) end
+if ARGV[6] ~= '' then redis.call('HSET', state, 'on', ARGV[6]) end
 -- Longer than a producer is awaited, so that readers are told that none came.
 redis.call('PEXPIRE', state, ARGV[4] + ARGV[2])
 return {'ok', 1, 0, ''}

@@ -1,0 +1,123 @@
+"""The option `on_end=`: which task is told of a stream's end, and what it is told."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from typing import Any
+
+from celery import Celery, Task
+from celery.local import Proxy
+
+from ..errors import ConfigurationError
+from ..relays import STREAMSTRAIGHT
+from ..relays.base import StreamState
+from ..settings import StreamSettings
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:
+    # pydantic, and so a task with `pydantic=True`, takes no other.
+    from typing_extensions import TypedDict
+
+# One end, one id: two messages of the same end are the same task.
+_TASK_IDS = uuid.UUID("6f0e6a6c-5b86-4f2b-9b4c-2d8f0a1c7e55")
+
+
+class EndError(TypedDict):
+    """What readers were told of a bad end."""
+
+    code: str
+    message: str
+
+
+class StreamEnd(TypedDict):
+    """The argument of the task that `on_end=` names.
+
+    Attributes:
+        stream_id: the stream; `read_stream` reads its chunks.
+        reason: why it ended: `completed`, `stopped`, `producer-error`, ...
+        error: what readers were told of a bad end; else None.
+        attempt: the attempt that readers have; 0 when none began.
+        chunks: how many readers have.
+        bytes: sum of their encoded sizes.
+        task_id: of the task that produced it; "" if there was none.
+        conversation: the one that it belongs to, or None.
+    """
+
+    stream_id: str
+    reason: str
+    error: EndError | None
+    attempt: int
+    chunks: int
+    bytes: int
+    task_id: str
+    conversation: str | None
+
+
+def check_on_end(value: object) -> None:
+    """Check the option.
+
+    Raises:
+        ConfigurationError: neither a Celery task nor the name of one.
+    """
+    # A proxy of a shared task, which `isinstance` would evaluate before there is an app.
+    if value is None or issubclass(type(value), Proxy) or isinstance(value, (str, Task)):
+        return
+    raise ConfigurationError(
+        f"on_end={value!r}: use a Celery task (decorate the function with @shared_task) or the "
+        "name of one"
+    )
+
+
+def on_end_name(settings: StreamSettings, on_end: Any) -> str:
+    """The name of the task that is told of a stream's end; "" for none.
+
+    Args:
+        settings: of the app.
+        on_end: the task's option; None: `stream_on_end`, and "": nobody.
+
+    Raises:
+        ConfigurationError: the relay is `streamstraight://`, which does not keep it.
+    """
+    chosen = settings.on_end if on_end is None else on_end
+    name = chosen if isinstance(chosen, str) else str(chosen.name)
+    if name and settings.relay_url.partition(":")[0] in STREAMSTRAIGHT:
+        raise ConfigurationError(
+            "on_end= needs a stream store on Redis, and stream_relay_url is streamstraight://"
+        )
+    return name
+
+
+def end_of_stream(stream_id: str, state: StreamState) -> StreamEnd:
+    """What the application is told of a stream that has ended."""
+    return {
+        "stream_id": stream_id,
+        "reason": state.end,
+        "error": json.loads(state.error) if state.error else None,
+        "attempt": state.attempt,
+        "chunks": state.last,
+        "bytes": state.size,
+        "task_id": state.owner,
+        "conversation": state.conversation or None,
+    }
+
+
+def send(app: Celery, stream_id: str, state: StreamState, connection: Any = None) -> None:
+    """Enqueue the task that is told of the end.
+
+    Raises:
+        Exception: whatever Celery raises, such as kombu's OperationalError.
+    """
+    task_id = str(uuid.uuid5(_TASK_IDS, f"{stream_id} {state.attempt} {state.ended}"))
+    options: dict[str, Any] = {"task_id": task_id}
+    if connection is not None:
+        options["connection"] = connection
+    args = (end_of_stream(stream_id, state),)
+    task = app.tasks.get(state.on_end)
+    if task is None:
+        app.send_task(state.on_end, args, **options)
+    else:
+        # Its own queue and serializer count, and eager mode.
+        task.apply_async(args, **options)
