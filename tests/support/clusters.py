@@ -128,7 +128,7 @@ class Cluster:
 
     def _node(self) -> Server:
         bus = free_port()
-        node = Server("--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
+        node = Server("--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
                       "--cluster-port", str(bus),
                       "--cluster-replica-validity-factor", "0")  # fmt: skip
         if not hasattr(self, "_bus"):
