@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
-
 from .errors import ConfigurationError, TokenError
 from .settings.secrets import HOW_TO_MAKE_ONE, weakness_of
 
@@ -90,6 +88,8 @@ class Tokens:
             "iat": now,
             "exp": expires_at,
         }
+        import jwt  # It costs as much as the rest of the package, and a worker has no use for it.
+
         return jwt.encode(claims, self._keys[0], algorithm=ALGORITHM), expires_at
 
     def verify(self, token: str | None) -> Grant:
@@ -111,6 +111,8 @@ class Tokens:
         return Grant(str(claims["sub"]), scopes & SCOPES, float(claims["exp"]))
 
     def _claims(self, token: str) -> dict[str, Any]:
+        import jwt
+
         for key in self._keys:
             try:
                 claims: dict[str, Any] = jwt.decode(

@@ -29,7 +29,6 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
 
-from billiard.pool import soft_timeout_sighandler
 from celery.exceptions import SoftTimeLimitExceeded
 
 from ..errors import StreamClosedError, StreamStopped
@@ -101,7 +100,10 @@ class Driver(Interruptible):
         self._handling = False
         self._main = self._green is None and threading.current_thread() is threading.main_thread()
         self._detached = None if self._main or self._green else detached
-        # In a process of the prefork pool.
+        # In a process of the prefork pool. Importing billiard.pool costs web processes too much.
+        from billiard.pool import soft_timeout_sighandler
+
+        self._on_celery_limit = soft_timeout_sighandler
         self._celery_signals_limits = (
             self._main and LIMIT is not None and signal.getsignal(LIMIT) is soft_timeout_sighandler
         )
@@ -309,7 +311,7 @@ class Driver(Interruptible):
         finally:
             self._handling = False
             if self._celery_signals_limits:
-                signal.signal(LIMIT, soft_timeout_sighandler)
+                signal.signal(LIMIT, self._on_celery_limit)
             # Never back to the default action, which ends the process: one may be on its way.
             signal.signal(INTERRUPT, before if callable(before) else ignore)
 
@@ -330,7 +332,7 @@ class Driver(Interruptible):
         elif not self._undisturbed:
             # In the encoder, for example.
             self._told = True
-            soft_timeout_sighandler(number, frame)
+            self._on_celery_limit(number, frame)
 
     # -- sync, on a thread of its own
 

@@ -7,8 +7,6 @@ import re
 from ..errors import ConfigurationError
 from ..settings import StreamSettings
 from .base import AsyncRelay, Relay, RelayOptions
-from .cluster.relay import ClusterRelay
-from .memory.relay import AsyncMemoryRelay, MemoryRelay, store_for
 from .redis.relay import SCHEMES, RedisRelay
 from .urls import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 
@@ -37,9 +35,13 @@ def open_relay(settings: StreamSettings) -> Relay:
     """
     scheme = _scheme(settings)
     if scheme == "memory":
+        from .memory.relay import MemoryRelay, store_for
+
         _refuse_options(settings)
         return MemoryRelay(store_for(settings.relay_url, options(settings)))
     if scheme in CLUSTER_SCHEMES:
+        from .cluster.relay import ClusterRelay
+
         return ClusterRelay(*_redis(settings), connection=settings.relay_options)
     if scheme in STREAMSTRAIGHT:
         from .streamstraight import StreamstraightRelay
@@ -62,6 +64,8 @@ def open_async_relay(settings: StreamSettings) -> AsyncRelay:
             "Your own relay server needs a stream store on Redis"
         )
     if scheme == "memory":
+        from .memory.relay import AsyncMemoryRelay, store_for
+
         _refuse_options(settings)
         return AsyncMemoryRelay(store_for(settings.relay_url, options(settings)))
     if scheme in CLUSTER_SCHEMES:

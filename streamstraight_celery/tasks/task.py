@@ -46,8 +46,7 @@ from ..ids import (
 from ..producing.generators import check_generator_function, with_signature
 from ..producing.interrupts import ignore_interrupts
 from ..runtime import Runtime
-from ..worker import metrics, telemetry
-from ..worker import remote_control as _control  # registers the remote control command
+from ..worker import metrics, register_remote_control, telemetry
 from ..worker.attempt import run_attempt, settle, tell_application
 from ..worker.conversation import tell_conversation
 from ..worker.tracing import carry
@@ -66,23 +65,17 @@ from .task_stream import (
 if TYPE_CHECKING:
     from celery.result import AsyncResult
 
-try:
-    # A custom base class would take delay_on_commit() away from Django's users.
-    from celery.contrib.django.task import DjangoTask as _BaseTask
-except ImportError:
-    _BaseTask = Task
-
 P = ParamSpec("P")
 Chunks = Iterator[Any] | AsyncIterator[Any]
 
 worker_process_init.connect(ignore_interrupts, weak=False)
 metrics.install()
+register_remote_control()
 __all__ = ["StreamTask", "stream_task"]
-assert _control
 assert _sweep
 
 
-class StreamTask(_BaseTask, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
+class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
     """Base class of stream tasks: `@app.task(base=StreamTask)`, or subclass it with a `run`.
 
     Attributes:

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from celery.concurrency import get_implementation
 from celery.signals import worker_init, worker_ready, worker_shutdown
 
 from ..errors import (
@@ -263,6 +262,8 @@ def _on_worker_init(sender: Any, **_: Any) -> None:
         return
     try:
         if settings.metrics_port:
+            from celery.concurrency import get_implementation
+
             pool = get_implementation(sender.pool_cls)
             forks = pool.__module__ == "celery.concurrency.prefork"
             _server = MetricsServer(settings, forks=forks)

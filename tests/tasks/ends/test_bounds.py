@@ -1,7 +1,7 @@
 """The times that are promised, by the clock of Redis where an end is meant. `-s` shows them.
 
-Every one is taken several times, and the shortest counts: a busy machine may hold up any of them, but
-not each time what would take longer by itself.
+Every one is taken several times, and the shortest counts: a busy machine may hold up
+any of them, but nothing slow is fast even once.
 """
 
 from __future__ import annotations
