@@ -36,7 +36,7 @@ from ..os_threads import Mailbox, loop_thread
 from ..relays.end_reasons import EndReason
 from . import threads
 from .generators import aclose_generator, close_generator, has_ended, mentions
-from .interrupts import INTERRUPT, LIMIT, Ending, Interruptible, ignore
+from .interrupts import INTERRUPT, LIMIT, Ending, Interruptible, celery_limit_handler, ignore
 from .loop_watch import LoopWatch
 from .sending import FULL_INTERVAL, Sending
 from .writer import StreamWriter
@@ -100,12 +100,10 @@ class Driver(Interruptible):
         self._handling = False
         self._main = self._green is None and threading.current_thread() is threading.main_thread()
         self._detached = None if self._main or self._green else detached
-        # In a process of the prefork pool. Importing billiard.pool costs web processes too much.
-        from billiard.pool import soft_timeout_sighandler
-
-        self._on_celery_limit = soft_timeout_sighandler
+        self._on_celery_limit = celery_limit_handler()
+        # In a process of the prefork pool.
         self._celery_signals_limits = (
-            self._main and LIMIT is not None and signal.getsignal(LIMIT) is soft_timeout_sighandler
+            self._main and LIMIT is not None and signal.getsignal(LIMIT) is self._on_celery_limit
         )
         self.sending: Sending | None = None
         self._left: Future[Any] | None = None

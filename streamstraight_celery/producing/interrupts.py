@@ -122,6 +122,13 @@ def current_asyncio_task() -> asyncio.Task[object] | None:
         return None
 
 
+def celery_limit_handler() -> Any:
+    """Celery's own handler of the soft time limit's signal, in processes of the prefork pool."""
+    from billiard.pool import soft_timeout_sighandler  # dear, and no web process has a use for it
+
+    return soft_timeout_sighandler
+
+
 def ignore(_number: int, _frame: FrameType | None) -> None:
     """An interrupt that came after its generator had ended."""
 
