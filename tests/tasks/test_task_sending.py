@@ -113,6 +113,19 @@ def test_a_chunk_that_cannot_be_sent_fails_the_task_also_when_that_is_caught(
         stream.result.get(timeout=PATIENCE)
 
 
+def test_several_tasks_write_one_stream(app: Celery, prefork: Worker) -> None:
+    stream = sending.planning.stream("tea")
+
+    log = ended_log(app, stream.id)
+
+    assert [chunk.get("name") or chunk["text"] for chunk in log.chunks] == [
+        "plan",
+        "write",
+        "About tea.",
+    ]
+    assert (log.end, log.state.attempt) == ("completed", 2)
+
+
 def test_nothing_can_be_sent_where_no_task_runs(app: Celery) -> None:
     with pytest.raises(NoStreamError, match=r"self\.stream"):
         current_stream()

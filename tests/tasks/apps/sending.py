@@ -238,3 +238,16 @@ def raising(self: StreamTask[Any], mark: str) -> Iterator[Any]:
     finally:
         leave_mark(f"{mark}:ending", self.stream.ending)
         self.stream.send("the last")
+
+
+@stream_task(bind=True)
+def planning(self: StreamTask[Any], topic: str) -> Iterator[Any]:
+    """The first task of a run, as in the how-to."""
+    yield {"type": "step", "name": "plan"}
+    raise self.replace(writing.s(topic))
+
+
+@stream_task(bind=True, on_redelivery="resume")
+def writing(self: StreamTask[Any], topic: str) -> Iterator[Any]:
+    yield {"type": "step", "name": "write"}
+    self.stream.send({"type": "text", "text": f"About {topic}."})
