@@ -189,8 +189,6 @@ class Driver(Interruptible):
             self._green.soon(self._throw)
         elif self._left is not None:
             self._leave(self._left)
-        if self.sending is not None:
-            self.sending.interrupt_helpers()
 
     def _await_limit(self) -> None:
         limit = self._time_limit or 0.0
@@ -220,6 +218,8 @@ class Driver(Interruptible):
         while not self._ended.wait(INTERRUPT_INTERVAL):
             if self._handling and self._waiting and INTERRUPT is not None:
                 signal.pthread_kill(main, INTERRUPT)
+            if self.sending is not None:
+                self.sending.interrupt_helpers()
             passed = time.monotonic() - since
             if passed >= CLEANUP_TIMEOUT:
                 break
@@ -475,6 +475,7 @@ class Driver(Interruptible):
             raise StreamStopped from None
         finally:
             self._ended.set()
+            self.sending.close()
 
     async def _consume_async(self, chunks: AsyncIterator[Any], writer: StreamWriter) -> None:
         encode = self._encode

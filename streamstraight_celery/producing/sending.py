@@ -101,19 +101,23 @@ class Sending:
                 raise
 
     def interrupt_helpers(self) -> None:
-        """Interrupt those who have sent something and wait for more from a model.
+        """Interrupt those who have sent something and wait for more from a model, each once.
 
-        The others hear of it when they send.
+        The others hear of it when they send, or here, when they wait the next time.
         """
         with self._reaching:
-            helpers = [each for each in self._helpers.values() if not each.sends]
-            for helper in helpers:
-                helper.interrupt()
-        for task in list(self._helping):
+            for helper in self._helpers.values():
+                if not (helper.sends or helper.told):
+                    helper.interrupt()
+        tasks = list(self._helping)
+        self._helping.clear()
+        for task in tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)
 
     def close(self) -> None:
-        """The attempt is over: nobody is to be interrupted any more."""
+        """The attempt is over: nobody is to be interrupted any more, but by its own interrupt."""
+        if self._driver.interrupted:
+            self.interrupt_helpers()
         with self._reaching:
             self._helpers.clear()
         self._helping.clear()
@@ -128,7 +132,9 @@ class Sending:
                 self._helping.add(task)
             yield
             return
-        helper = _Helper(threads.job_frame(sys._getframe()), threads.current_greenlet())
+        helper = _Helper(
+            threads.job_frame(sys._getframe()), threads.current_greenlet(), self._is_told()
+        )
         with self._reaching:
             self._helpers[helper.thread] = helper
         try:
@@ -161,9 +167,15 @@ class Sending:
             told = task in self._told_tasks
             self._told_tasks.add(task)
             return told
-        told = getattr(self._told_threads, "told", False)
+        told = self._is_told()
         self._told_threads.told = True
+        with self._reaching:
+            if helper := self._helpers.get(threading.get_ident()):
+                helper.told = True
         return told
+
+    def _is_told(self) -> bool:
+        return bool(getattr(self._told_threads, "told", False))
 
 
 class _Helper:
@@ -172,10 +184,17 @@ class _Helper:
     Args:
         job: the frame of what it does for the task.
         greenlet: if it is one.
+        told: it has been interrupted.
+
+    Attributes:
+        sends: it is in the middle of sending.
     """
 
-    def __init__(self, job: FrameType | None, greenlet: threads.CurrentGreenlet | None) -> None:
+    def __init__(
+        self, job: FrameType | None, greenlet: threads.CurrentGreenlet | None, told: bool
+    ) -> None:
         self.thread = threading.get_ident()
+        self.told = told
         self.sends = True
         self._job = job
         self._greenlet = greenlet
@@ -186,13 +205,15 @@ class _Helper:
         if greenlet is not None:
             greenlet.soon(lambda: self._throw(greenlet))
         elif self._reads(sys._current_frames().get(self.thread)):
+            self.told = True
             threads.hang_up(self.thread, StreamStopped)
 
     def _reads(self, innermost: FrameType | None) -> bool:
         return self._job is not None and threads.reads_within(innermost, self._job)
 
     def _throw(self, greenlet: threads.CurrentGreenlet) -> None:
-        if not self.sends and self._reads(greenlet.frame):
+        if not (self.sends or self.told) and self._reads(greenlet.frame):
+            self.told = True
             greenlet.throw(StreamStopped())
 
 

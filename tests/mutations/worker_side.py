@@ -147,8 +147,8 @@ WORKER_SIDE = (
         (f"{SENDING} -k 'thread_that_sends and prefork'",),
     ),
     Mutation(
-        "interrupting helpers that read", "producing/driver.py",
-        "self.sending.interrupt_helpers()", "pass",
+        "interrupting helpers that read", "producing/sending.py",
+        "threads.hang_up(self.thread, StreamStopped)", "pass",
         (f"{SENDING} -k 'whoever_sends and in_thread and prefork'",),
     ),
     Mutation(
