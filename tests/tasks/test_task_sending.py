@@ -126,6 +126,11 @@ def test_several_tasks_write_one_stream(app: Celery, prefork: Worker) -> None:
     assert (log.end, log.state.attempt) == ("completed", 2)
 
 
+def test_what_a_task_keeps_on_itself_is_there_in_its_next_run(app: Celery, solo: Worker) -> None:
+    streams = [sending.keeps.apply_stream(queue=solo.queue) for _ in range(2)]
+    assert [ended_log(app, stream.id).chunks for stream in streams] == [["made"], ["kept"]]
+
+
 def test_nothing_can_be_sent_where_no_task_runs(app: Celery) -> None:
     with pytest.raises(NoStreamError, match=r"self\.stream"):
         current_stream()

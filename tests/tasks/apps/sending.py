@@ -251,3 +251,20 @@ def planning(self: StreamTask[Any], topic: str) -> Iterator[Any]:
 def writing(self: StreamTask[Any], topic: str) -> Iterator[Any]:
     yield {"type": "step", "name": "write"}
     self.stream.send({"type": "text", "text": f"About {topic}."})
+
+
+class Keeps(StreamTask):
+    """Makes its client once a process, as Celery's documentation has it."""
+
+    name = "keeps"
+    client: object = None
+
+    async def run(self) -> AsyncIterator[str]:
+        if self.client is None:
+            self.client = object()
+            yield "made"
+        else:
+            yield "kept"
+
+
+keeps = app.register_task(Keeps())
