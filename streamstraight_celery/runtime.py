@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from typing import Any
@@ -13,6 +14,7 @@ from .conversations.ending import tell_end
 from .conversations.turns import advance
 from .ends.on_end import on_end_name
 from .ends.soon import EndTeller
+from .ends.sweeping import Swept, sweep
 from .ends.telling import tell_application
 from .errors import ConfigurationError
 from .producing.request_queue import RequestQueue
@@ -20,6 +22,8 @@ from .producing.sender import Sender
 from .relays import STREAMSTRAIGHT, Relay, open_relay
 from .settings import StreamSettings, check_app, read_settings
 from .tokens import Tokens
+
+log = logging.getLogger(__name__)
 
 _ATTRIBUTE = "_streamstraight"
 _lock = threading.Lock()
@@ -107,6 +111,24 @@ class Runtime:
             kombu.exceptions.OperationalError: the broker does not take the next task.
         """
         tell_end(self.app, self.relay, stream_id)
+
+    def sweep(self) -> Swept:
+        """End streams whose producer is lost, and tell what nobody has told.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+        """
+        assert self.app is not None
+        return sweep(self.app, self.relay, self._tell_conversation_quietly)
+
+    def _tell_conversation_quietly(self, stream_id: str) -> None:
+        try:
+            self.tell_conversation(stream_id)
+        except Exception:
+            log.exception(
+                "stream %s: its conversation is not told of its end", stream_id,
+                extra={"stream_id": stream_id},
+            )  # fmt: skip
 
     def advance(self, conversation: str) -> None:
         """Begin the next stream of a conversation's queue, if the one before has ended.

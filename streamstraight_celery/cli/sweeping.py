@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 from celery import Celery
 
-from ..ends.sweeping import sweep as sweep_streams
 from ..runtime import Runtime
 from .group import StreamsCommand, json_option
 from .output import print_json
@@ -21,7 +20,7 @@ def sweep(ctx: click.Context, as_json: bool) -> None:
     1 when an end could not be told.
     """
     app: Celery = ctx.obj.app
-    swept = sweep_streams(app, Runtime.of(app).relay)
+    swept = Runtime.of(app).sweep()
     if as_json:
         print_json(swept)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypedDict
 
 from celery import Celery
@@ -34,8 +35,13 @@ class Swept(TypedDict):
     lost: int
 
 
-def sweep(app: Celery, relay: Relay) -> Swept:
+def sweep(app: Celery, relay: Relay, on_ended: Callable[[str], object] = str) -> Swept:
     """Look at each stream whose end is to be told. Safe at any time, in any number of processes.
+
+    Args:
+        app: whose broker is used.
+        relay: where the streams are.
+        on_ended: told the id of each stream that this ends.
 
     Raises:
         RelayUnavailableError: the relay does not answer.
@@ -49,7 +55,8 @@ def sweep(app: Celery, relay: Relay) -> Swept:
             for (stream_id, mark), page in zip(part, pages, strict=True):
                 swept["looked"] += 1
                 if page is not None:
-                    _look(app, relay, stream_id, mark, page.state, swept)
+                    if _look(app, relay, stream_id, mark, page.state, swept):
+                        on_ended(stream_id)
                 elif now - mark > SETTLE:
                     relay.call(Delist(stream_id, mark))
     return swept
@@ -67,18 +74,22 @@ def _listed(relay: Relay, name: str) -> tuple[list[tuple[str, int]], int]:
 
 def _look(
     app: Celery, relay: Relay, stream_id: str, mark: int, state: StreamState, swept: Swept
-) -> None:
+) -> bool:
+    """Look at a stream; whether it was ended."""
+    ended = False
     if not state.end:
         if state.lease_left >= 0:
-            return
+            return False
         answer = relay.call(Reap(stream_id))
         if answer.kind == "alive":
             swept["lost"] += 1
-            return
-        swept["ended"] += answer.kind == "ended"
+            return False
+        ended = answer.kind == "ended"
+        swept["ended"] += ended
     elif state.end_told or not state.on_end:
         relay.call(Delist(stream_id, mark))
-        return
+        return False
     told = tell_application(app, relay, stream_id, seen=mark)
     if told:
         swept[told] += 1
+    return ended

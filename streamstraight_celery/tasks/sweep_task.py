@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import Task, shared_task
 
-from ..ends.sweeping import Swept, sweep
+from ..ends.sweeping import Swept
 from ..runtime import Runtime
 
 
@@ -17,4 +17,4 @@ def sweep_streams(self: Task) -> Swept:
     Raises:
         RelayUnavailableError: the relay does not answer.
     """
-    return sweep(self.app, Runtime.of(self.app).relay)
+    return Runtime.of(self.app).sweep()

@@ -38,6 +38,9 @@ def stop_stream(state: Any, stream_id: str) -> dict[str, str]:
     try:
         # Once for a relay that is away, not for each stop: the worker's other work would wait.
         answer = asked.result(0 if runtime.request_queue.unanswered else ANSWER_TIMEOUT)
+        if answer.kind == "ended":
+            # A queued one, which no process will tell.
+            runtime.tell_end_soon(state.app, stream_id)
         said = {"ok": f"stream {stream_id}: {answer.end_reason or answer.kind}"}
     except (TimeoutError, RelayUnavailableError):
         # It is asked again until the relay answers, and the producer learns of it then.

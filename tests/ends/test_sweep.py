@@ -44,6 +44,7 @@ class Site:
             **{f"stream_{name}": value for name, value in settings.items()},
         )
         self.ends: list[dict[str, Any]] = []
+        self.ended: list[str] = []
         self.runtime = Runtime.of(self.app)
 
         @self.app.task(name="proj.save", shared=False)
@@ -71,7 +72,8 @@ class Site:
 
     def sweep(self) -> dict[str, int]:
         """What a sweep did, without what it did not."""
-        return {what: count for what, count in sweep(self.app, self.relay).items() if count}
+        swept = sweep(self.app, self.relay, self.ended.append)
+        return {what: count for what, count in swept.items() if count}
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -130,6 +132,7 @@ def test_it_ends_a_lost_producer_that_nobody_reads(make_site: Callable[..., Site
     site.begin()
     eventually(lambda: site.sweep().get("ended"))
     (end,) = site.ends
+    assert site.ended == ["s"]  # so that its conversation is told too
     assert (end["reason"], end["error"]["code"]) == ("producer-disconnected",) * 2
     assert end["chunks"] == 1
 
