@@ -61,6 +61,7 @@ IN_THE_MIDDLE = [
     sending.reading_in_thread,
     sending.reading_in_executor,
     sending.reading_beside_loop,
+    sending.reading_in_asyncio_task,
 ]
 
 

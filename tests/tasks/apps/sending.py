@@ -138,6 +138,23 @@ async def reading_beside_loop(port: int, mark: str) -> AsyncIterator[str]:
     await asyncio.to_thread(read, port, mark, call_back)
 
 
+@stream_task
+async def reading_in_asyncio_task(port: int, mark: str) -> AsyncIterator[str]:
+    """The one that sends is an asyncio task, for which nobody waits."""
+    yield "calling a tool"
+
+    async def work() -> None:
+        try:
+            async for line in lines_from_asynchronously(port):
+                await current_stream().asend(line)
+        finally:
+            leave_mark(f"{mark}:finally")
+
+    working = asyncio.create_task(work())
+    await asyncio.Event().wait()
+    await working
+
+
 @stream_task(sends=True)
 def swallowing(chunk: str) -> str:
     """Catches what a chunk that cannot be sent raises, as LangChain does with its callbacks."""
