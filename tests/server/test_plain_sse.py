@@ -71,6 +71,67 @@ def test_bytes_are_text_or_base64(media_type: str, data: bytes) -> None:
     assert frame == b"id: 000002_0000000003_bbbbbbbb\n" + data + b"\n"
 
 
+@pytest.mark.parametrize(
+    ("chunk", "line"),
+    [
+        ({"type": "text-delta"}, b"event: text-delta\n"),
+        ({"type": "two words"}, b"event: two words\n"),
+        # No names of events.
+        ({"type": "a\nid: 7"}, b""),
+        ({"type": "a\rdata: x"}, b""),
+        ({"type": " a"}, b""),
+        ({"type": ""}, b""),
+        ({"type": "x" * 65}, b""),
+        ({"type": 7}, b""),
+        ({"kind": "a"}, b""),
+        ("type", b""),
+        # They would look like the end of the stream.
+        ({"type": "end"}, b""),
+        ({"type": "failed"}, b""),
+        ({"type": "reset"}, b""),
+    ],
+)
+def test_a_field_of_the_chunk_names_its_event(chunk: object, line: bytes) -> None:
+    stored = json.dumps(chunk).encode()
+    frame = PlainFrames("type").data(Entry(3, 3, stored), OFFSET, FakeLog())
+    assert frame == line + b"id: 000002_0000000003_bbbbbbbb\ndata: " + stored + b"\n\n"
+
+
+def test_an_envelope_gives_what_is_sent() -> None:
+    sent = {1: {"n": 1}, 2: "<p>\n</p>", 3: None, 4: ["\u00e4"]}
+    frames = PlainFrames("", lambda chunk: sent[chunk])
+    frame = frames.data(Entry(1, 4, b"1\n2\n3\n4"), OFFSET, FakeLog())
+    assert frame == (
+        b'id: 000001_0000000001_aaaaaaaa\ndata: {"n":1}\n\n'
+        b"id: 000001_0000000002_aaaaaaaa\ndata: <p>\ndata: </p>\n\n"
+        b'id: 000002_0000000004_bbbbbbbb\ndata: ["\\u00e4"]\n\n'
+    )
+
+
+def test_an_envelope_and_a_name_are_both_of_the_chunk() -> None:
+    frames = PlainFrames("type", lambda chunk: chunk["text"])
+    frame = frames.data(Entry(3, 3, b'{"type":"delta","text":"Hi"}'), OFFSET, FakeLog())
+    assert frame == b"event: delta\nid: 000002_0000000003_bbbbbbbb\ndata: Hi\n\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [("text/plain", "h\u00e4\ufffd"), ("application/octet-stream", b"h\xc3\xa4\xc3")],
+)
+def test_an_envelope_gets_bytes_as_their_content_type_says(content: str, value: object) -> None:
+    log = FakeLog("bytes", Content("bytes", content))
+    got: list[object] = []
+    stored = b'"%b"' % b64encode(b"h\xc3\xa4\xc3")
+    PlainFrames("", got.append).data(Entry(3, 3, stored), OFFSET, log)
+    assert got == [value]
+
+
+def test_events_are_named_as_the_request_asks() -> None:
+    assert parse_plain(Request("GET", "/", "event=type")).event == "type"
+    with pytest.raises(Refused, match="names a field"):
+        parse_plain(Request("GET", "/", f"event={'x' * 65}"))
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1))
 def test_readers_get_every_text_back(texts: list[str]) -> None:
     stored = b"\n".join(json.dumps(text, ensure_ascii=False).encode() for text in texts)

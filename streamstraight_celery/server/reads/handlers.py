@@ -26,6 +26,7 @@ from . import durable
 from . import plain_sse as sse
 from .durable import Batch, ReadCall
 from .durable_frames import DurableFrames
+from .envelopes import Envelope
 from .plain_sse import PlainCall
 from .plain_text import TextFrames
 from .sse_response import SseConnection
@@ -52,7 +53,7 @@ class Reading:
         self._hub = hub
         self._settings = settings
         self._frames_by_content: dict[tuple[Content, bool], DurableFrames] = {}
-        self._plain_frames = sse.PlainFrames()
+        self._plain_frames: dict[tuple[str, Envelope | None], sse.PlainFrames] = {}
         self._text_frames = TextFrames()
         self._draining = False
         # One for the process, so that readers that need an own cursor share frames all the same.
@@ -167,6 +168,7 @@ class Reading:
         has_body: bool,
         *,
         as_text: bool = False,
+        envelope: Envelope | None = None,
     ) -> SseConnection | Reply:
         """Answer by plain server-sent events, or by the text in them (protocol.md, section 7), as
         `stream`.
@@ -182,7 +184,7 @@ class Reading:
             return sse.reset_reply(call)
         if isinstance(position, Verdict):
             raise durable.refused_position(position, feed.attempt)
-        frames = self._text_frames if as_text else self._plain_frames
+        frames = self._text_frames if as_text else self._plain_frames_of(call.event, envelope)
         self._hub.tally.began(frames.name, call.asked)
         # The reader is told of its token's expiry while that still holds.
         age = lifetime - min(EXPIRY_MARGIN, lifetime / 10)
@@ -333,6 +335,16 @@ class Reading:
                 self._frames_by_content.clear()  # readers under way keep theirs
             frames = DurableFrames(_shared_cursor, content, as_chunks)
             self._frames_by_content[key] = frames
+        return frames
+
+    def _plain_frames_of(self, event: str, envelope: Envelope | None) -> sse.PlainFrames:
+        """As `_frames_of`; fields are named by whoever asks, so only so many are kept."""
+        key = event, envelope
+        frames = self._plain_frames.get(key)
+        if frames is None:
+            if len(self._plain_frames) >= MAX_DOORS:
+                self._plain_frames.clear()
+            frames = self._plain_frames[key] = sse.PlainFrames(event, envelope)
         return frames
 
     def _cursor(self, call: ReadCall) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...errors import MalformedOffsetError
@@ -24,18 +24,18 @@ from ...offsets import Offset, Verdict
 from ...relays.end_reasons import GOOD_ENDS
 from ...relays.requests import Entry
 from ..content import JSON_CONTENT
-from ..http import Headers, Refused, Reply, Request, query_fields
+from ..http import Headers, Refused, Reply, Request, bad_request, query_fields
 from ..live.position import Asked, parse_asked
 from ..live.reader import Log
 from .durable import EVENT_STREAM
 from .durable_frames import shown_error
+from .envelopes import EXPIRED, RESET, Envelope, enveloped, event_line, value_of
 
 METHODS = ("GET", "POST")
 # What the OpenAI clients put behind their `base_url`.
 ENDPOINTS = ("/responses", "/chat/completions")
+MAX_FIELD = 64
 HEADERS: Headers = (("x-vercel-ai-ui-message-stream", "v1"),)
-RESET = "reset"
-EXPIRED = "token-expired"
 
 _MARK = re.compile(r"[a-z][a-z-]{0,39}\Z", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -43,13 +43,22 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 class PlainFrames:
-    """Frames of `/v1/sse/<id>` (protocol.md, sections 7.2 to 7.4)."""
+    """Frames of `/v1/sse/<id>` (protocol.md, sections 7.2 to 7.4).
+
+    Args:
+        event: the field of a chunk that names its event; `""`: events have no names.
+        envelope: returns what to send for a chunk; None: the chunk itself.
+    """
 
     name = "plain"
     media_type = EVENT_STREAM
     content = JSON_CONTENT
     headers: Headers = HEADERS
     ping = b": ping\n"
+
+    def __init__(self, event: str = "", envelope: Envelope | None = None) -> None:
+        self._event = event
+        self._envelope = envelope
 
     def data(self, entry: Entry, offset: str, log: Log) -> bytes:
         """One event a chunk, each with its own offset as `id`."""
@@ -58,12 +67,29 @@ class PlainFrames:
             fields = text_fields
         elif log.kind == "bytes":
             fields = base64_field if log.content.in_base64 else decoded_fields
+        if self._event or self._envelope is not None:
+            return self._composed(entry, log, fields)
         return b"".join(
             [
                 b"id: %b\n%b\n" % (str(log.offset(seq)).encode(), fields(chunk))
                 for seq, chunk in enumerate(entry.data.split(b"\n"), entry.first)
             ]
         )
+
+    def _composed(self, entry: Entry, log: Log, fields_of: Callable[[bytes], bytes]) -> bytes:
+        events = []
+        for seq, raw in enumerate(entry.data.split(b"\n"), entry.first):
+            value = value_of(raw, log)
+            if self._envelope is None:
+                fields = fields_of(raw)
+            else:
+                text = enveloped(value, self._envelope)
+                if text is None:
+                    continue
+                fields = _fields_of(text)
+            name = event_line(value, self._event)
+            events.append(b"%bid: %b\n%b\n" % (name, str(log.offset(seq)).encode(), fields))
+        return b"".join(events)
 
     def control(self, offset: str, up_to_date: bool, cursor: str) -> bytes:
         """Nothing: every event has its offset."""
@@ -110,11 +136,13 @@ class PlainCall:
         asked: where to begin.
         mark: how the stream ended for a reader who has all of it; `""` for others.
         reconnects: `asked` is what an EventSource had last.
+        event: the field of a chunk that names its event.
     """
 
     asked: Asked
     mark: str = ""
     reconnects: bool = False
+    event: str = ""
 
 
 def target_of(path: str) -> str:
@@ -141,7 +169,10 @@ def parse_plain(request: Request) -> PlainCall:
         raise Refused(400, error.code, str(error)) from None
     if dot and not (isinstance(asked, Offset) and _MARK.match(mark)):
         raise Refused(400, MalformedOffsetError.code, "malformed mark behind the offset")
-    return PlainCall(asked, mark, bool(last_event_id))
+    event = fields.get("event", "")
+    if len(event) > MAX_FIELD:
+        raise bad_request(f"event names a field, in at most {MAX_FIELD} characters")
+    return PlainCall(asked, mark, bool(last_event_id), event)
 
 
 def had_all_reply(call: PlainCall) -> Reply:
@@ -152,15 +183,7 @@ def had_all_reply(call: PlainCall) -> Reply:
 def reset_reply(call: PlainCall) -> Reply:
     """The answer to an EventSource whose chunks a newer attempt replaced."""
     head = (("content-type", EVENT_STREAM), ("cache-control", "no-store, no-transform"))
-    return Reply(200, (*head, *HEADERS), _reset(str(call.asked)))
-
-
-def _reset(offset: str) -> bytes:
-    error = {
-        "code": Verdict.SUPERSEDED.value,
-        "message": "A newer attempt replaced this text: read again from the start.",
-    }
-    return _failure(RESET, f"{offset}.{RESET}", error)
+    return Reply(200, (*head, *HEADERS), _reset(call.asked))
 
 
 def json_field(chunk: bytes) -> bytes:
@@ -171,6 +194,10 @@ def json_field(chunk: bytes) -> bytes:
 def text_fields(chunk: bytes) -> bytes:
     """A chunk of any other string: its lines. Readers get them joined by line feeds."""
     text: str = json.loads(chunk)
+    return _fields_of(text)
+
+
+def _fields_of(text: str) -> bytes:
     try:
         return _lines(text)
     except UnicodeEncodeError:  # half of a split emoji can stand in JSON, but not in UTF-8
@@ -189,6 +216,14 @@ def decoded_fields(chunk: bytes) -> bytes:
 
 def _lines(text: str) -> bytes:
     return "".join([f"data: {line}\n" for line in _LINE_BREAK.split(text)]).encode()
+
+
+def _reset(offset: object) -> bytes:
+    error = {
+        "code": Verdict.SUPERSEDED.value,
+        "message": "A newer attempt replaced this text: read again from the start.",
+    }
+    return _failure(RESET, f"{offset}.{RESET}", error)
 
 
 def _failure(event: str, mark: str, error: Mapping[str, object]) -> bytes:
