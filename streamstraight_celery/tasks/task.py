@@ -464,7 +464,11 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
     """
     base = options.setdefault("base", StreamTask)
     if not (isinstance(base, type) and issubclass(base, StreamTask)):
-        raise TypeError(f"base={base!r} must be a subclass of StreamTask")
+        name = getattr(base, "__name__", "Base")
+        raise TypeError(
+            f"base={base!r} must be a subclass of StreamTask: write "
+            f"class X(StreamTask, {name}), with `abstract = True`, and give base=X"
+        )
     get_codec(options.get("codec"), encoder=options.get("encoder"))
     if "on_redelivery" in options:
         check_on_redelivery(options["on_redelivery"])

@@ -286,8 +286,20 @@ def test_a_class_whose_run_is_no_generator_is_refused() -> None:
 def test_a_base_that_does_not_stream_is_refused() -> None:
     from celery import Task
 
-    with pytest.raises(TypeError, match="must be a subclass of StreamTask"):
-        stream_task(base=Task)
+    class Base(Task):  # type: ignore[misc]
+        abstract = True
+
+    with pytest.raises(TypeError, match=r"must be a subclass of StreamTask.*X\(StreamTask, Base\)"):
+        stream_task(base=Base)
+
+    class X(StreamTask, Base):
+        abstract = True
+
+    @stream_task(base=X)
+    def says_so() -> Iterator[int]:
+        yield 1
+
+    assert isinstance(says_so, Base)
 
 
 def test_both_kinds_of_generator_functions_are_accepted(another_app: Any) -> None:
