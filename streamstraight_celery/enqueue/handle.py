@@ -63,6 +63,11 @@ class StreamLink:
         return f"<{type(self).__name__} {self.id}>"
 
     @property
+    def app(self) -> Celery:
+        """The Celery app whose stream it is."""
+        return self._app
+
+    @property
     def url(self) -> str:
         """Where the relay serves the stream.
 

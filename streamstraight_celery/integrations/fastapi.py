@@ -1,9 +1,12 @@
-"""FastAPI: `Streams(celery_app, permission=...)` gives a router, a relay to mount, a lifespan."""
+"""FastAPI: `Streams(celery_app, permission=...)` gives a router, a relay to mount, a lifespan.
+
+`respond(stream, request)` is the answer of a route of your own.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -13,6 +16,8 @@ from ..errors import MissingDependencyError, StreamError
 from ..publishing.publication import Chunks
 from ..publishing.publish import Publication, PublishOptions, amake, end_publications
 from ..runtime import Runtime
+from ..server.http import Receive, Scope, Send, request_of
+from ..server.own_routes.answer import serve
 from .answers import (
     FOREIGN,
     Answer,
@@ -26,10 +31,12 @@ from .answers import (
     token_answer,
 )
 from .answers import remember as _remember
+from .hubs import asked, hubs_of
 
 try:
     from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Request
     from fastapi.responses import JSONResponse, Response
+    from starlette.background import BackgroundTask
     from starlette.concurrency import run_in_threadpool
 except ImportError as error:
     raise MissingDependencyError("FastAPI", "fastapi") from error
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..server import RelayApp
+    from ..server.own_routes.options import Options
 
 Permission = Callable[..., Any]
 
@@ -85,7 +93,7 @@ class Streams:
         if self._relay is None:
             from ..server import relay_app
 
-            self._relay = relay_app(self.celery_app)
+            self._relay = relay_app(self.celery_app, hubs=hubs_of(self.celery_app))
         return self._relay
 
     @contextlib.asynccontextmanager
@@ -102,6 +110,7 @@ class Streams:
             await run_in_threadpool(end_publications)
             if self._relay is not None:
                 await self._relay.close()
+            await hubs_of(self.celery_app).close()
 
     async def resume(self, key: str, *, have: str | None = None) -> Response:
         """Answer `GET /<chat>/stream` of `useChat`: a redirect to its latest stream, or 204.
@@ -114,7 +123,7 @@ class Streams:
                 latest, 204. Any other stream that has ended is replayed.
         """
         answer = lambda: resume_answer(key, have, self.celery_app)  # noqa: E731
-        return respond(await run_in_threadpool(attempted, answer))
+        return as_response(await run_in_threadpool(attempted, answer))
 
     async def publish_after(
         self, background: BackgroundTasks, chunks: Chunks, **options: Unpack[PublishOptions]
@@ -134,16 +143,58 @@ class Streams:
         own: Any = Depends(self.own)
 
         def token(stream: StreamHandle = own) -> Response:
-            return respond(attempted(lambda: token_answer(stream)))
+            return as_response(attempted(lambda: token_answer(stream)))
 
         def stop(request: Request, stream: StreamHandle = own) -> Response:
             if is_foreign(request.headers, origins):
-                return respond(FOREIGN)
-            return respond(attempted(lambda: stop_answer(stream)))
+                return as_response(FOREIGN)
+            return as_response(attempted(lambda: stop_answer(stream)))
 
         router.add_api_route("/{stream_id}/token", token, response_model=None)
         router.add_api_route("/{stream_id}/stop", stop, methods=["POST"], response_model=None)
         return router
+
+
+class StreamResponse(Response):
+    """What `respond` returns: it looks the stream up when it is sent."""
+
+    def __init__(self, stream: StreamLink | str, options: Mapping[str, Any]) -> None:
+        self._asked = asked(stream, options)
+        self.status_code = 200
+        self.background: BackgroundTask | None = None
+        self.init_headers(None)  # for cookies and headers that the route adds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hubs, stream_id, wanted = self._asked
+        added = tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers
+        )
+        await serve(hubs, stream_id, request_of(scope), wanted, receive, send, added=added)
+        if self.background is not None:
+            await self.background()
+
+
+def respond(
+    stream: StreamLink | str, request: Request, **options: Unpack[Options]
+) -> StreamResponse:
+    """Answer with a stream, as server-sent events: `return respond(handle, request)`.
+
+    For `def` and `async def` routes; it does not block. Whether the visitor may read the stream is
+    for the route to decide first. The reader resumes by `Last-Event-ID`, or by `?offset=` with the
+    id of the last event it has; a stream that has ended is replayed. The response has the stream's
+    id as `X-Stream-Id`.
+
+    Args:
+        stream: a handle, or a stream's id.
+        request: the route's.
+        **options: `event`, `envelope`, `headers`, `offset`, `ping`, `app`.
+
+    Raises:
+        ConfigurationError: an option or a setting is wrong.
+        MalformedOffsetError: `offset` is not an offset.
+        TypeError: `stream` is neither a handle nor an id.
+    """
+    return StreamResponse(stream, options)
 
 
 def _own(celery_app: Celery, permission: Permission) -> Callable[..., StreamHandle]:
@@ -157,7 +208,7 @@ def _own(celery_app: Celery, permission: Permission) -> Callable[..., StreamHand
     return own
 
 
-def respond(answer: Answer) -> Response:
+def as_response(answer: Answer) -> Response:
     """As Starlette's response."""
     status, body, headers = answer
     if body is None:

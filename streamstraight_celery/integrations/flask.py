@@ -1,17 +1,18 @@
-"""Flask: `Streams(permission=...)` with `init_app`, and `celery_init_app`."""
+"""Flask: `Streams(permission=...)` with `init_app`, `celery_init_app`, and `respond`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task
 
 from ..enqueue.handle import StreamHandle, StreamLink
 from ..errors import ConfigurationError, MissingDependencyError
 from ..runtime import Runtime
+from ..server.own_routes.blocking import BlockingAnswer, request_of_environ
 from .answers import (
     CLIENT_MODULE,
     FOREIGN,
@@ -25,12 +26,19 @@ from .answers import (
     token_answer,
 )
 from .answers import remember as _remember
+from .hubs import asked
 
 try:
-    from flask import Blueprint, Flask, Response, jsonify, request, session, url_for
+    from flask import Blueprint, Flask, Response, jsonify, session, url_for
+    from flask import request as current_request
     from markupsafe import Markup
 except ImportError as error:
     raise MissingDependencyError("Flask", "flask") from error
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..server.own_routes.options import Options
 
 Permission = Callable[[str], bool]
 CLIENT = Path(__file__).parents[1] / "static" / "streamstraight_celery"
@@ -121,14 +129,14 @@ class Streams:
 
         @streams.get("/<stream_id>/token")
         def token(stream_id: str) -> Response:
-            return respond(attempted(lambda: token_answer(self.get_own(stream_id))))
+            return as_response(attempted(lambda: token_answer(self.get_own(stream_id))))
 
         @streams.post("/<stream_id>/stop")
         def stop(stream_id: str) -> Response:
             origins = Runtime.of(this_celery()).settings.allowed_origins
-            if is_foreign(dict(request.headers), origins):
-                return respond(FOREIGN)
-            return respond(attempted(lambda: stop_answer(self.get_own(stream_id))))
+            if is_foreign(dict(current_request.headers), origins):
+                return as_response(FOREIGN)
+            return as_response(attempted(lambda: stop_answer(self.get_own(stream_id))))
 
         return streams
 
@@ -143,7 +151,34 @@ def resume(key: str, *, have: str | None = None) -> Response:
         have: the id of the stream whose whole answer the page already shows: if that one is the
             latest, 204. Any other stream that has ended is replayed.
     """
-    return respond(attempted(lambda: resume_answer(key, have, this_celery())))
+    return as_response(attempted(lambda: resume_answer(key, have, this_celery())))
+
+
+def respond(stream: StreamLink | str, request: Any = None, **options: Unpack[Options]) -> Response:
+    """Answer with a stream, as server-sent events: `return respond(answer.stream(...), request)`.
+
+    Whether the visitor may read the stream is for the route to decide first. The reader resumes by
+    `Last-Event-ID`, or by `?offset=` with the id of the last event it has; a stream that has ended
+    is replayed. The response has the stream's id as `X-Stream-Id`.
+
+    Args:
+        stream: a handle, or a stream's id.
+        request: Flask's; default: the current one.
+        **options: `event`, `envelope`, `headers`, `offset`, `ping`, `app`.
+
+    Raises:
+        ConfigurationError: an option or a setting is wrong.
+        MalformedOffsetError: `offset` is not an offset.
+        TypeError: `stream` is neither a handle nor an id.
+    """
+    app = None if isinstance(stream, StreamLink) or options.get("app") else this_celery()
+    environ = (request or current_request).environ
+    hubs, stream_id, wanted = asked(stream, options, app)
+    answer = BlockingAnswer(hubs, stream_id, request_of_environ(environ), wanted)
+    response = Response(answer, status=answer.status, direct_passthrough=True)
+    del response.headers["Content-Type"]
+    response.headers.update(answer.headers)
+    return response
 
 
 def stream_client(nonce: str = "") -> Markup:
@@ -166,7 +201,7 @@ def this_celery() -> Celery:
     return celery
 
 
-def respond(answer: Answer) -> Response:
+def as_response(answer: Answer) -> Response:
     """As Flask's response."""
     status, body, headers = answer
     response: Any = Response(status=status) if body is None else jsonify(body)

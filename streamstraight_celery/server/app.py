@@ -7,13 +7,11 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from ..conversations.ending import atell_end
 from ..conversations.turns import advance
 from ..ends.soon import EndTeller
 from ..errors import (
@@ -30,7 +28,6 @@ from ..settings import StreamSettings, read_settings
 from ..tokens import Grant
 from . import conversations, socketio
 from .access import Access
-from .counters import Tally
 from .fast_path import Wire, wire_of
 from .http import (
     READ_METHODS,
@@ -59,6 +56,7 @@ from .pages.streams_page import StreamsPage
 from .reads import durable, multiplex, plain_sse, plain_text
 from .reads.durable import STREAM_PATH
 from .reads.handlers import Reading
+from .reads.hubs import Hubs, OnEnd, OnTurn, OpenRelay
 from .reads.sse_response import SseConnection
 from .socketio.tokens import token_reply
 from .writes import durable_writes
@@ -69,7 +67,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 3.0
 QUIET_SECONDS = 10.0  # between two lines of the log about the same outage
 SSE = "/v1/sse/"
 STOP = "/v1/stop/"
@@ -100,6 +97,9 @@ class RelayApp:
         on_turn: told, on a thread, the conversation in which a stream has ended.
         on_end: told the id of a stream that this server has ended; must not block.
         open_relay: makes the relay; for tests.
+        hub_options: how streams are watched; for tests.
+        hubs: shared with the application's own routes; then the arguments before it, but for
+            `on_stop`, are those of the hubs.
 
     Raises:
         ConfigurationError: no secret.
@@ -110,22 +110,22 @@ class RelayApp:
         settings: StreamSettings,
         *,
         on_stop: Callable[[str], object] | None = None,
-        on_turn: Callable[[str], None] | None = None,
-        on_end: Callable[[str], object] = str,
-        open_relay: Callable[[StreamSettings], AsyncRelay] = open_async_relay,
+        on_turn: OnTurn | None = None,
+        on_end: OnEnd = str,
+        open_relay: OpenRelay = open_async_relay,
         hub_options: HubOptions | None = None,
+        hubs: Hubs | None = None,
     ) -> None:
         self.settings = settings
         self._access = Access(settings)
         self._streams_page = StreamsPage(self._access, settings)
         missed = "workers could not be told of %d stops"
         self._stops = None if on_stop is None else InTurn(on_stop, missed)
-        self._on_turn = on_turn
-        self._on_end = on_end
-        self._open_relay = open_relay
-        self._hub_options = hub_options or HubOptions.of(settings)
+        self._hubs = hubs or Hubs(
+            settings, open_relay=open_relay, options=hub_options, on_turn=on_turn, on_end=on_end
+        )
         self._may_tell = Seldom(QUIET_SECONDS)
-        self._tally = Tally()
+        self._tally = self._hubs.tally
         self._running: dict[asyncio.AbstractEventLoop, Running] = {}
         self._shared = multiplex.Multiplexer(
             self._access.headers, self._grant, lambda: self.start().reading, self._unavailable,
@@ -163,15 +163,12 @@ class RelayApp:
         Raises:
             ConfigurationError: the relay URL cannot be used.
         """
-        loop = asyncio.get_running_loop()
+        loop, shared = asyncio.get_running_loop(), self._hubs.here()
         running = self._running.get(loop)
-        if running is None:
+        if running is None or running.hub is not shared.hub:
             for other in [each for each in self._running if each.is_closed()]:
                 del self._running[other]
-            relay = self._open_relay(self.settings)
-            hub = Hub(relay, self._hub_options, tally=self._tally, on_reaped=self._tell_end)
-            hub.start()
-            reading = Reading(hub, self.settings)
+            relay, hub, reading = shared.relay, shared.hub, shared.reading
             writing = Writing(relay, self.settings, self._tally)
             endpoint = socketio.open_endpoint(self.settings, hub, self._access)
             running = self._running[loop] = Running(relay, hub, reading, writing, endpoint)
@@ -184,19 +181,16 @@ class RelayApp:
 
     async def drain(self) -> None:
         """Close all streaming responses cleanly; their readers come back, here or elsewhere."""
+        await self._hubs.drain()
         running = self._running.get(asyncio.get_running_loop())
-        if running is not None:
-            await running.reading.drain(DRAIN_SECONDS)
-            if running.socketio is not None:
-                await running.socketio.close()
+        if running is not None and running.socketio is not None:
+            await running.socketio.close()
 
     async def close(self) -> None:
         """Drain, and give up all connections of this event loop."""
         await self.drain()
-        running = self._running.pop(asyncio.get_running_loop(), None)
-        if running is not None:
-            await running.hub.close()
-            await running.relay.close()
+        self._running.pop(asyncio.get_running_loop(), None)
+        await self._hubs.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -273,8 +267,7 @@ class RelayApp:
                 await self.start().relay.ping()
             return json_reply(200, {"status": "ok"})
         if request.path == METRICS and self._access.shows_metrics(request):
-            feeds = [each for run in self._running.values() for each in run.hub.every_feed()]
-            return metrics_reply(self._tally, feeds)
+            return metrics_reply(self._tally, self._hubs.every_feed())
         found = static_file(request)
         if found is None:
             raise nothing_here()
@@ -333,7 +326,7 @@ class RelayApp:
         if answer.kind == "error":
             raise RelayUnavailableError(f"the stream store refused to stop: {answer.message}")
         if answer.kind == "ended":
-            await self._tell_end(stream_id)
+            await self._hubs.tell_end(stream_id)
         if answer.kind == "ended" and answer.over_http:
             self._tally.closed[answer.end_reason] += 1
         if answer.kind == "asked":
@@ -352,14 +345,6 @@ class RelayApp:
         limit = self.settings.max_chunk_bytes
         return await conversations.send(self.start().relay, stream_id, request, receive, limit)
 
-    async def _tell_end(self, stream_id: str) -> None:
-        """Tell the application of the end, and the conversation, where it may be another turn."""
-        self._on_end(stream_id)
-        name = await atell_end(self.start().relay, stream_id)
-        if name is not None and self._on_turn is not None:
-            # It may send a message to the broker, which blocks.
-            await asyncio.to_thread(self._on_turn, name)
-
     async def _grant(self, request: Request, stream_id: str, scope: str) -> Grant:
         relay = self.start().relay
         return await conversations.grant_for(self._access, relay, request, stream_id, scope)
@@ -376,7 +361,7 @@ def create_app(settings: StreamSettings, **options: Any) -> RelayApp:
     return RelayApp(settings, **options)
 
 
-def relay_app(app: Celery, **options: Any) -> RelayApp:
+def relay_app(app: Celery, *, hubs: Hubs | None = None, **options: Any) -> RelayApp:
     """Return the relay server for the streams of a Celery app; options as `RelayApp`.
 
     Raises:
@@ -387,6 +372,17 @@ def relay_app(app: Celery, **options: Any) -> RelayApp:
         app.control.broadcast(STOP_COMMAND, arguments={"stream_id": stream_id})
 
     settings = read_settings(app)
+    tellers = {"on_stop": on_stop, **({} if hubs is not None else tellers_of(app, settings))}
+    return RelayApp(settings, hubs=hubs, **{**tellers, **options})
+
+
+def app_hubs(app: Celery, settings: StreamSettings) -> Hubs:
+    """Hubs for the streams of a Celery app, to share between a relay server and own routes."""
+    return Hubs(settings, **tellers_of(app, settings))
+
+
+def tellers_of(app: Celery, settings: StreamSettings) -> dict[str, Any]:
+    """What tells a Celery app of the streams that end here."""
     # Connects when a stream of a conversation was ended here.
     relay = functools.cache(lambda: open_relay(settings))
 
@@ -396,6 +392,4 @@ def relay_app(app: Celery, **options: Any) -> RelayApp:
         except Exception:
             logger.exception("conversation %s: the next task could not be sent", conversation)
 
-    ends = EndTeller(app, settings)
-    tellers = {"on_stop": on_stop, "on_turn": on_turn, "on_end": ends.soon}
-    return RelayApp(settings, **{**tellers, **options})
+    return {"on_turn": on_turn, "on_end": EndTeller(app, settings).soon}

@@ -1,4 +1,6 @@
-"""What the log is not told: tokens of query strings, and the same thing again and again."""
+"""What the log is not told: tokens of query strings, answers that are cut on purpose, and the same
+thing again and again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import logging
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 
 ACCESS_LOGGERS = (
@@ -51,6 +54,45 @@ def redact_tokens() -> None:
     for name in ACCESS_LOGGERS:
         # Adding the same filter again changes nothing.
         logging.getLogger(name).addFilter(_FILTER)
+
+
+class Cuts(logging.Filter):
+    """Answers that we leave incomplete, so that their readers notice: uvicorn takes each for a bug.
+
+    A server that does not report one (its client was gone) leaves it for `KEPT` seconds.
+    """
+
+    KEPT = 5.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._times: deque[float] = deque()
+
+    def note(self) -> None:
+        """One is about to be left incomplete."""
+        self._times.append(time.monotonic())
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is about anything else."""
+        if record.msg != "ASGI callable returned without completing response.":
+            return True
+        long_ago = time.monotonic() - self.KEPT
+        while self._times and self._times[0] < long_ago:
+            self._times.popleft()
+        if not self._times:
+            return True
+        self._times.popleft()
+        return False
+
+
+_cuts = Cuts()
+
+
+def expect_cut() -> None:
+    """A response is about to be left incomplete: the server is not to report that."""
+    # Adding the same filter again changes nothing.
+    logging.getLogger("uvicorn.error").addFilter(_cuts)
+    _cuts.note()
 
 
 class Seldom:

@@ -36,6 +36,7 @@ SERVERS = {
     "flask-gunicorn-gevent": f"{GUNICORN} --worker-class gevent {SITES}.flask_site:create_app()",
     "django-gunicorn": f"{GUNICORN} --threads 4 {SITES}.django_site:wsgi()",
     "django-uvicorn": f"{UVICORN} {SITES}.django_site:asgi",
+    "django-runserver": f"{SITES}.django_site {{port}}",
     "fastapi-uvicorn": f"{UVICORN} {SITES}.fastapi_site:create_app",
 }
 
@@ -70,7 +71,7 @@ class Server:
             except httpx.HTTPError:
                 return False
 
-        eventually(answers, timeout=60)
+        eventually(answers, timeout=240)
         return self
 
     def client(self) -> httpx.Client:

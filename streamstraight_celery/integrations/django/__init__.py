@@ -1,6 +1,6 @@
 """Django: `INSTALLED_APPS = [..., "streamstraight_celery.integrations.django"]`.
 
-Views that other views use: `remember`, `resume`, `stream_permission`, `get_own_stream`.
+What views use: `respond`, `arespond`, `remember`, `resume`, `stream_permission`, `get_own_stream`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,20 @@ from ..answers import is_remembered
 from ..answers import remember as _remember
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+    from typing_extensions import Unpack
 
     from ...enqueue.handle import StreamHandle, StreamLink
+    from ...server.own_routes.options import Options
 
-__all__ = ["get_own_stream", "remember", "resume", "stream_permission"]
+__all__ = [
+    "arespond",
+    "get_own_stream",
+    "remember",
+    "respond",
+    "resume",
+    "stream_permission",
+]
 
 
 def remember(request: HttpRequest, stream: StreamLink) -> None:
@@ -52,7 +61,42 @@ def resume(key: str, *, have: str | None = None) -> HttpResponse:
             latest, 204. Any other stream that has ended is replayed.
     """
     from ..answers import attempted, resume_answer
-    from .views import respond
+    from .views import as_response
 
-    answered: Any = respond(attempted(lambda: resume_answer(key, have)))
+    answered: Any = as_response(attempted(lambda: resume_answer(key, have)))
     return answered
+
+
+def respond(
+    stream: StreamLink | str, request: HttpRequest, **options: Unpack[Options]
+) -> HttpResponse | StreamingHttpResponse:
+    """Answer with a stream, as server-sent events: `return respond(answer.stream(...), request)`.
+
+    For views under WSGI, and sync views under ASGI. Whether the visitor may read the stream is for
+    the view to decide first. The reader resumes by `Last-Event-ID`, or by `?offset=` with the id
+    of the last event it has; a stream that has ended is replayed. The response has the stream's id
+    as `X-Stream-Id`.
+
+    Args:
+        stream: a handle, or a stream's id.
+        request: the view's.
+        **options: `event`, `envelope`, `headers`, `offset`, `ping`, `app`.
+
+    Raises:
+        ConfigurationError: an option or a setting is wrong.
+        MalformedOffsetError: `offset` is not an offset.
+        TypeError: `stream` is neither a handle nor an id.
+        RuntimeError: in an async view under ASGI, where `arespond` is needed.
+    """
+    from . import own_routes
+
+    return own_routes.respond(stream, request, **options)
+
+
+async def arespond(
+    stream: StreamLink | str, request: HttpRequest, **options: Unpack[Options]
+) -> HttpResponse | StreamingHttpResponse:
+    """As `respond`, for async views: `return await arespond(stream, request)`."""
+    from . import own_routes
+
+    return await own_routes.arespond(stream, request, **options)

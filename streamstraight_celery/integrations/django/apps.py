@@ -32,6 +32,8 @@ class StreamsConfig(AppConfig):
         """The relay that the URLs serve under ASGI, made when it is first asked for."""
         if self._relay is None:
             from ...server import relay_app
+            from ..hubs import hubs_of
 
-            self._relay = relay_app(this_app())
+            app = this_app()
+            self._relay = relay_app(app, hubs=hubs_of(app))
         return self._relay

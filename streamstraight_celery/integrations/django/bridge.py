@@ -13,7 +13,9 @@ from django.http import HttpResponse, StreamingHttpResponse
 Message = dict[str, Any]
 
 
-async def serve(app: Any, request: ASGIRequest, path: str) -> HttpResponse | StreamingHttpResponse:
+async def serve(
+    app: Any, request: ASGIRequest, path: str | None = None
+) -> HttpResponse | StreamingHttpResponse:
     """Let `app` answer the request, at `path`; its streaming responses stream.
 
     Raises:
@@ -21,14 +23,10 @@ async def serve(app: Any, request: ASGIRequest, path: str) -> HttpResponse | Str
     """
     exchange = _Exchange(request)
     query = request.scope.get("query_string", b"")
-    scope = {
-        **request.scope,
-        # Django's test client makes it a string, against the specification.
-        "query_string": query.encode() if isinstance(query, str) else query,
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": "",
-    }
+    # Django's test client makes it a string, against the specification.
+    scope = {**request.scope, "query_string": query.encode() if isinstance(query, str) else query}
+    if path is not None:
+        scope |= {"path": path, "raw_path": path.encode(), "root_path": ""}
     exchange.task = asyncio.ensure_future(app(scope, exchange.receive, exchange.send))
     head = await exchange.next()
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head["headers"]}
@@ -44,6 +42,10 @@ async def serve(app: Any, request: ASGIRequest, path: str) -> HttpResponse | Str
 
 
 PART = 64 * 1024
+
+
+class _IncompleteError(Exception):
+    """The application returned before its answer was complete."""
 
 
 class _Exchange:
@@ -95,7 +97,7 @@ class _Exchange:
             if not self._messages.empty():
                 return self._messages.get_nowait()
             self.task.result()
-            raise RuntimeError("the application ended without a word")
+            raise _IncompleteError("the application ended without its last message")
         finally:
             getting.cancel()
 
@@ -108,6 +110,9 @@ class _Exchange:
                 more = message.get("more_body", False)
                 if part := message.get("body", b""):
                     yield part
+        except _IncompleteError:
+            # Django leaves a response incomplete, and says nothing, when its task is cancelled.
+            raise asyncio.CancelledError from None
         finally:
             self.leave()
             with contextlib.suppress(asyncio.CancelledError):

@@ -31,7 +31,7 @@ NO_ASGI = (
 @require_GET
 def token(request: HttpRequest, stream_id: str) -> HttpResponse:
     """A fresh ref of a stream, if the visitor may have it."""
-    return respond(attempted(lambda: token_answer(own(request, stream_id))))
+    return as_response(attempted(lambda: token_answer(own(request, stream_id))))
 
 
 @csrf_exempt
@@ -45,12 +45,12 @@ def stop(request: HttpRequest, stream_id: str) -> HttpResponse:
     if any(name.rpartition(".")[2] == CSRF for name in settings.MIDDLEWARE):
         return _guarded_stop(request, stream_id)
     if is_foreign(request.headers, Runtime.of(this_app()).settings.allowed_origins):
-        return respond(FOREIGN)
+        return as_response(FOREIGN)
     return _stop(request, stream_id)
 
 
 def _stop(request: HttpRequest, stream_id: str) -> HttpResponse:
-    return respond(attempted(lambda: stop_answer(own(request, stream_id))))
+    return as_response(attempted(lambda: stop_answer(own(request, stream_id))))
 
 
 _guarded_stop = csrf_protect(_stop)
@@ -59,7 +59,7 @@ _guarded_stop = csrf_protect(_stop)
 async def relay(request: HttpRequest, path: str) -> Any:
     """The relay server's answer; it checks tokens and origins itself."""
     if not isinstance(request, ASGIRequest):
-        return respond(Answer(501, {"error": {"code": "needs-asgi", "message": NO_ASGI}}))
+        return as_response(Answer(501, {"error": {"code": "needs-asgi", "message": NO_ASGI}}))
     return await serve(apps.get_app_config("streamstraight_celery").relay, request, f"/{path}")
 
 
@@ -81,7 +81,7 @@ async def _awaited(answer: Any) -> Any:
     return await answer
 
 
-def respond(answer: Answer) -> HttpResponse:
+def as_response(answer: Answer) -> HttpResponse:
     """As Django's response."""
     status, body, headers = answer
     if body is None:

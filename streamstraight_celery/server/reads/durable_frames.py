@@ -15,6 +15,7 @@ from ...relays.requests import Entry
 from ..content import JSON_CONTENT, Content
 from ..live.reader import Log
 from .durable import EVENT_STREAM
+from .envelopes import Envelope, enveloped_array
 
 
 class DurableFrames:
@@ -90,6 +91,19 @@ class DurableFrames:
     def _next(self, position: bytes, cursor: str) -> bytes:
         raw = (cursor or self._shared_cursor()).encode()
         return b'"streamNextOffset":"%b","streamCursor":"%b"' % (position, raw)
+
+
+class EnvelopedFrames(DurableFrames):
+    """As `DurableFrames`, with JSON arrays of what an application sends for its chunks."""
+
+    def __init__(self, shared_cursor: Callable[[], str], envelope: Envelope) -> None:
+        super().__init__(shared_cursor, as_chunks=True)
+        self._envelope = envelope
+
+    def data(self, entry: Entry, offset: str, log: Log) -> bytes:
+        """One `data` event for the chunks of `entry`, also when all of them are left out."""
+        array = enveloped_array(entry.data, log, self._envelope)
+        return b"event: data\nid: %b\ndata:%b\n\n" % (offset.encode(), array)
 
 
 def shown_error(reason: str, error: str) -> object:

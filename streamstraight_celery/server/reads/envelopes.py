@@ -41,6 +41,14 @@ def event_line(value: Any, field: str) -> bytes:
 def enveloped(value: Any, envelope: Envelope) -> str | None:
     """The text that is sent for a chunk; None: it is left out."""
     sent = envelope(value)
-    if sent is None or isinstance(sent, str):
-        return sent
-    return json.dumps(sent, separators=(",", ":"))
+    return sent if sent is None or isinstance(sent, str) else _json(sent)
+
+
+def enveloped_array(raw: bytes, log: Log, envelope: Envelope) -> bytes:
+    """What is sent for the chunks of an entry, one a line, as a JSON array."""
+    values = [envelope(value_of(line, log)) for line in raw.split(b"\n")]
+    return _json([value for value in values if value is not None]).encode()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -25,7 +25,7 @@ from ..live.window import Window
 from . import durable
 from . import plain_sse as sse
 from .durable import Batch, ReadCall
-from .durable_frames import DurableFrames
+from .durable_frames import DurableFrames, EnvelopedFrames
 from .envelopes import Envelope
 from .plain_sse import PlainCall
 from .plain_text import TextFrames
@@ -141,6 +141,8 @@ class Reading:
         wire: Wire | None,
         *,
         counts_as: str = "",
+        envelope: Envelope | None = None,
+        ping: float | None = None,
     ) -> SseConnection | Reply:
         """Answer by server-sent events, for at most `lifetime` seconds.
 
@@ -152,11 +154,15 @@ class Reading:
         if call.reconnects and feed.end and position.seq >= feed.last:
             return durable.closed_reply(str(feed.offset(position.seq)), feed.end)
         age = min(lifetime, self._settings.max_age * random.uniform(0.9, 1.1))
-        frames, cursor = self._frames_of(feed.content, call.as_chunks), self._own_cursor(call)
+        cursor = self._own_cursor(call)
+        if envelope is None:
+            frames = self._frames_of(feed.content, call.as_chunks)
+        else:
+            frames = EnvelopedFrames(_shared_cursor, envelope)
         self._hub.tally.began(counts_as or frames.name, call.asked)
         return self._connect(
             feed, position, frames, age, wire,
-            cursor=cursor, counts_as=counts_as, greets=call.asked == NOW,
+            cursor=cursor, counts_as=counts_as, greets=call.asked == NOW, ping=ping,
         )  # fmt: skip
 
     async def plain(
@@ -169,6 +175,7 @@ class Reading:
         *,
         as_text: bool = False,
         envelope: Envelope | None = None,
+        ping: float | None = None,
     ) -> SseConnection | Reply:
         """Answer by plain server-sent events, or by the text in them (protocol.md, section 7), as
         `stream`.
@@ -188,7 +195,7 @@ class Reading:
         self._hub.tally.began(frames.name, call.asked)
         # The reader is told of its token's expiry while that still holds.
         age = lifetime - min(EXPIRY_MARGIN, lifetime / 10)
-        return self._connect(feed, position, frames, age, wire, has_body=has_body)
+        return self._connect(feed, position, frames, age, wire, has_body=has_body, ping=ping)
 
     def _connect(
         self,
@@ -202,6 +209,7 @@ class Reading:
         has_body: bool = False,
         counts_as: str = "",
         greets: bool = False,
+        ping: float | None = None,
     ) -> SseConnection:
         connection = SseConnection(
             feed,
@@ -210,7 +218,7 @@ class Reading:
             cursor,
             hub=self._hub,
             deadline=self._hub.now() + age,
-            ping_interval=self._settings.ping_interval,
+            ping_interval=ping or self._settings.ping_interval,
             send_timeout=self._settings.send_timeout,
             wire=wire,
             has_body=has_body,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...errors import MalformedOffsetError
-from ...offsets import Offset, Verdict
+from ...offsets import START, Offset, Verdict
 from ...relays.end_reasons import GOOD_ENDS
 from ...relays.requests import Entry
 from ..content import JSON_CONTENT
@@ -153,8 +153,12 @@ def target_of(path: str) -> str:
     return path
 
 
-def parse_plain(request: Request) -> PlainCall:
+def parse_plain(request: Request, start: str = START) -> PlainCall:
     """Read where a request begins (protocol.md, section 7.1).
+
+    Args:
+        request: it.
+        start: the offset of a request that names none.
 
     Raises:
         Refused: 400, the request is malformed.
@@ -162,7 +166,7 @@ def parse_plain(request: Request) -> PlainCall:
     fields = query_fields(request.query)
     last_event_id = request.headers.get("last-event-id", "")
     # An EventSource repeats its first URL: what it got since then is newer.
-    text, dot, mark = (last_event_id or fields.get("offset", "-1")).partition(".")
+    text, dot, mark = (last_event_id or fields.get("offset", start)).partition(".")
     try:
         asked = parse_asked(text)
     except MalformedOffsetError as error:

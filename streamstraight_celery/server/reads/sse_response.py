@@ -17,6 +17,7 @@ from ..live.hub import Hub
 from ..live.position import Position
 from ..live.reader import FrameWriter, Reader
 from ..live.window import Window
+from ..logs import expect_cut
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,9 @@ class SseConnection(Reader):
             self._wire.hang_up()
             while not self.left:
                 await self.wait()
-        # Without a wire: a server breaks off what an application leaves without its last part.
+        elif not self.left:
+            # A server breaks off what an application leaves without its last part.
+            expect_cut()
 
     async def _linger(self) -> None:
         """Let the reader leave by itself: browsers drop what a cut overtakes."""

@@ -38,7 +38,13 @@ celery_app.config_from_object("django.conf:settings", namespace="CELERY")
 django.setup()
 
 from streamstraight_celery import apublish, atee, publish, tee  # noqa: E402
-from streamstraight_celery.integrations.django import remember, resume  # noqa: E402
+from streamstraight_celery.integrations.django import (  # noqa: E402
+    arespond,
+    remember,
+    respond,
+    resume,
+)
+from streamstraight_celery.integrations.hubs import hubs_of  # noqa: E402
 
 
 def ask(request: HttpRequest) -> HttpResponse:
@@ -78,7 +84,32 @@ async def both_async(request: HttpRequest) -> Any:
     return StreamingHttpResponse(sources.alines(stream), headers={"X-Stream-Id": stream.id})
 
 
+def begin(request: HttpRequest, then: str = "") -> Any:
+    return respond(publish(sources.steps(then), app=celery_app), request)
+
+
+async def begin_async(request: HttpRequest, then: str = "") -> Any:
+    return await arespond(await apublish(sources.steps(then), app=celery_app), request)
+
+
+def own(request: HttpRequest, way: str, stream_id: str) -> Any:
+    return respond(stream_id, request, **sources.WAYS[way])
+
+
+async def own_async(request: HttpRequest, way: str, stream_id: str) -> Any:
+    return await arespond(stream_id, request, **sources.WAYS[way])
+
+
+def watched(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(sources.watched(hubs_of(celery_app)))
+
+
 urlpatterns = [
+    path("begin/<str:then>", begin),
+    path("begin-async/<str:then>", begin_async),
+    path("own/<str:way>/<str:stream_id>", own),
+    path("own-async/<str:way>/<str:stream_id>", own_async),
+    path("watched", watched),
     path("", page),
     path("ask", ask),
     path("chat/<str:chat>/stream", go_on),
@@ -107,3 +138,11 @@ def asgi() -> Any:
 
     serving()
     return ASGIHandler()
+
+
+if __name__ == "__main__":
+    import sys
+
+    from django.core.servers.basehttp import run
+
+    run("127.0.0.1", int(sys.argv[1]), wsgi(), threading=True)

@@ -10,7 +10,8 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.middleware.sessions import SessionMiddleware
 
 from streamstraight_celery import StreamHandle, StreamRef, apublish, atee, publish, tee
-from streamstraight_celery.integrations.fastapi import Streams, remember
+from streamstraight_celery.integrations.fastapi import Streams, remember, respond
+from streamstraight_celery.integrations.hubs import hubs_of
 from tests.integrations.sites import sources
 
 celery_app = Celery("fastapi_site", set_as_current=False)
@@ -63,5 +64,17 @@ def create_app() -> FastAPI:
     async def both_async() -> Any:
         stream = await atee(sources.agated())
         return StreamingResponse(sources.alines(stream), headers={"X-Stream-Id": stream.id})
+
+    @app.post("/begin/{then}")
+    async def begin(then: str, request: Request) -> Response:
+        return respond(await apublish(sources.steps(then)), request)
+
+    @app.get("/own/{way}/{stream_id}")
+    def own_route(way: str, stream_id: str, request: Request) -> Response:
+        return respond(stream_id, request, app=celery_app, **sources.WAYS[way])
+
+    @app.get("/watched")
+    async def watched() -> dict[str, int]:
+        return sources.watched(hubs_of(celery_app))
 
     return app

@@ -9,7 +9,8 @@ from flask import Flask, Response, render_template_string, request
 from flask.typing import ResponseReturnValue
 
 from streamstraight_celery import publish, read_stream, tee
-from streamstraight_celery.integrations.flask import Streams, remember, resume
+from streamstraight_celery.integrations.flask import Streams, remember, respond, resume
+from streamstraight_celery.integrations.hubs import hubs_of
 from tests.integrations.sites import sources
 
 streams = Streams()
@@ -57,6 +58,18 @@ def create_app() -> Flask:
                 yield from sources.lines(stream)
 
         return Response(lines())
+
+    @app.post("/begin/<then>")
+    def begin(then: str) -> Response:
+        return respond(publish(sources.steps(then)), request)
+
+    @app.get("/own/<way>/<stream_id>")
+    def own(way: str, stream_id: str) -> Response:
+        return respond(stream_id, request, **sources.WAYS[way])
+
+    @app.get("/watched")
+    def watched() -> ResponseReturnValue:
+        return sources.watched(hubs_of(app.extensions["celery"]))
 
     @app.get("/asyncio")
     def runs_a_loop() -> str:
