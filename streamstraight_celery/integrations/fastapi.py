@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -18,6 +19,7 @@ from ..publishing.publish import Publication, PublishOptions, amake, end_publica
 from ..runtime import Runtime
 from ..server.http import Receive, Scope, Send, request_of
 from ..server.own_routes.answer import serve
+from ..server.own_routes.sockets import serve_socket
 from .answers import (
     FOREIGN,
     Answer,
@@ -38,6 +40,7 @@ try:
     from fastapi.responses import JSONResponse, Response
     from starlette.background import BackgroundTask
     from starlette.concurrency import run_in_threadpool
+    from starlette.websockets import WebSocket, WebSocketDisconnect
 except ImportError as error:
     raise MissingDependencyError("FastAPI", "fastapi") from error
 
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from ..server.own_routes.options import Options
 
 Permission = Callable[..., Any]
+OnMessage = Callable[[Any], Any]
 
 
 def session_permission(request: Request, stream_id: str) -> bool:
@@ -195,6 +199,63 @@ def respond(
         TypeError: `stream` is neither a handle nor an id.
     """
     return StreamResponse(stream, options)
+
+
+async def respond_websocket(
+    stream: StreamLink | str,
+    websocket: WebSocket,
+    *,
+    close: bool = True,
+    on_message: OnMessage | None = None,
+    **options: Unpack[Options],
+) -> str:
+    """Send a stream on a WebSocket that the route has accepted.
+
+    One text message a chunk: `{"type": "chunk", "id", "data"}`, or what the envelope returns. The
+    last one is `{"type": "end", "id", "reason"}`, `{"type": "failed", "id", "error"}` or
+    `{"type": "reset", "error"}`. A client that comes back asks for `?offset=` and the last `id`.
+
+    Args:
+        stream: a handle, or a stream's id.
+        websocket: accepted.
+        close: close it at the end: with 1000 after a good end, else with 1011 (failed, lost), 4410
+            (a newer attempt: read again), 4404, 4400, 1012 (the server restarts) or 1013 (the
+            stream store does not answer). False: for the next stream.
+        on_message: called with each message (`str` or `bytes`) that comes meanwhile.
+        **options: `envelope`, `offset`, `app`.
+
+    Returns:
+        The end reason, or the code of what prevented reading; `""`: the client has left.
+
+    Raises:
+        ConfigurationError, MalformedOffsetError, TypeError: as `respond`.
+    """
+    hubs, stream_id, wanted = asked(stream, options)
+    left = False
+
+    async def receive() -> MutableMapping[str, Any]:
+        nonlocal left
+        while True:
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                left = True
+                return {"type": "http.disconnect"}
+            if on_message is not None:
+                text = message.get("text")
+                heard = on_message(message.get("bytes") or b"" if text is None else text)
+                if inspect.isawaitable(heard):
+                    await heard
+
+    async def send_text(text: str) -> None:
+        # Starlette has an error of its own for a client that has gone.
+        with contextlib.suppress(WebSocketDisconnect):
+            await websocket.send_text(text)
+
+    query = websocket.scope.get("query_string", b"").decode("latin-1")
+    code, reason = await serve_socket(hubs, stream_id, query, wanted, receive, send_text)
+    if close and code and not left:
+        await websocket.close(code, reason)
+    return reason
 
 
 def _own(celery_app: Celery, permission: Permission) -> Callable[..., StreamHandle]:

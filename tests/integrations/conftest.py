@@ -36,6 +36,9 @@ SERVERS = {
     "flask-gunicorn-gevent": f"{GUNICORN} --worker-class gevent {SITES}.flask_site:create_app()",
     "django-gunicorn": f"{GUNICORN} --threads 4 {SITES}.django_site:wsgi()",
     "django-uvicorn": f"{UVICORN} {SITES}.django_site:asgi",
+    "channels-uvicorn": f"{UVICORN} {SITES}.channels_site:asgi",
+    "recipes-uvicorn": f"{UVICORN} {SITES}.recipes:create_app",
+    "recipes-channels": f"{UVICORN} {SITES}.recipes_channels:asgi",
     "django-runserver": f"{SITES}.django_site {{port}}",
     "fastapi-uvicorn": f"{UVICORN} {SITES}.fastapi_site:create_app",
 }

@@ -69,7 +69,8 @@ async def serve(
     own = tuple((name.lower(), value) for name, value in wanted.headers.items())
     common = (*own, *added)
     if isinstance(reply, SseConnection):
-        theirs = (*durable.sse_headers(reply.frames.content), *reply.frames.headers)
+        frames = reply.frames
+        theirs = (*durable.sse_headers(frames.content, frames.media_type), *frames.headers)
         named = ("x-stream-id", stream_id)  # for a page whose POST began the stream
         await reply.serve(_start(200, (*theirs, named), common), receive, send)
         return

@@ -197,6 +197,16 @@ class Reading:
         age = lifetime - min(EXPIRY_MARGIN, lifetime / 10)
         return self._connect(feed, position, frames, age, wire, has_body=has_body, ping=ping)
 
+    async def socket(
+        self, stream_id: str, asked: Asked, lifetime: float, frames: FrameWriter
+    ) -> SseConnection:
+        """Answer on a WebSocket, as `stream`; what is sent is `frames`'."""
+        feed = await self._patiently(lambda: self._hub.open(stream_id))
+        position = feed.locate(asked)
+        if isinstance(position, Verdict):
+            raise durable.refused_position(position, feed.attempt)
+        return self._connect(feed, position, frames, lifetime, None)
+
     def _connect(
         self,
         feed: Feed,

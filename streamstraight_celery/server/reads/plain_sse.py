@@ -35,6 +35,7 @@ METHODS = ("GET", "POST")
 # What the OpenAI clients put behind their `base_url`.
 ENDPOINTS = ("/responses", "/chat/completions")
 MAX_FIELD = 64
+REPLACED = "A newer attempt replaced this text: read again from the start."
 HEADERS: Headers = (("x-vercel-ai-ui-message-stream", "v1"),)
 
 _MARK = re.compile(r"[a-z][a-z-]{0,39}\Z", re.ASCII)
@@ -225,7 +226,7 @@ def _lines(text: str) -> bytes:
 def _reset(offset: object) -> bytes:
     error = {
         "code": Verdict.SUPERSEDED.value,
-        "message": "A newer attempt replaced this text: read again from the start.",
+        "message": REPLACED,
     }
     return _failure(RESET, f"{offset}.{RESET}", error)
 

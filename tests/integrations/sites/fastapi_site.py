@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from fastapi import BackgroundTasks, Depends, FastAPI, Request
+from fastapi import BackgroundTasks, Depends, FastAPI, Request, WebSocket
 from fastapi.responses import Response, StreamingResponse
 from starlette.middleware.sessions import SessionMiddleware
 
-from streamstraight_celery import StreamHandle, StreamRef, apublish, atee, publish, tee
-from streamstraight_celery.integrations.fastapi import Streams, remember, respond
+from streamstraight_celery import StreamHandle, StreamRef, apublish, atee, get_stream, publish, tee
+from streamstraight_celery.integrations.fastapi import (
+    Streams,
+    remember,
+    respond,
+    respond_websocket,
+)
 from streamstraight_celery.integrations.hubs import hubs_of
 from tests.integrations.sites import sources
 
@@ -72,6 +77,17 @@ def create_app() -> FastAPI:
     @app.get("/own/{way}/{stream_id}")
     def own_route(way: str, stream_id: str, request: Request) -> Response:
         return respond(stream_id, request, app=celery_app, **sources.WAYS[way])
+
+    @app.websocket("/socket/{way}/{stream_id}")
+    async def socket(way: str, stream_id: str, websocket: WebSocket) -> None:
+        await websocket.accept()
+
+        def heard(text: str) -> None:
+            if text == "stop":
+                get_stream(stream_id, app=celery_app).stop()
+
+        options = sources.WAYS[way]
+        await respond_websocket(stream_id, websocket, on_message=heard, app=celery_app, **options)
 
     @app.get("/watched")
     async def watched() -> dict[str, int]:
