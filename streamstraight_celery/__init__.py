@@ -27,6 +27,7 @@ from .enqueue.conversations import (
     latest_stream,
 )
 from .enqueue.handle import StreamHandle, StreamRef, aget_stream, get_stream, stream_ref
+from .enqueue.listing import ListedStream, alist_streams, list_streams
 from .errors import (
     PublicError,
     RelayUnavailableError,
@@ -63,6 +64,9 @@ __all__ = [
     "aactive_stream",
     "latest_stream",
     "alatest_stream",
+    "list_streams",
+    "alist_streams",
+    "ListedStream",
     "stream_ref",
     "StreamHandle",
     "StreamRef",

@@ -18,6 +18,9 @@ PARENT_HEADER = "stream_parent"
 QUEUED_HEADER = "stream_queued"
 # One that names the task that is told of the stream's end, instead of the task's own option.
 ON_END_HEADER = "stream_on_end"
+# Labels of a stream (a dict), and how long it is kept after its end (seconds).
+LABELS_HEADER = "stream_labels"
+TTL_HEADER = "stream_ttl"
 # Under this name a delivery's `properties` hold the nonce by which its stream is claimed.
 STREAM_NONCE = "stream_nonce"
 # The remote control command that makes a worker look for stops at once.

@@ -15,8 +15,8 @@ from ..enqueue.ending import state_of
 from ..enqueue.handle import get_stream
 from ..errors import StreamError
 from ..relays import Relay
-from ..relays.overview import Overview, newest_first, overview
-from ..relays.requests import Read
+from ..relays.index import Query
+from ..relays.overview import Overview, overview
 from ..runtime import Runtime
 from .group import StreamsCommand, json_option
 from .output import (
@@ -35,18 +35,46 @@ COLUMNS = ("stream", "status", "chunks", "size", "age", "first chunk", "task")
 
 @click.command(cls=StreamsCommand)
 @click.option("--active", is_flag=True, help="Only streams that have not ended.")
+@click.option("--state", "states", multiple=True, help="A status or an end reason; repeatable.")
+@click.option("--task", default="", help="Only streams of the task of that name.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Repeatable.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Newest N.")
 @json_option
 @click.pass_context
-def ls(ctx: click.Context, active: bool, limit: int, as_json: bool) -> None:
+def ls(
+    ctx: click.Context,
+    active: bool,
+    states: Sequence[str],
+    task: str,
+    labels: Sequence[str],
+    limit: int,
+    as_json: bool,
+) -> None:
     """List streams, the newest first."""
-    found = newest(relay_of(ctx), active=active)
+    wanted = (*states, "active") if active else states
+    query = Query.of(labels=labels_of(labels), task=task, state=wanted, limit=limit)
+    found = relay_of(ctx).find(query)
+    views = [overview(*each) for each in found.streams]
     if as_json:
-        print_json(found[:limit])
+        print_json(views)
         return
-    print_table(COLUMNS, [line(each) for each in found[:limit]])
-    if len(found) > limit:
-        click.echo(f"{len(found) - limit} more; see --limit", err=True)
+    print_table(COLUMNS, [line(each) for each in views])
+    if found.more:
+        click.echo("there are more; see --limit", err=True)
+    if not found.complete:
+        click.echo("streams of an earlier version are still looked for: run it again", err=True)
+
+
+def labels_of(given: Sequence[str]) -> dict[str, str]:
+    """Labels as the command line has them.
+
+    Raises:
+        BadParameter: one is not `name=value`.
+    """
+    pairs = [each.partition("=") for each in given]
+    if any(not (equals and value) for _, equals, value in pairs):
+        raise click.BadParameter("write --label name=value")
+    return {name: value for name, _, value in pairs}
 
 
 @click.command(cls=StreamsCommand)
@@ -132,6 +160,9 @@ def top(ctx: click.Context, interval: float, rounds: int, as_json: bool) -> None
 TOP_COLUMNS = ("stream", "status", "chunks", "size", "chunks/s", "first chunk", "age")
 
 
+RUNNING = Query(states=("active",), limit=1000)
+
+
 class Rated(Overview):
     """A stream of `top`; `rate` is chunks a second since the view before, None in its first."""
 
@@ -144,7 +175,7 @@ def live_views(relay: Relay, interval: float, rounds: int) -> Iterator[list[Rate
     since = time.monotonic()
     for number in count(1):
         now = time.monotonic()
-        found = newest(relay, active=True)
+        found = [overview(*each) for each in relay.find(RUNNING).streams]
         yield [{**each, "rate": rate_of(each, before, now - since)} for each in found]
         before, since = {each["stream_id"]: each["chunks"] for each in found}, now
         if number == rounds:
@@ -177,17 +208,6 @@ def top_line(found: Rated) -> tuple[str, ...]:
 def relay_of(ctx: click.Context) -> Relay:
     app: Celery = ctx.obj.app
     return Runtime.of(app).relay
-
-
-def newest(relay: Relay, *, active: bool) -> list[Overview]:
-    """All streams, or only those that have not ended, newest first."""
-    ids = list(set(relay.stream_ids()))
-    pages = relay.read_all([Read(stream_id) for stream_id in ids])
-    return newest_first(
-        (stream_id, page.state)
-        for stream_id, page in zip(ids, pages, strict=True)
-        if page is not None and not (active and page.state.end)
-    )
 
 
 def line(found: Overview) -> tuple[str, ...]:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import random
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any, Protocol
 
 from celery import Celery
 
 from ..codecs import Codec
 from ..ends.telling import tell_application
-from ..errors import RelayUnavailableError, StreamExistsError
-from ..ids import CONVERSATION_HEADER, ON_END_HEADER, OVERWRITE_HEADER
+from ..errors import RelayUnavailableError, StreamError, StreamExistsError
+from ..ids import (
+    CONVERSATION_HEADER,
+    LABELS_HEADER,
+    ON_END_HEADER,
+    OVERWRITE_HEADER,
+    TTL_HEADER,
+)
 from ..producing.failures import seconds_until
+from ..relays.about import RECENT, About, check_labels, check_ttl
+from ..relays.index import TIDY_EVERY
 from ..relays.requests import Create, Delete, Enlist, Reap, Stop
 from ..runtime import Runtime
 
@@ -35,6 +45,9 @@ class Announced(Expiring, Protocol):
 
     on_end: Any
 
+    @property
+    def name(self) -> str: ...
+
     def codec_in(self, runtime: Runtime) -> Codec: ...
 
 
@@ -51,7 +64,10 @@ def announce_task(
     headers = options.get("headers") or {}
     conversation = headers.get(CONVERSATION_HEADER) or ""
     on_end = runtime.on_end_name(headers.get(ON_END_HEADER, task.on_end))
-    request = Create(stream_id, task_id, task.codec_in(runtime).kind, wait, conversation, on_end)
+    request = Create(
+        stream_id, task_id, task.codec_in(runtime).kind, wait, conversation, on_end,
+        about_of(task.name, headers),
+    )  # fmt: skip
     overwrite = bool(headers.get(OVERWRITE_HEADER))
     return announce(task.app, runtime, request, overwrite=overwrite)
 
@@ -89,7 +105,48 @@ def announce(app: Celery, runtime: Runtime, request: Create, *, overwrite: bool 
             f"a stream named {request.stream_id!r} {state} already: give each its own "
             f"stream_id{advice}"
         )
+    if answer.is_new and next(_announced) % TIDY_EVERY == 0:
+        tidy(runtime, request.about)
     return answer.is_new
+
+
+_announced = count(1)
+
+
+def tidy(runtime: Runtime, about: About) -> None:
+    """Drop stale entries of the index, where this stream has added one."""
+    terms = [random.choice(about.terms), RECENT]
+    try:
+        runtime.relay.tidy(terms)
+    except StreamError as error:
+        # Nobody needs the index to begin a stream, and some relays have none.
+        log.debug("the index was not tidied: %s", error)
+
+
+def note_options(
+    headers: dict[str, Any], replace: bool, labels: Mapping[str, str] | None, ttl: float | None
+) -> None:
+    """Write options of a stream into its message's headers.
+
+    Raises:
+        ConfigurationError: labels or a time that cannot be.
+    """
+    if replace:
+        headers[OVERWRITE_HEADER] = True
+    if labels is not None:
+        headers[LABELS_HEADER] = check_labels(labels)
+    if ttl is not None:
+        check_ttl(ttl)
+        headers[TTL_HEADER] = ttl
+
+
+def about_of(task: str, headers: Mapping[str, Any]) -> About:
+    """What a message's headers say of its stream.
+
+    Raises:
+        ConfigurationError: labels or a time that cannot be.
+    """
+    return About.of(task, headers.get(LABELS_HEADER), headers.get(TTL_HEADER))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from ..ids import ON_END_HEADER, OVERWRITE_HEADER, STREAM_ID_HEADER, check_strea
 from ..relays.requests import Create
 from ..runtime import Runtime
 from ..settings import this_app
-from .announcing import announce, wait_of, withdrawn_on_error
+from .announcing import about_of, announce, note_options, wait_of, withdrawn_on_error
 from .handle import StreamHandle
 
 
@@ -47,6 +47,8 @@ def send_stream_task(
     app: Celery | None = None,
     stream_id: str | None = None,
     replace: bool = False,
+    labels: Mapping[str, str] | None = None,
+    ttl: float | None = None,
     codec: str | Codec | None = None,
     on_end: Task | str | None = None,
     **options: Any,
@@ -66,6 +68,8 @@ def send_stream_task(
         app: the Celery app; default: the current one.
         stream_id: name of the stream; default: the task's id.
         replace: a stream of that name that has ended makes way for this one.
+        labels: what it can be found by (`list_streams`), such as `{"user": "42"}`.
+        ttl: seconds that it is kept after its end; default `stream_ttl`.
         codec: the one of the task, if that is not `stream_codec`. The worker's counts in the end.
         on_end: a Celery task, or its name, that is told of the stream's end; default: the task's.
         **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
@@ -95,19 +99,19 @@ def send_stream_task(
     task_id = options.pop("task_id", None) or last_options.get("task_id") or uuid()
     name = check_stream_id(stream_id or headers.get(STREAM_ID_HEADER) or task_id)
     headers[STREAM_ID_HEADER] = name
-    if replace:
-        headers[OVERWRITE_HEADER] = True
     if on_end is not None:
         check_on_end(on_end)
         headers[ON_END_HEADER] = on_end if isinstance(on_end, str) else str(on_end.name)
     told = runtime.on_end_name(headers.get(ON_END_HEADER))
+    note_options(headers, replace, labels, ttl)
     last_options.update(headers=headers, task_id=task_id)
     if not runtime.settings.show_arguments:
         last_options.update(argsrepr="()", kwargsrepr=repr({"stream_id": name}))
     times = {**last_options, **options}
     kind = get_codec(codec or runtime.settings.codec).kind
     wait = wait_of(_Unknown(found), times, runtime.settings.ttl)
-    request = Create(name, task_id, kind, wait, told)
+    about = about_of(last["task"], headers)
+    request = Create(name, task_id, kind, wait, on_end=told, about=about)
     announce(found, runtime, request, overwrite=bool(headers.get(OVERWRITE_HEADER)))
     with withdrawn_on_error(runtime, name):
         signature.apply_async(**options)

@@ -25,6 +25,7 @@ from ..errors import (
 )
 from ..offsets import new_nonce
 from ..os_threads import Mailbox
+from ..relays.about import UNKNOWN, About
 from ..relays.base import Relay
 from ..relays.requests import Answer, Append, Claim, Enlist, Request
 from ..settings import StreamSettings
@@ -97,6 +98,7 @@ class Sender:
         again: int = 0,
         after_loss: bool = False,
         on_end: str = "",
+        about: About = UNKNOWN,
         on_interrupt: Callable[[], None] | None = None,
     ) -> StreamWriter:
         """Claim the stream and return its writer.
@@ -111,6 +113,7 @@ class Sender:
             again: how often the task ran before, as far as Celery knows.
             after_loss: also when the owner's stream has ended as `producer-disconnected`.
             on_end: name of the task that is told of its end, if none is kept with the stream yet.
+            about: what it is found by.
             on_interrupt: called from the sender thread when a stop is asked or writing has become
                 impossible, so that a generator that waits can be interrupted.
 
@@ -123,7 +126,7 @@ class Sender:
         """
         claim = Claim(
             stream_id, nonce or new_nonce(), owner, kind,
-            resume=resume, again=again, after_loss=after_loss, on_end=on_end,
+            resume=resume, again=again, after_loss=after_loss, on_end=on_end, about=about,
         )  # fmt: skip
         if on_end:
             # Before it can end.

@@ -30,6 +30,7 @@ from ..producing.driver import Driver
 from ..producing.failures import describe_error
 from ..producing.threads import start_thread
 from ..producing.writer import LAST_WORDS_TIMEOUT, StreamWriter
+from ..relays.about import UNKNOWN, About
 from ..relays.end_reasons import EndReason, error_json
 from ..relays.requests import Conclude, Create, Stop
 from ..runtime import Runtime
@@ -55,6 +56,7 @@ class Publication(StreamLink):
         codec: what encodes the chunks.
         turn: in which conversation it is.
         on_end: name of the task that is told of its end, or "".
+        about: what it is found by.
 
     Raises:
         TypeError: not an iterator.
@@ -72,6 +74,7 @@ class Publication(StreamLink):
         codec: Codec,
         turn: Turn | None = None,
         on_end: str = "",
+        about: About = UNKNOWN,
     ) -> None:
         if not isinstance(chunks, (Iterator, AsyncIterator)):
             raise TypeError(
@@ -90,15 +93,17 @@ class Publication(StreamLink):
         self._done = threading.Event()
         self._error: BaseException | None = None
         self._turn = turn
+        self._about = about
         conversation = turn.conversation.name if turn else ""
         request = Create(
-            stream_id, self._owner, codec.kind, conversation=conversation, on_end=on_end
-        )
+            stream_id, self._owner, codec.kind, conversation=conversation, on_end=on_end,
+            about=about,
+        )  # fmt: skip
         announce(app, runtime, request)
         if turn is not None:
             with withdrawn_on_error(runtime, stream_id):
                 turn.take(stream_id)
-        about = stream_id, self._owner, self._pid
+        named = stream_id, self._owner, self._pid
 
         def ask(request: Conclude) -> None:
             asked = runtime.request_queue.ask(request)
@@ -110,11 +115,11 @@ class Publication(StreamLink):
             if on_end:
                 tell_application(app, runtime.relay, stream_id)
 
-        self._end_unbegun = functools.partial(_end_unbegun, ask, *about)
+        self._end_unbegun = functools.partial(_end_unbegun, ask, *named)
         # A failed response silently skips its background tasks.
         self._forgotten = weakref.finalize(self, self._end_unbegun)
         self._forgotten.atexit = False  # no thread can be started then: `end_publications`
-        _unbegun[self._owner] = functools.partial(_end_unbegun, ask_at_exit, *about)
+        _unbegun[self._owner] = functools.partial(_end_unbegun, ask_at_exit, *named)
 
     def _stop(self) -> bool:
         # Unlike a task's: no worker has to be told, only this process.
@@ -290,7 +295,7 @@ class Publication(StreamLink):
         try:
             self._writer = runtime.sender.open(
                 self.id, owner=self._owner, kind=self._codec.kind, on_interrupt=driver.interrupt,
-                on_end=self._on_end,
+                on_end=self._on_end, about=self._about,
             )  # fmt: skip
         except StreamClosedError as closed:
             if closed.reason != "stopped":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
 from celery import Celery, Task
@@ -17,6 +18,7 @@ from ..codecs import Codec, Encoder, get_codec
 from ..ends.on_end import check_on_end
 from ..enqueue.conversations import Conversation, Turn, conversation_name
 from ..ids import check_own_stream_id
+from ..relays.about import About
 from ..runtime import Runtime
 from ..settings import this_app
 from .publication import Chunks, Publication, end_publications
@@ -53,6 +55,7 @@ class PublishOptions(TypedDict, total=False):
         on_end: a Celery task, or its name, that is enqueued with a `StreamEnd` once the stream has
             ended, at least once; default `stream_on_end`, and "" for none.
         app: the Celery app; default: the current one.
+        labels, ttl: as `apply_stream`.
     """
 
     conversation: str | None
@@ -63,6 +66,8 @@ class PublishOptions(TypedDict, total=False):
     encoder: Encoder | None
     on_end: Task | str | None
     app: Celery | None
+    labels: Mapping[str, str] | None
+    ttl: float | None
 
 
 def prepare(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:
@@ -95,13 +100,15 @@ def make(kind: type[Made], chunks: Chunks, options: PublishOptions) -> Made:
         codec = runtime.settings.codec
     name = options.get("stream_id")
     name = uuid() if name is None else check_own_stream_id(name)
+    about = About.of("", options.get("labels"), options.get("ttl"))
     turn = None
     if (conversation := conversation_name(options.get("conversation"), None)) is not None:
         in_it = Conversation(app, conversation)
         turn = Turn(in_it, options.get("if_active", "reject"), options.get("title"))
     check_on_end(options.get("on_end"))
     on_end = runtime.on_end_name(options.get("on_end"))
-    return kind(chunks, app, runtime, name, get_codec(codec, encoder=encoder), turn, on_end)
+    found = get_codec(codec, encoder=encoder)
+    return kind(chunks, app, runtime, name, found, turn, on_end, about)
 
 
 def publish(chunks: Chunks, **options: Unpack[PublishOptions]) -> Publication:

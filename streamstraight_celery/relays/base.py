@@ -7,14 +7,16 @@ synchronous `Relay`, the relay server the `AsyncRelay`.
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from ..errors import ConfigurationError, RelayUnavailableError, StreamNotFoundError
 from ..offsets import NO_NONCE, Offset, Segment
 from .conversations import CONVERSATION_TTL
+from .index import Found, Query, Scan, Steps, find, search, tidy
 from .requests import Answer, Entry, Read, Request
 
 
@@ -76,11 +78,14 @@ class StreamState:
         ended: when it ended.
         content_type: of a stream written over HTTP; else `""`.
         http_written: it is written over HTTP, by clients with the right to, and not by a task.
-        ttl, expires_at: the lifetime that its HTTP request asked for; `expires_at` since 1970.
+        ttl: how long it is kept after its end, if its task or its HTTP request asked for that.
+        expires_at: until when, if its HTTP request asked for that; since 1970.
         deleted: it was deleted; its name is kept for its forks, or against a late run of its task.
         conversation: the name of the one it belongs to; `""` for none.
         on_end: name of the task that is told of its end; else `""`.
         end_told: the task of `on_end` was enqueued after the end.
+        task: the name of its task; `""` without one.
+        labels: what it was labelled with.
     """
 
     attempt: int
@@ -107,6 +112,8 @@ class StreamState:
     conversation: str = ""
     on_end: str = ""
     end_told: bool = False
+    task: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def status(self) -> StreamStatus:
@@ -161,6 +168,18 @@ class Access(NamedTuple):
     expires_at: int
 
 
+def checked(answers: list[Answer]) -> list[Answer]:
+    """The answers.
+
+    Raises:
+        RelayUnavailableError: the store refused one of the requests.
+    """
+    for answer in answers:
+        if answer.kind == "error":
+            raise RelayUnavailableError(f"the stream store's index: {answer.message}")
+    return answers
+
+
 class Relay(ABC):
     """Carries out requests for workers and web routes. Thread-safe."""
 
@@ -185,14 +204,54 @@ class Relay(ABC):
         """As `read`, of many streams."""
         return [self.read(read) for read in reads]
 
-    def stream_ids(self) -> Iterator[str]:
-        """The ids of all streams, unordered; streams created or deleted meanwhile may be missing.
+    @property
+    def places(self) -> Sequence[str]:
+        """Where its index is.
+
+        Raises:
+            ConfigurationError: this relay cannot list its streams.
+        """
+        raise ConfigurationError("this kind of relay cannot list its streams")
+
+    def scan(self, cursor: str) -> tuple[Sequence[str], str]:
+        """Some of the streams that are kept, by looking at keys, and where to look next.
+
+        Args:
+            cursor: `"0"` to begin. It is the second value again at the end.
+        """
+        return (), "0"
+
+    def find(self, query: Query) -> Found:
+        """The streams of a query, newest first.
 
         Raises:
             ConfigurationError: this relay cannot list its streams.
             RelayUnavailableError: the relay was not reached or did not answer.
         """
-        raise ConfigurationError("this kind of relay cannot list its streams")
+        complete = self._drive(search(self.places)).complete
+        return self._drive(find(query, self.places))._replace(complete=complete)
+
+    def tidy(self, terms: Iterable[str]) -> None:
+        """Drop some of the index's entries that are stale; errors as `find`."""
+        self._drive(tidy(terms, self.places, random.randrange))
+
+    def _drive(self, steps: Steps) -> Found:
+        try:
+            ask = next(steps)
+            while True:
+                answer: Any
+                if isinstance(ask, Scan):
+                    answer = self.scan(ask.cursor)
+                elif isinstance(ask[0], Read):
+                    answer = self.read_all([each for each in ask if isinstance(each, Read)])
+                else:
+                    answer = checked(
+                        self.execute([each for each in ask if not isinstance(each, Read)])
+                    )
+                ask = steps.send(answer)
+        except StopIteration as done:
+            found: Found = done.value
+            return found
 
     def access(self, stream_id: str, scopes: Iterable[str], ttl: float | None) -> Access | None:
         """What clients need, from a relay that issues its own tokens; None: ours are to be used.
@@ -272,9 +331,37 @@ class AsyncRelay(ABC):
         """As `read`; of several servers, one that is away fails its own streams only."""
         return await self.read(reads)
 
-    def stream_ids(self) -> AsyncIterator[str]:
-        """As `Relay.stream_ids`."""
+    @property
+    def places(self) -> Sequence[str]:
+        """As `Relay.places`."""
         raise ConfigurationError("this kind of relay cannot list its streams")
+
+    async def scan(self, cursor: str) -> tuple[Sequence[str], str]:
+        """As `Relay.scan`."""
+        return (), "0"
+
+    async def find(self, query: Query) -> Found:
+        """As `Relay.find`."""
+        complete = (await self._drive(search(self.places))).complete
+        return (await self._drive(find(query, self.places)))._replace(complete=complete)
+
+    async def _drive(self, steps: Steps) -> Found:
+        try:
+            ask = next(steps)
+            while True:
+                answer: Any
+                if isinstance(ask, Scan):
+                    answer = await self.scan(ask.cursor)
+                elif isinstance(ask[0], Read):
+                    answer = await self.read([each for each in ask if isinstance(each, Read)])
+                else:
+                    answer = checked(
+                        await self.execute([each for each in ask if not isinstance(each, Read)])
+                    )
+                ask = steps.send(answer)
+        except StopIteration as done:
+            found: Found = done.value
+            return found
 
     @abstractmethod
     def watch(self, on_notice: OnNotice, on_gap: OnGap) -> Watcher:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TypedDict
 
 from .base import StreamState, StreamStatus
@@ -23,6 +22,8 @@ class Overview(TypedDict):
     duration: float | None
     stop_asked: bool
     task_id: str
+    task: str
+    labels: dict[str, str]
 
 
 def overview(stream_id: str, state: StreamState) -> Overview:
@@ -43,14 +44,9 @@ def overview(stream_id: str, state: StreamState) -> Overview:
         "duration": _seconds(state.first_chunk, end) if state.first_chunk else None,
         "stop_asked": state.stop_asked,
         "task_id": state.owner,
+        "task": state.task,
+        "labels": dict(state.labels),
     }
-
-
-def newest_first(found: Iterable[tuple[str, StreamState]]) -> list[Overview]:
-    """Summarise streams, newest first."""
-    # Not by age: states are read one after another, and ages grow while that happens.
-    ordered = sorted(found, key=lambda each: (-each[1].created, each[0]))
-    return [overview(stream_id, state) for stream_id, state in ordered]
 
 
 def _seconds(start: int, end: int) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..offsets import Segment
+from .about import UNKNOWN, About
 from .conversations import CONVERSATION_TTL, ConversationRequest, Hold, Post, Queue, Turn
 
 __all__ = ["CONVERSATION_TTL", "Hold", "Post", "Queue", "Turn"]
@@ -138,6 +139,17 @@ class Answer(NamedTuple):
         return [(stream_id, int(mark)) for stream_id, mark in rows]
 
     @property
+    def entries(self) -> list[tuple[int, str]]:
+        """`ok` to an indexed: times (ms) and stream ids, newest first."""
+        words = self.reason.split()
+        return [(int(float(at)), name) for name, at in zip(words[::2], words[1::2], strict=True)]
+
+    @property
+    def names(self) -> list[str]:
+        """`ok` to an unindexed: the streams."""
+        return self.reason.split()
+
+    @property
     def source(self) -> str:
         """`ok` to a delete or a fork: the forked stream to count out now; `""` for none."""
         return self.reason
@@ -157,6 +169,7 @@ class Create:
     wait: int = 0
     conversation: str = ""
     on_end: str = ""
+    about: About = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +192,7 @@ class Claim:
     after_loss: bool = False
     again: int = 0
     on_end: str = ""
+    about: About = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,10 +387,74 @@ class NoteTold:
     ended: int
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Correct what the index says of the stream `name`; `at`: when it was asked for, ms."""
+
+    place: str
+    name: str
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    at: int = 0
+
+    @property
+    def stream_id(self) -> str:
+        """What decides about the slot in a cluster, as a stream's id does."""
+        return self.place
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """The newest `limit` entries of a part of the index after the newest `skip`, and how many."""
+
+    place: str
+    term: str
+    skip: int = 0
+    limit: int = 0
+
+    @property
+    def stream_id(self) -> str:
+        """What decides about the slot in a cluster, as a stream's id does."""
+        return self.place
+
+
+@dataclass(frozen=True, slots=True)
+class Unindexed:
+    """Which of these streams does the index not know?"""
+
+    place: str
+    names: tuple[str, ...]
+
+    @property
+    def stream_id(self) -> str:
+        """What decides about the slot in a cluster, as a stream's id does."""
+        return self.place
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far has the search for streams without an entry come? `after`: if it was `before`."""
+
+    after: str = ""
+    before: str = ""
+
+    @property
+    def stream_id(self) -> str:
+        """What decides about the slot in a cluster, as a stream's id does."""
+        return "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Is there such a stream: `ok` or `unknown`."""
+
+    stream_id: str
+
+
 Request = (
     Create | Claim | Append | Renew | Release | Stop | Reap | Open | Write | Delete | Fork
     | Conclude | Checkpoint | Recall | Expect | Enlist | Delist | Listed | NoteTold
-    | ConversationRequest
+    | ConversationRequest | Index | Indexed | Unindexed | Progress | Probe
 )  # fmt: skip
 
 

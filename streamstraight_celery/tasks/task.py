@@ -31,7 +31,7 @@ from celery.utils.functional import head_from_fun
 from ..codecs import Codec, get_codec
 from ..conversations.membership import began_event, inherit
 from ..ends.on_end import check_on_end
-from ..enqueue.announcing import announce_task, withdrawn_on_error
+from ..enqueue.announcing import announce_task, note_options, withdrawn_on_error
 from ..enqueue.by_name import last_task_of
 from ..enqueue.conversations import Conversation, IfActive, conversation_name
 from ..enqueue.enqueueing import InConversation, enqueue
@@ -39,12 +39,13 @@ from ..enqueue.handle import StreamHandle
 from ..errors import ConfigurationError
 from ..ids import (
     CONVERSATION_HEADER,
-    OVERWRITE_HEADER,
     STREAM_ID_HEADER,
+    TTL_HEADER,
     check_own_stream_id,
 )
 from ..producing.generators import check_generator_function, with_signature
 from ..producing.interrupts import ignore_interrupts
+from ..relays.about import check_ttl
 from ..runtime import Runtime
 from ..worker import metrics, register_remote_control, telemetry
 from ..worker.attempt import run_attempt, settle, tell_application
@@ -93,6 +94,7 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
             coroutine function, whose result is the task's.
         on_end: a Celery task, or its name, that is enqueued with a `StreamEnd` once the stream has
             ended, at least once; default `stream_on_end`, and "" for none.
+        ttl: seconds that its streams are kept after their end; default `stream_ttl`.
     """
 
     abstract = True
@@ -107,6 +109,7 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
     retry_when: ClassVar[RetryWhen] = "always"
     sends: ClassVar[bool] = False
     on_end: ClassVar[Any] = None
+    ttl: ClassVar[float | None] = None
     _stream_function: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -124,6 +127,7 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
         check_on_redelivery(cls.on_redelivery)
         check_on_lost(cls.on_lost, cls.on_redelivery)
         check_on_end(cls.on_end)
+        check_ttl(cls.ttl)
         function = cls.__dict__.get("run")
         if function is None:
             return
@@ -156,6 +160,8 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
         *,
         stream_id: str | None = None,
         replace: bool = False,
+        labels: Mapping[str, str] | None = None,
+        ttl: float | None = None,
         conversation: str | None = None,
         key: str | None = None,
         if_active: IfActive = "reject",
@@ -170,6 +176,8 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
             kwargs: keyword arguments.
             stream_id: name of the stream; default: the task's id.
             replace: a stream of that name that has ended makes way for this one.
+            labels: what it can be found by (`list_streams`), such as `{"user": "42"}`.
+            ttl: seconds that it is kept after its end; default: the task's `ttl`.
             conversation: name of the one that the stream belongs to, with one active stream at
                 most; a task that a stream task of the same conversation starts is its child, of
                 which there may be many.
@@ -191,8 +199,7 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
         headers = dict(options.pop("headers", None) or {})
         if stream_id is not None:
             headers[STREAM_ID_HEADER] = check_own_stream_id(stream_id)
-        if replace:
-            headers[OVERWRITE_HEADER] = True
+        note_options(headers, replace, labels, self.ttl if ttl is None else ttl)
         name = conversation_name(conversation, key)
         if name is not None or on_commit:
             options["headers"] = headers
@@ -269,6 +276,8 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
             options["kwargsrepr"] = repr({"stream_id": stream_id})
         options["headers"] = headers = dict(options.get("headers") or {})
         carry(headers)
+        if self.ttl is not None:
+            headers.setdefault(TTL_HEADER, self.ttl)
         if self.typing:
             self.__header__(*(args or ()), **(kwargs or {}))
         # A retry's stream is known already, and a relay that is away must not lose the retry.
@@ -454,7 +463,7 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
     Args:
         function: a sync or async generator function, when used without parentheses.
         **options: `codec` or `encoder`, `on_redelivery`, `on_lost`, `on_end`, `retry`
-            (`before-first-chunk`: an error after that is not retried), `sends`, and everything
+            (`before-first-chunk`: an error after that is not retried), `sends`, `ttl`, and all that
             `@app.task` takes: `bind`, `name`, `acks_late`, `autoretry_for`, `rate_limit`, ...
 
     Raises:
@@ -475,6 +484,7 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
     if "retry" in options:
         options["retry_when"] = options.pop("retry")
         check_retry(options["retry_when"])
+    check_ttl(options.get("ttl"))
     if "on_lost" in options:
         check_on_lost(options["on_lost"], options.get("on_redelivery"))
     check_on_end(options.get("on_end"))

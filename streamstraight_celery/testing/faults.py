@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import RelayUnavailableError
@@ -54,8 +54,9 @@ class FaultyRelay(Relay):
     def read(self, read: Read) -> Page | None:
         return self._relay.read(read)
 
-    def stream_ids(self) -> Iterator[str]:
-        return self._relay.stream_ids()
+    @property
+    def places(self) -> Sequence[str]:
+        return self._relay.places
 
     def _execute(self, request: Request) -> Answer:
         answer = self._relay.call(request)

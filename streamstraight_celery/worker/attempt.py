@@ -20,6 +20,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from ..codecs import Codec, wire_encoder
 from ..ends import telling
 from ..errors import (
+    ConfigurationError,
     RelayRefusedError,
     StreamBusyError,
     StreamClosedError,
@@ -27,11 +28,18 @@ from ..errors import (
     StreamExistsError,
     StreamStopped,
 )
-from ..ids import ON_END_HEADER, OVERWRITE_HEADER, STREAM_NONCE
+from ..ids import (
+    LABELS_HEADER,
+    ON_END_HEADER,
+    OVERWRITE_HEADER,
+    STREAM_NONCE,
+    TTL_HEADER,
+)
 from ..producing.driver import Driver
 from ..producing.failures import describe_error, error_within, retry_delay
 from ..producing.generators import awaiting, calling, is_generator_function
 from ..producing.writer import LAST_WORDS_TIMEOUT, StreamWriter
+from ..relays.about import About
 from ..relays.end_reasons import GOOD_ENDS, LOST, EndReason
 from ..relays.requests import Delete, Expect, Read, Recall
 from ..runtime import Runtime
@@ -133,6 +141,7 @@ def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> 
                 resume=fails or task.on_redelivery == "resume", again=before,
                 untold=_reads_no_messages(request), on_interrupt=driver.interrupt,
                 after_loss=task.on_lost == "run", on_end=_on_end(task, runtime),
+                about=_about(task),
             )  # fmt: skip
             break
         except StreamClosedError:
@@ -152,6 +161,16 @@ def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> 
     if task.on_redelivery == "resume" and writer.attempt > 1:
         request.stream_saved = _recall(runtime, task.stream_id)
     return writer
+
+
+def _about(task: RunningTask) -> About:
+    """What the message says of the stream; whoever sent it may not have checked."""
+    headers = task.request.headers or {}
+    try:
+        return About.of(task.name, headers.get(LABELS_HEADER), headers.get(TTL_HEADER, task.ttl))
+    except ConfigurationError as error:
+        log.warning("%s: %s; ignored", task.name, error)
+        return About(task.name)
 
 
 def _was_lost(runtime: Runtime, task: RunningTask) -> bool:

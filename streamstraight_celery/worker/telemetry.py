@@ -29,6 +29,7 @@ class RunningTask(Protocol):
     on_redelivery: Any
     on_lost: Any
     on_end: Any
+    ttl: float | None
     soft_time_limit: float | None
     max_retries: int | None
     sends: bool

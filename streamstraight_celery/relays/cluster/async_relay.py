@@ -6,18 +6,30 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...cancellation import cancelled
 from ...errors import ConfigurationError, RelayUnavailableError
+from ..about import PLACES
 from ..base import AsyncRelay, OnGap, OnNotice, Page, RelayOptions, Watcher
+from ..index import changes
 from ..redis.async_relay import AsyncRedisRelay
 from ..redis.pubsub import RedisWatcher, hiredis_reader
 from ..redis.relay import as_answer, as_page
 from ..requests import Answer, Read, Request
 from ..urls import parse_hosts_url
-from .relay import MOVED, REFRESH_INTERVAL, STALE, explained, gone_ahead, some_order, unserved
+from .relay import (
+    MOVED,
+    REFRESH_INTERVAL,
+    STALE,
+    explained,
+    gone_ahead,
+    next_cursor,
+    node_cursor,
+    some_order,
+    unserved,
+)
 from .slots import Node, SlotMap, parse_slots
 
 logger = logging.getLogger(__name__)
@@ -51,7 +63,10 @@ class AsyncClusterRelay(AsyncRelay):
         failed = [each for each in answers if isinstance(each, RelayUnavailableError)]
         if answers and len(failed) == len(answers):
             raise failed[0]
-        return [as_answer(each) for each in answers]
+        found = [as_answer(each) for each in answers]
+        if following := changes(requests, found, PLACES):
+            await self._run(following)  # advisory: whatever comes of it
+        return found
 
     async def read(self, reads: Sequence[Read]) -> list[Page | None]:
         pages = await self.read_each(reads)
@@ -64,11 +79,16 @@ class AsyncClusterRelay(AsyncRelay):
         answers = await self._run(reads)
         return [_page_or_error(answer, read) for answer, read in zip(answers, reads, strict=True)]
 
-    async def stream_ids(self) -> AsyncIterator[str]:
+    @property
+    def places(self) -> Sequence[str]:
+        return PLACES
+
+    async def scan(self, cursor: str) -> tuple[Sequence[str], str]:
         slots = await self.slots()
-        for node in slots.nodes:
-            async for stream_id in self.node(node, slots).stream_ids():
-                yield stream_id
+        order = sorted(slots.nodes)
+        index, inner = node_cursor(cursor, len(order))
+        found, following = await self.node(order[index], slots).scan(inner)
+        return found, next_cursor(index, following, len(order))
 
     def watch(self, on_notice: OnNotice, on_gap: OnGap) -> Watcher:
         return ClusterWatcher(self, on_notice, on_gap)
@@ -90,8 +110,9 @@ class AsyncClusterRelay(AsyncRelay):
         if relay is None:
             url = self._parsed.node_url(*node)
             relay = self._nodes[node] = AsyncRedisRelay(
-                url, self._options, publish=slots.publish, connection=self._connection
-            )
+                url, self._options, publish=slots.publish, connection=self._connection,
+                in_cluster=True,
+            )  # fmt: skip
         return relay
 
     async def slots(self, *, anew: bool = False) -> SlotMap:

@@ -14,13 +14,15 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis import exceptions
 
 from ...errors import ConfigurationError, RelayUnavailableError
+from ..about import PLACES
 from ..base import Page, Relay, RelayOptions
+from ..index import changes
 from ..redis.relay import RedisRelay, as_answer, as_page
 from ..requests import Answer, Read, Request
 from ..urls import parse_hosts_url, without_secrets
@@ -76,6 +78,19 @@ def some_order(*nodes: Iterable[Node]) -> list[Node]:
     return found
 
 
+def node_cursor(cursor: str, nodes: int) -> tuple[int, str]:
+    """Which node a `scan` looks at, and from where on; from the start when the nodes changed."""
+    index, _, inner = cursor.partition("-")
+    return (int(index), inner) if inner and int(index) < nodes else (0, "0")
+
+
+def next_cursor(index: int, following: str, nodes: int) -> str:
+    """Where a `scan` goes on."""
+    if following != "0":
+        return f"{index}-{following}"
+    return f"{index + 1}-0" if index + 1 < nodes else "0"
+
+
 class ClusterRelay(Relay):
     """Requests as scripts on the nodes of a Redis Cluster.
 
@@ -105,7 +120,10 @@ class ClusterRelay(Relay):
         failed = [each for each in answers if isinstance(each, RelayUnavailableError)]
         if answers and len(failed) == len(answers):
             raise failed[0]
-        return [as_answer(each) for each in answers]
+        found = [as_answer(each) for each in answers]
+        if following := changes(requests, found, PLACES):
+            self._run(following)  # advisory: whatever comes of it
+        return found
 
     def read(self, read: Read) -> Page | None:
         answer = self._run([read])[0]
@@ -113,9 +131,16 @@ class ClusterRelay(Relay):
             raise answer
         return as_page(answer, read)
 
-    def stream_ids(self) -> Iterator[str]:
-        for relay in self.primaries().values():
-            yield from relay.stream_ids()
+    @property
+    def places(self) -> Sequence[str]:
+        return PLACES
+
+    def scan(self, cursor: str) -> tuple[Sequence[str], str]:
+        nodes = self.primaries()
+        order = sorted(nodes)
+        index, inner = node_cursor(cursor, len(order))
+        found, following = nodes[order[index]].scan(inner)
+        return found, next_cursor(index, following, len(order))
 
     def primaries(self) -> dict[Node, RedisRelay]:
         """The nodes that serve slots.
@@ -179,8 +204,9 @@ class ClusterRelay(Relay):
             if relay is None:
                 url = self._parsed.node_url(*node)
                 relay = self._nodes[node] = RedisRelay(
-                    url, self._options, publish=publish, connection=self._connection
-                )
+                    url, self._options, publish=publish, connection=self._connection,
+                    in_cluster=True,
+                )  # fmt: skip
             return relay
 
     def _known_slots(self) -> SlotMap:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 
+from ..about import ONE_PLACE
 from ..base import AsyncRelay, Notice, OnGap, OnNotice, Page, Relay, RelayOptions, Watcher
 from ..requests import Answer, Read, Request
 from .store import MemoryStore
@@ -23,8 +24,9 @@ class MemoryRelay(Relay):
     def read(self, read: Read) -> Page | None:
         return self._store.read(read)
 
-    def stream_ids(self) -> Iterator[str]:
-        yield from self._store.names()
+    @property
+    def places(self) -> Sequence[str]:
+        return ONE_PLACE
 
 
 class AsyncMemoryRelay(AsyncRelay):
@@ -39,9 +41,9 @@ class AsyncMemoryRelay(AsyncRelay):
     async def read(self, reads: Sequence[Read]) -> list[Page | None]:
         return [self._store.read(read) for read in reads]
 
-    async def stream_ids(self) -> AsyncIterator[str]:
-        for name in self._store.names():
-            yield name
+    @property
+    def places(self) -> Sequence[str]:
+        return ONE_PLACE
 
     def watch(self, on_notice: OnNotice, on_gap: OnGap) -> Watcher:
         return MemoryWatcher(self._store, on_notice)

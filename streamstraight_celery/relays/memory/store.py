@@ -23,9 +23,13 @@ from ..requests import (
     Entry,
     Expect,
     Fork,
+    Index,
+    Indexed,
     Listed,
     NoteTold,
     Open,
+    Probe,
+    Progress,
     Read,
     Reap,
     Recall,
@@ -33,6 +37,7 @@ from ..requests import (
     Renew,
     Request,
     Stop,
+    Unindexed,
     Write,
 )
 from .conversations import hold, post, put_into_queue, turn
@@ -100,6 +105,16 @@ class MemoryStore:
                     return self._ends.execute(request, self.now())
                 case NoteTold():
                     return note_told(self, request)
+                case Index():
+                    return Answer("ok")  # streams are found without one
+                case Indexed():
+                    return self._indexed(request)
+                case Unindexed():
+                    return Answer("ok")
+                case Progress():
+                    return Answer("ok", self.now())
+                case Probe():
+                    return Answer("ok" if self.get(request.stream_id) else "unknown")
 
     def read(self, read: Read) -> Page | None:
         """Return the state and a page of the log."""
@@ -155,6 +170,8 @@ class MemoryStore:
             stream.expires = self.now() + stream.expires_at - int(time.time() * 1000)
         else:
             own = self.options.ttl if stream.ttl is None else stream.ttl
+            if stream.about.ttl and (stream.end or stream.about.ttl > own):
+                own = stream.about.ttl
             stream.expires = self.now() + own + extra
 
     def put(self, stream_id: str, stream: Stream | None) -> None:
@@ -198,8 +215,7 @@ class MemoryStore:
         now, wait = self.now(), request.wait or self.options.ttl
         self._streams[request.stream_id] = Stream(
             now, now + wait, now + wait + self.options.ttl, owner=request.owner, kind=request.kind,
-            conversation=request.conversation,
-            on_end=request.on_end,
+            conversation=request.conversation, on_end=request.on_end, about=request.about,
         )  # fmt: skip
         return Answer("ok", 1)
 
@@ -210,7 +226,7 @@ class MemoryStore:
             stream = None
         known = stream is not None
         if stream is None:
-            stream = Stream(now, 0, 0, owner=request.owner)
+            stream = Stream(now, 0, 0, owner=request.owner, about=request.about)
         if stream.deleted and stream.end:
             return Answer("closed", 0, stream.stop, stream.end)
         if stream.end and request.overwrite and not stream.http_written:
@@ -386,6 +402,16 @@ class MemoryStore:
             return Answer("fenced")
         stream.expected = self.now() + request.wait
         return Answer("ok")
+
+    def _indexed(self, request: Indexed) -> Answer:
+        found = [
+            (-stream.created, name)
+            for name in list(self._streams)
+            if (stream := self.get(name)) and not stream.deleted and not stream.is_conversation
+            and request.term in stream.about.terms[bool(stream.end) :]
+        ]  # fmt: skip
+        page = sorted(found)[request.skip :][: request.limit]
+        return Answer("ok", len(found), reason=" ".join(f"{name} {-at}" for at, name in page))
 
     def end(self, name: str, stream: Stream, end: str, error: str, stop: bool) -> Answer:
         """End it behind its last chunk, and tell readers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...offsets import Segment, offset_at
+from ..about import UNKNOWN, About
 from ..base import StreamState
 from ..requests import Entry
 
@@ -58,6 +59,7 @@ class Stream:
     # The task that is told of its end, and the end that was told: its attempt and time.
     on_end: str = ""
     told: tuple[int, int] | None = None
+    about: About = UNKNOWN
 
     def makes_way_for(self, owner: str) -> bool:
         """Whether only the name is left of it, and of another task: deleted, without forks."""
@@ -78,8 +80,9 @@ class Stream:
             end=self.end, error=self.error, stop_asked=self.stop, released=self.released,
             owner=self.owner, kind=self.kind, size=self.size, lease_left=self.lease - now,
             now=now, created=self.created, first_chunk=self.first_chunk, ended=self.ended,
-            content_type=self.content_type, http_written=self.http_written, ttl=self.ttl,
-            expires_at=self.expires_at, deleted=self.deleted, conversation=self.conversation,
-            on_end=self.on_end,
+            content_type=self.content_type, http_written=self.http_written,
+            ttl=self.ttl or self.about.ttl or None, expires_at=self.expires_at,
+            deleted=self.deleted, conversation=self.conversation, task=self.about.task,
+            labels=dict(self.about.labels), on_end=self.on_end,
             end_told=bool(self.end) and self.told == (self.attempt, self.ended),
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +40,7 @@ class AsyncRedisRelay(AsyncRelay):
         url: `redis://`, `rediss://`, `unix://` or `redis+sentinel://`, with redis-py's options in
             its query.
         options: what the requests have in common.
-        publish: as `Calls`.
+        publish, in_cluster: as `Calls`.
         connection: more options of redis-py's connections, as in `stream_relay_options`.
     """
 
@@ -51,6 +51,7 @@ class AsyncRedisRelay(AsyncRelay):
         *,
         publish: bytes = PUBLISH,
         connection: Mapping[str, Any] | None = None,
+        in_cluster: bool = False,
     ) -> None:
         self._url = url
         self._sentinels: Any = None
@@ -70,7 +71,7 @@ class AsyncRedisRelay(AsyncRelay):
         # Entries as Redis sends them, not as dicts.
         self._redis.set_response_callback("XRANGE", _as_it_is)
         database = int(self._pool.connection_kwargs.get("db") or 0)
-        self._calls = Calls(options, database=database, publish=publish)
+        self._calls = Calls(options, database=database, publish=publish, in_cluster=in_cluster)
 
     async def execute(self, requests: Sequence[Request]) -> list[Answer]:
         return [as_answer(raw) for raw in await self.run(requests)]
@@ -79,13 +80,14 @@ class AsyncRedisRelay(AsyncRelay):
         answers = await self.run_reads(reads)
         return [as_page(raw, read) for read, raw in zip(reads, answers, strict=True)]
 
-    async def stream_ids(self) -> AsyncIterator[str]:
-        try:
-            pattern = self._calls.every_state_key()
-            async for key in self._redis.scan_iter(match=pattern, count=1000):
-                yield self._calls.stream_id_of_state(key.decode())
-        except (exceptions.RedisError, OSError) as error:
-            raise unavailable(self._url, error) from error
+    @property
+    def places(self) -> Sequence[str]:
+        return self._calls.places
+
+    async def scan(self, cursor: str) -> tuple[Sequence[str], str]:
+        words = ("SCAN", cursor, "MATCH", self._calls.every_state_key(), "COUNT", "1000")
+        following, keys = await self.ask(*words)
+        return [self._calls.stream_id_of_state(key.decode()) for key in keys], following.decode()
 
     def watch(
         self, on_notice: OnNotice, on_gap: OnGap, *, on_trouble: Callable[[], None] | None = None

@@ -7,7 +7,7 @@ import os
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
@@ -97,7 +97,7 @@ class RedisRelay(Relay):
         url: `redis://`, `rediss://`, `unix://` or `redis+sentinel://`, with redis-py's options in
             its query.
         options: what the requests have in common.
-        publish: as `Calls`.
+        publish, in_cluster: as `Calls`.
         connection: more options of redis-py's connections, as in `stream_relay_options`.
     """
 
@@ -108,6 +108,7 @@ class RedisRelay(Relay):
         *,
         publish: bytes = PUBLISH,
         connection: Mapping[str, Any] | None = None,
+        in_cluster: bool = False,
     ) -> None:
         self._url = url
         # No silent re-sending: whether and what to repeat is the caller's to decide.
@@ -121,7 +122,7 @@ class RedisRelay(Relay):
                 raise unreadable(error) from None
         check_connection(self._redis.connection_pool)
         database = self._redis.connection_pool.connection_kwargs.get("db") or 0
-        self._calls = Calls(options, database=int(database), publish=publish)
+        self._calls = Calls(options, database=int(database), publish=publish, in_cluster=in_cluster)
         self._pid = os.getpid()
         self._recent: deque[tuple[Any, float]] = deque()
 
@@ -179,12 +180,14 @@ class RedisRelay(Relay):
         except (redis.exceptions.RedisError, OSError) as error:
             raise unavailable(self._url, error) from error
 
-    def stream_ids(self) -> Iterator[str]:
-        try:
-            for key in self._redis.scan_iter(match=self._calls.every_state_key(), count=1000):
-                yield self._calls.stream_id_of_state(key.decode())
-        except (redis.exceptions.RedisError, OSError) as error:
-            raise unavailable(self._url, error) from error
+    @property
+    def places(self) -> Sequence[str]:
+        return self._calls.places
+
+    def scan(self, cursor: str) -> tuple[Sequence[str], str]:
+        words = ("SCAN", cursor, "MATCH", self._calls.every_state_key(), "COUNT", "1000")
+        following, keys = self.ask(*words)
+        return [self._calls.stream_id_of_state(key.decode()) for key in keys], following.decode()
 
     def close(self) -> None:
         while self._recent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from importlib import resources
 from typing import Any, cast
 
 from ...offsets import Segment
+from ..about import ACTIVE, ONE_PLACE, PLACES, RECENT, About
 from ..base import Notice, Page, RelayOptions, StreamState
 from ..conversations import MAX_QUEUE, Hold, Post, Queue, Turn
 from ..end_reasons import EXPIRED, LOST
@@ -27,10 +29,14 @@ from ..requests import (
     Entry,
     Expect,
     Fork,
+    Index,
+    Indexed,
     Kind,
     Listed,
     NoteTold,
     Open,
+    Probe,
+    Progress,
     Read,
     Reap,
     Recall,
@@ -38,6 +44,7 @@ from ..requests import (
     Renew,
     Request,
     Stop,
+    Unindexed,
     Write,
 )
 
@@ -62,8 +69,8 @@ def _load(*names: str) -> Script:
 
 
 SCRIPTS = {
-    Create: _load("clock", "create"),
-    Claim: _load("clock", "log", "claim"),
+    Create: _load("clock", "listing", "create"),
+    Claim: _load("clock", "log", "listing", "claim"),
     Append: _load("clock", "log", "append"),
     Renew: _load("clock", "renew"),
     Release: _load("clock", "log", "release"),
@@ -74,7 +81,7 @@ SCRIPTS = {
     Recall: _load("recall"),
     Expect: _load("clock", "expect"),
     Read: _load("clock", "read"),
-    Open: _load("clock", "log", "open"),
+    Open: _load("clock", "log", "listing", "open"),
     Write: _load("clock", "log", "write"),
     Delete: _load("log", "delete"),
     Fork: _load("fork"),
@@ -86,6 +93,10 @@ SCRIPTS = {
     Delist: _load("delist"),
     Listed: _load("clock", "listed"),
     NoteTold: _load("note_told"),
+    Index: _load("clock", "listing", "index"),
+    Indexed: _load("indexed"),
+    Unindexed: _load("unindexed"),
+    Progress: _load("clock", "progress"),
 }
 
 
@@ -94,14 +105,21 @@ class Calls:
 
     Args:
         options: what the requests have in common.
+        in_cluster: the Redis is a node of a cluster.
         database: Redis' channels are not divided by database, ours are: it is part of their name.
         publish: `PUBLISH`, or `SPUBLISH` in a cluster.
     """
 
     def __init__(
-        self, options: RelayOptions, *, database: int = 0, publish: bytes = PUBLISH
+        self,
+        options: RelayOptions,
+        *,
+        database: int = 0,
+        publish: bytes = PUBLISH,
+        in_cluster: bool = False,
     ) -> None:
         self._options = options
+        self.sharded_index = in_cluster
         self._suffix = f":n{database or ''}"
         self._publish = publish
         self._unheard = False
@@ -145,6 +163,18 @@ class Calls:
     def list_key(self, name: str) -> str:
         return f"{self._options.key_prefix}e:{{{name}}}"
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the index is: in a cluster it is spread over the nodes."""
+        return PLACES if self.sharded_index else ONE_PLACE
+
+    def index_key(self, place: str, term: str) -> str:
+        return f"{self._options.key_prefix}i:{{{place}}}:{term}"
+
+    def _indexed(self, terms: Sequence[str]) -> list[str]:
+        """The index's keys, for a script that changes a stream; in a cluster none may be there."""
+        return [] if self.sharded_index else [self.index_key("0", term) for term in terms]
+
     def stream_id(self, channel: str) -> str:
         return channel[len(self._options.key_prefix) + 1 : -len(self._suffix) - 1]
 
@@ -161,6 +191,9 @@ class Calls:
         for request in requests:
             if asking:
                 commands.append(("ASKING",))
+            if isinstance(request, Probe):
+                commands.append(("EXISTS", self.state_key(request.stream_id)))
+                continue
             commands.append(("EVALSHA", *self.evalsha(request)))
         return commands
 
@@ -168,11 +201,12 @@ class Calls:
         options = self._options
         name = request.stream_id
         two = [self.state_key(name), self.log_key(name)]
+        three = [*two, *self._indexed((ACTIVE,))]
         # Not among the keys: a cluster that moves a slot refuses scripts of which one is missing.
         channel = self.channel(name)
         match request:
             case Append(_, attempt, nonce, first, count, data, end, error):
-                return two, (
+                return three, (
                     attempt, nonce, first, count, data, options.lease, options.ttl,
                     options.max_bytes, end, error, self._publish, channel,
                 )  # fmt: skip
@@ -180,27 +214,30 @@ class Calls:
                 return two, (attempt, seq, limit, "1" if touch else "")
             case Renew(_, attempt, nonce):
                 return two, (attempt, nonce, options.lease, options.ttl)
-            case Create(_, owner, kind, wait, conversation, on_end):
-                return two[:1], (
+            case Create(_, owner, kind, wait, conversation, on_end, about):
+                return [two[0], *self._indexed(about.terms)], (
                     owner, options.ttl, kind, wait or options.ttl, conversation, on_end,
+                    about.task, about.labels_json, about.ttl,
                 )  # fmt: skip
             case Claim(_, nonce, owner, kind, attempt, resume, overwrite, after_loss, _, on_end):
-                return two, (
+                about = request.about
+                return [*two, *self._indexed(about.terms)], (
                     nonce, options.lease, options.ttl, attempt, owner, kind, self._publish,
                     "1" if resume else "", "1" if overwrite else "", channel,
                     "1" if after_loss else "", on_end,
+                    about.task, about.labels_json, about.ttl,
                 )  # fmt: skip
             case Release(_, attempt, nonce, wait):
-                return two, (attempt, nonce, wait, options.ttl, self._publish, channel)
+                return three, (attempt, nonce, wait, options.ttl, self._publish, channel)
             case Stop():
-                return two, (options.ttl, self._publish, channel)
+                return three, (options.ttl, self._publish, channel)
             case Reap():
-                return two, (
+                return three, (
                     options.reap_after, options.ttl, LOST, self._publish, EXPIRED, channel,
                     options.reap_notice,
                 )  # fmt: skip
             case Conclude(_, owner, nonce, end, error, wait, begun, on_end):
-                return two, (
+                return three, (
                     owner, nonce, end, error, wait, options.ttl, self._publish,
                     "1" if begun else "", channel, on_end,
                 )  # fmt: skip
@@ -211,7 +248,7 @@ class Calls:
             case Expect(_, owner, wait):
                 return two[:1], (owner, wait)
             case Open():
-                return two, (
+                return [*two, *self._indexed(About().terms)], (
                     request.config, request.nonce, request.kind, request.content_type,
                     _or_empty(request.ttl), _or_empty(request.expires_at), options.ttl,
                     request.end, request.count, request.data, options.max_bytes, self._publish,
@@ -219,13 +256,14 @@ class Calls:
                 )  # fmt: skip
             case Write():
                 numbers = (request.epoch, request.number) if request.producer else ("", "")
-                return two, (
+                return three, (
                     request.content_type, request.count, request.data, options.ttl,
                     options.max_bytes, request.end, self._publish, request.sequence,
                     request.producer, *numbers, channel,
                 )  # fmt: skip
             case Delete(_, keep_name):
-                return two, (self._publish, channel, "1" if keep_name else "")
+                keys = [*two, *self._indexed((ACTIVE, RECENT))]
+                return keys, (self._publish, channel, "1" if keep_name else "")
             case Fork(_, by):
                 return two[:1], (by,)
             case Enlist(stream, hold, seen):
@@ -247,6 +285,17 @@ class Calls:
                     *self._conversation(request), request.names, request.instead_of,
                     request.event_id, request.event,
                 )  # fmt: skip
+            case Index(place, listed, add, remove, at):
+                keys = [self.index_key(place, term) for term in (*add, *remove)]
+                return keys, (listed, at, len(add))
+            case Indexed(place, term, skip, limit):
+                return [self.index_key(place, term)], (skip, limit)
+            case Unindexed(place, names):
+                return [self.index_key(place, RECENT)], names
+            case Progress(after, before):
+                return [self.index_key(name, "progress")], (after, before)
+            case Probe():
+                raise AssertionError("a probe is a plain command")
 
             case Queue():
                 return two, (
@@ -277,7 +326,9 @@ def _inherited(request: Open) -> list[Argument]:
     return words
 
 
-def parse_answer(raw: Sequence[Any]) -> Answer:
+def parse_answer(raw: Sequence[Any] | int) -> Answer:
+    if isinstance(raw, int):
+        return Answer("ok" if raw else "unknown")
     kind, number, stop, reason, *_ = raw
     return Answer(cast(Kind, kind.decode()), int(number), bool(stop), reason.decode())
 
@@ -303,7 +354,8 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
     text = [(field or b"").decode() for field in fields]
     attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
     size, created, first_chunk, ended, lineage = text[10:15]
-    content_type, http_written, ttl, expires_at, deleted, conversation, on_end, told = text[15:]
+    content_type, http_written, ttl, expires_at, deleted, conversation = text[15:21]
+    on_end, told, task, labels, kept = text[21:]
     return StreamState(
         attempt=int(attempt),
         nonce=nonce,
@@ -323,12 +375,14 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
         ended=int(ended or 0),
         content_type=content_type,
         http_written=bool(http_written),
-        ttl=int(ttl) if ttl else None,
+        ttl=int(ttl or kept) if ttl or kept else None,
         expires_at=int(expires_at) if expires_at else None,
         deleted=bool(deleted),
         conversation=conversation,
         on_end=on_end,
         end_told=bool(end) and told == f"{attempt}:{ended}",
+        task=task,
+        labels=json.loads(labels) if labels else {},
     )
 
 

@@ -6,13 +6,15 @@ which the page reads and stops it like any reader. Access is checked by `Access.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import resources
 
 from ...errors import ConfigurationError
 from ...ids import check_stream_id
-from ...relays.base import AsyncRelay, StreamState
-from ...relays.overview import Overview, newest_first, overview
+from ...relays.base import AsyncRelay
+from ...relays.index import Found, Query
+from ...relays.overview import overview
 from ...relays.requests import Read
 from ...settings import StreamSettings
 from ..access import Access
@@ -32,7 +34,7 @@ LIST = "/v1/overview"
 TOKEN_SECONDS = 300  # the page asks for another one when a view lasts longer
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1000
-STATES_AT_ONCE = 250
+LABEL = "label."  # what a label's name has before it in the query
 
 _FILES = {
     "/streams": ("text/html; charset=utf-8", "streams.html"),
@@ -81,16 +83,14 @@ class StreamsPage:
         return await self._one(request.path[len(LIST) + 1 :], relay())
 
     async def _list(self, request: Request, relay: AsyncRelay) -> Reply:
-        fields = query_fields(request.query)
-        limit = number_of("limit", fields.get("limit", str(DEFAULT_LIMIT)))
-        if not 1 <= limit <= MAX_LIMIT:
-            raise bad_request(f"limit is a number from 1 to {MAX_LIMIT}")
-        if (only := fields.get("active", "false")) not in ("true", "false"):
-            raise bad_request("active is true or false")
-        found = await newest(relay)
-        active = [each for each in found if each["status"] != "ended"]
-        shown = active if only == "true" else found
-        answer = {"streams": shown[:limit], "total": len(found), "active": len(active)}
+        query = query_of(query_fields(request.query))
+        active = await find(relay, replace(query, states=("active",)))
+        found = active if query.states == ("active",) else await find(relay, query)
+        answer = {
+            "streams": [overview(*each) for each in found.streams],
+            "total": found.total,
+            "active": active.total if active.more else len(active.streams),
+        }
         return json_reply(200, answer)
 
     async def _one(self, stream_id: str, relay: AsyncRelay) -> Reply:
@@ -111,27 +111,39 @@ class StreamsPage:
         return json_reply(200, {**overview(stream_id, page.state), "ref": ref})
 
 
-async def newest(relay: AsyncRelay) -> list[Overview]:
-    """All streams, the newest first.
+def query_of(fields: Mapping[str, str]) -> Query:
+    """Which streams are asked for.
+
+    Raises:
+        Refused: 400, that cannot be.
+    """
+    limit = number_of("limit", fields.get("limit", str(DEFAULT_LIMIT)))
+    if not 1 <= limit <= MAX_LIMIT:
+        raise bad_request(f"limit is a number from 1 to {MAX_LIMIT}")
+    if (only := fields.get("active", "false")) not in ("true", "false"):
+        raise bad_request("active is true or false")
+    states = [each for each in fields.get("state", "").split(",") if each]
+    labels = {name[len(LABEL) :]: value for name, value in fields.items() if name.startswith(LABEL)}
+    try:
+        return Query.of(
+            labels=labels, task=fields.get("task", ""), limit=limit,
+            state=(*states, "active") if only == "true" else states,
+        )  # fmt: skip
+    except ConfigurationError as error:
+        raise bad_request(str(error)) from None
+
+
+async def find(relay: AsyncRelay, query: Query) -> Found:
+    """The streams of a query.
 
     Raises:
         Refused: 501, this kind of relay cannot list its streams.
         RelayUnavailableError: the relay does not answer.
     """
     try:
-        ids = sorted({stream_id async for stream_id in relay.stream_ids()})
+        return await relay.find(query)
     except ConfigurationError as error:
         raise Refused(501, "not-listed", str(error)) from error
-    found: list[tuple[str, StreamState]] = []
-    for start in range(0, len(ids), STATES_AT_ONCE):
-        some = ids[start : start + STATES_AT_ONCE]
-        pages = await relay.read([Read(stream_id) for stream_id in some])
-        found += [
-            (stream_id, page.state)
-            for stream_id, page in zip(some, pages, strict=True)
-            if page is not None
-        ]
-    return newest_first(found)
 
 
 def _file(content_type: str, name: str) -> Reply:

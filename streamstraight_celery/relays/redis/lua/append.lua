@@ -1,5 +1,5 @@
 -- Append one entry of chunks; optionally end the stream in the same step.
--- KEYS 1 state  2 log
+-- KEYS 1 state  2 log  3 the index's active streams (a cluster has them elsewhere)
 -- ARGV 1 attempt  2 nonce  3 seq of the first chunk  4 number of chunks  5 chunks, one a line
 --      6 lease ms  7 ttl ms  8 largest sum of bytes  9 end reason ('': stays open)
 --      10 error for readers (JSON or '')  11 publish command  12 channel

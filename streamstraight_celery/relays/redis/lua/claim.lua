@@ -1,10 +1,11 @@
 -- Become the stream's one producer: begin the next attempt.
--- KEYS 1 state  2 log
+-- KEYS 1 state  2 log  3... where the index has it (a cluster elsewhere)
 -- ARGV 1 nonce  2 lease ms  3 ttl ms  4 attempt to re-create (0: the next one)  5 owner  6 kind
 --      7 publish command  8 '1' to continue the log of the attempt before ('': start over)
 --      9 '1' to overwrite: take over from a living producer, or restart an ended stream
 --      10 channel  11 '1' to restart one that ended as `producer-disconnected`, if the owner is the same
 --      12 the task that is told of its end, if none is named yet ('': none)
+--      13 name of the task  14 labels (JSON or '')  15 ms that it is kept after its end (0: ttl)
 -- Answers: ok (number: the attempt; reason: seq of the last chunk)  busy (number: ms until the
 --   lease ends)  closed (reason)  fenced (a newer attempt exists, or others write it over HTTP)
 -- Idempotent: the same nonce gets the same answer. `attempt to re-create` is for a producer whose
@@ -13,7 +14,7 @@
 local state, log = KEYS[1], KEYS[2]
 local nonce, lease, ttl, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local now = clock()
-local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w', 'o', 'D', 'fk')
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w', 'o', 'D', 'fk', 'tn')
 if m[11] and m[10] ~= ARGV[5] and tonumber(m[12] or 0) <= 0 then
   -- Only the name is left of it: another task's, that was deleted.
   redis.call('DEL', state)
@@ -21,15 +22,16 @@ if m[11] and m[10] ~= ARGV[5] and tonumber(m[12] or 0) <= 0 then
 end
 if m[11] and m[5] then return {'closed', 0, m[7] and 1 or 0, m[5]} end
 local attempt, seq = tonumber(m[1]), tonumber(m[3])
+local unlisted = not m[13]
 if m[5] and ARGV[9] == '1' and not m[9] then
   redis.call('HDEL', state, 'e', 'er', 'z', 's')
-  m[5], m[7] = false, false
+  m[5], m[7], unlisted = false, false, true
 end
 if m[5] == 'producer-disconnected' and ARGV[11] == '1' and m[10] == ARGV[5] then
   -- Not the stop: one that was asked for holds for every attempt.
   redis.call('HDEL', state, 'e', 'er', 'z')
   redis.call('HSET', state, 'r', 1)
-  m[5], m[6] = false, '1'
+  m[5], m[6], unlisted = false, '1', true
 end
 local stop = m[7] and 1 or 0
 if m[5] then return {'closed', 0, stop, m[5]} end
@@ -67,6 +69,11 @@ redis.call('HDEL', state, 'r')
 if ARGV[12] ~= '' then redis.call('HSETNX', state, 'on', ARGV[12]) end
 redis.call('HSET', state, 'a', attempt, 'n', nonce, 'q', seq, 'x', now + lease, 'k', ARGV[6],
   'h', lineage)
+if unlisted then
+  -- It was not announced, or by an earlier version, or it had ended.
+  about(state, ARGV[13], ARGV[14], ARGV[15])
+  enter(3, redis.call('HGET', state, 'c'))
+end
 redis.call('PEXPIRE', state, ttl)
 local at = {attempt = attempt, nonce = nonce, publish = ARGV[7], channel = ARGV[10]}
 tell(at, seq + 1, seq, '', '')

@@ -1,5 +1,5 @@
 -- End or release a stream for a producer that cannot any more, or never will: by its task's worker.
--- KEYS 1 state  2 log
+-- KEYS 1 state  2 log  3 the index's active streams (a cluster has them elsewhere)
 -- ARGV 1 owner (task id)  2 nonce of the delivery that is over  3 end reason ('': release)
 --      4 error for readers (JSON or '')  5 ms in which the next attempt is awaited  6 ttl ms
 --      7 publish command  8 '1' when the delivery began to run ('': it never will)

@@ -1,7 +1,8 @@
 -- Announce a stream before its producer runs, so that readers and stop() find it.
--- KEYS 1 state
+-- KEYS 1 state  2... where the index has it (a cluster elsewhere)
 -- ARGV 1 owner (task id)  2 ttl ms  3 kind of chunks  4 ms in which a producer is awaited
 --      5 name of its conversation ('': none)  6 the task that is told of its end ('': none)
+--      7 name of the task  8 labels (JSON or '')  9 ms that it is kept after its end (0: ttl)
 -- Answers: ok (new, or the same owner's)  exists (another owner's)
 -- What was deleted of another task makes way.
 local state = KEYS[1]
@@ -24,6 +25,8 @@ redis.call('HSET', state, 'a', 0, 'n', '', 'q', 0, 'b', 0, 'o', ARGV[1], 'k', AR
   'c', now, 'x', now + ARGV[4])
 if ARGV[5] ~= '' then redis.call('HSET', state, 'C', ARGV[5]) end
 if ARGV[6] ~= '' then redis.call('HSET', state, 'on', ARGV[6]) end
+about(state, ARGV[7], ARGV[8], ARGV[9])
+enter(2, now)
 -- Longer than a producer is awaited, so that readers are told that none came.
 redis.call('PEXPIRE', state, ARGV[4] + ARGV[2])
 return {'ok', 1, 0, ''}

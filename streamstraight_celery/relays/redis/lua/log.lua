@@ -1,9 +1,11 @@
 -- Not a script by itself: prepended to the scripts that write. The only code that appends chunks and
 -- ends to a log and notifies readers.
 
--- Let the keys live on: as the stream itself says (fields l, y), else for `ttl` ms.
+-- Let the keys live on: as the stream itself says (fields l, y; kt once it has ended), else for
+-- `ttl` ms.
 local function keep(state, log, ttl)
-  local own = redis.call('HMGET', state, 'l', 'y')
+  local own = redis.call('HMGET', state, 'l', 'y', 'kt', 'e')
+  if own[3] and (own[4] or tonumber(own[3]) > tonumber(ttl)) then ttl = own[3] end
   for _, key in ipairs({state, log}) do
     if own[2] then
       redis.call('PEXPIREAT', key, own[2])
@@ -26,11 +28,17 @@ local function tell(at, first, last, finish, chunks)
   if type(heard) == 'table' then unheard = heard.err end
 end
 
+-- A stream that has ended leaves the part of the index with the active ones.
+local function leave()
+  if KEYS[3] then redis.pcall('ZREM', KEYS[3], string.match(KEYS[1], '{([^{}]*)}:m$')) end
+end
+
 -- End the stream behind its last chunk, and tell readers.
 -- at: as of `tell`, and seq (of that chunk), now, ttl
 local function close(at, finish, err)
   redis.call('HSET', KEYS[1], 'e', finish, 'er', err, 'z', at.now)
   keep(KEYS[1], KEYS[2], at.ttl)
+  leave()
   tell(at, at.seq + 1, at.seq, finish, '')
 end
 
@@ -65,6 +73,7 @@ local function add(at, last, chunks, finish, err)
   redis.call('HSET', state, 'q', last, 'b', at.bytes, 'x', at.lease)
   if finish ~= '' then
     redis.call('HSET', state, 'e', finish, 'er', err, 'z', now)
+    leave()
   end
   -- Keys live on from the last write or a little less: not every append needs to say so.
   if finish ~= '' or before == 0 or now - at.kept > at.ttl / 16 then

@@ -1,5 +1,5 @@
 -- Create a stream that others write, over HTTP: many writers, no lease, no attempts.
--- KEYS 1 state  2 log
+-- KEYS 1 state  2 log  3... where the index has it, first its active streams
 -- ARGV 1 configuration (what makes two requests the same)  2 nonce  3 kind  4 content type
 --      5 own ttl ms ('': none)  6 expires at, ms ('': never)  7 ttl ms without either
 --      8 end reason ('': stays open)  9 number of chunks  10 chunks, one a line
@@ -33,6 +33,8 @@ redis.call('DEL', KEYS[2])
 local never = '99999999999999'
 redis.call('HSET', state, 'a', attempt, 'n', ARGV[2], 'o', '', 'k', ARGV[3], 't', ARGV[4],
   'c', now, 'w', 1, 'g', ARGV[1], 'h', ARGV[14])
+about(state, '', '', '0')
+enter(3, now)
 for i = 16, #ARGV, 2 do redis.call('XADD', KEYS[2], ARGV[i], 'd', ARGV[i + 1]) end
 if ARGV[13] ~= '' then redis.call('HSET', state, 'ff', ARGV[13]) end
 if seq > 0 then redis.call('HSET', state, 'f', now) end

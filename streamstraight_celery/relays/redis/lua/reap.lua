@@ -1,6 +1,6 @@
 -- End a stream whose producer is lost, or never came: its lease (while it is queued: the time in
 -- which a producer is awaited) has been over for longer than the grace time.
--- KEYS 1 state  2 log
+-- KEYS 1 state  2 log  3 the index's active streams (a cluster has them elsewhere)
 -- ARGV 1 grace ms  2 ttl ms  3 error for readers (JSON)  4 publish command
 --      5 error for readers when no producer came (JSON)  6 channel  7 notice ms
 -- Answers: ended (reason)  alive (number: ms until it may be reaped)  closed (reason)  unknown

@@ -1,5 +1,5 @@
 -- Give the stream up without ending it: the task will be retried, and may claim at once.
--- KEYS 1 state  2 log
+-- KEYS 1 state  2 log  3 the index's active streams (a cluster has them elsewhere)
 -- ARGV 1 attempt  2 nonce  3 ms in which the next attempt is awaited  4 ttl ms  5 publish command
 --      6 channel
 -- The first release counts: the worker's parent process (`conclude`) may know better.

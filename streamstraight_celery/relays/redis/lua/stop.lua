@@ -1,5 +1,5 @@
 -- Ask the producer to stop. A stream without a living producer ends at once.
--- KEYS 1 state  2 log
+-- KEYS 1 state  2 log  3 the index's active streams (a cluster has them elsewhere)
 -- ARGV 1 ttl ms  2 publish command  3 channel
 -- Answers: asked (the producer will end it)  ended (it is ended now; number: 1 for an
 --   HTTP-written stream, whose end no task will report)  closed (reason)  unknown (or deleted, or a conversation)

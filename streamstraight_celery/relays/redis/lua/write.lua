@@ -1,5 +1,5 @@
 -- Append chunks to a stream made by open.lua; optionally end it in the same step.
--- KEYS 1 state  2 log
+-- KEYS 1 state  2 log  3 the index's active streams (a cluster has them elsewhere)
 -- ARGV 1 content type ('': any)  2 number of chunks  3 chunks, one a line  4 ttl ms
 --      5 largest sum of bytes  6 end reason ('': stays open)  7 publish command
 --      8 writer's sequence ('': none)  9 producer ('': none)  10 its epoch  11 its seq
