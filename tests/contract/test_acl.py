@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from streamstraight_celery.errors import RelayUnavailableError
+from streamstraight_celery.relays.about import ACTIVE, RECENT
 from streamstraight_celery.relays.base import RelayOptions
+from streamstraight_celery.relays.index import Found, Query
 from streamstraight_celery.relays.redis.async_relay import AsyncRedisRelay
 from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.requests import (
@@ -28,6 +30,7 @@ from streamstraight_celery.relays.requests import (
     Expect,
     Fork,
     Hold,
+    Index,
     Listed,
     NoteTold,
     Open,
@@ -138,12 +141,15 @@ async def as_worker(url: str) -> None:
     with contextlib.closing(RedisRelay(url, RelayOptions())) as relay:
         for request in of_tasks():
             assert relay.call(request).kind != "error", request
+        relay.tidy([RECENT, ACTIVE])
         assert relay.state("a").end == "completed"
         tell_end(relay, "a")
 
 
 async def as_web(url: str) -> None:
     await as_worker(url)
+    with contextlib.closing(RedisRelay(url, RelayOptions())) as relay:
+        assert names(relay.find(Query.of())) >= {"a"}
     await reads(url)
 
 
@@ -153,19 +159,23 @@ async def as_relay_server(url: str) -> None:
     for answer in await relay.execute(over_http()):
         assert answer.kind != "error"
     await relay.ping()
-    assert {name async for name in relay.stream_ids()} >= {"a"}
+    assert names(await relay.find(Query.of())) >= {"a"}
     await relay.close()
 
 
 async def as_command_line(url: str) -> None:
     with contextlib.closing(RedisRelay(url, RelayOptions())) as relay:
-        assert list(relay.stream_ids()) == ["made"]
+        assert names(relay.find(Query.of())) == {"made"}
         assert relay.state("made").last == 200
         assert relay.call(Stop("made")).kind == "ended"
         assert relay.call(Reap("made")).kind == "closed"
         tell_end(relay, "made")
         assert relay.server_info()["redis_version"]
     await reads(url)
+
+
+def names(found: Found) -> set[str]:
+    return {name for name, _ in found.streams}
 
 
 async def reads(url: str) -> None:
@@ -215,6 +225,8 @@ def make(server: Server, entries: int) -> None:
         for number in range(1, entries + 1):
             to.call(Append("made", 1, "eeeeeeee", number, 1, b'"x"'))
         to.call(Release("made", 1, "eeeeeeee", 60_000))
+        # As one of a version without an index.
+        to.call(Index("0", "made", remove=(ACTIVE, RECENT)))
     server.client.script_flush()
 
 

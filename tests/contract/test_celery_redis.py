@@ -17,6 +17,7 @@ from celery import Celery
 
 from streamstraight_celery.errors import ConfigurationError, RelayUnavailableError
 from streamstraight_celery.relays import open_async_relay, open_relay
+from streamstraight_celery.relays.index import Query
 from streamstraight_celery.relays.requests import Append, Claim, Read
 from streamstraight_celery.settings import StreamSettings, read_settings
 from tests.conftest import RedisServer
@@ -320,7 +321,7 @@ async def test_a_global_prefix_keeps_apps_apart(redis_url: str) -> None:
     assert prefixes == ["a:ss:", "b:ss:", "ss:", "c_ss:", "d_ss:", "a:mine:"]
     for app in apps:
         with contextlib.closing(open_relay(read_settings(app))) as relay:
-            assert list(relay.stream_ids()) == []
+            assert relay.find(Query.of()).streams == []
         await works(read_settings(app))
     explicit = app_with(
         broker_url=redis_url, broker_transport_options={"global_keyprefix": "a:"},

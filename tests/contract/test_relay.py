@@ -411,14 +411,6 @@ class TestReap:
 
 
 @pytest.mark.fakeredis
-def test_streams_are_listed(relay: Relay) -> None:
-    wanted = {f"listed-{number}" for number in range(5)}
-    for name in wanted:
-        relay.call(Create(name, "task"))
-    assert wanted <= set(relay.stream_ids())
-
-
-@pytest.mark.fakeredis
 def test_many_streams_are_read(relay: Relay) -> None:
     names = [f"read-{number}" for number in range(600)]
     relay.execute([Create(name, name) for name in names if name != "read-300"])

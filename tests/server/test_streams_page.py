@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streamstraight_celery.relays import open_async_relay, open_relay
+from streamstraight_celery.relays.index import Query
 from streamstraight_celery.relays.requests import Create
 from streamstraight_celery.server import create_app
 from streamstraight_celery.server.reads import multiplex
@@ -265,7 +266,7 @@ async def test_ids_are_the_same_for_both_kinds_of_relay(any_relay_url: str) -> N
     settings = StreamSettings(relay_url=any_relay_url, key_prefix="odd*[x]:")
     relay, asynchronous = open_relay(settings), open_async_relay(settings)
     relay.execute([Create(name, "task", "json") for name in ("a", "b:c", "d@e")])
-    found = {name async for name in asynchronous.stream_ids()}
-    assert found == set(relay.stream_ids()) == {"a", "b:c", "d@e"}
+    found = {name for name, _ in (await asynchronous.find(Query.of())).streams}
+    assert found == {name for name, _ in relay.find(Query.of()).streams} == {"a", "b:c", "d@e"}
     await asynchronous.close()
     relay.close()

@@ -86,9 +86,10 @@ class StreamsPage:
         query = query_of(query_fields(request.query))
         active = await find(relay, replace(query, states=("active",)))
         found = active if query.states == ("active",) else await find(relay, query)
+        kept = found if not query.states else await find(relay, replace(query, states=(), limit=1))
         answer = {
             "streams": [overview(*each) for each in found.streams],
-            "total": found.total,
+            "total": kept.total,
             "active": active.total if active.more else len(active.streams),
         }
         return json_reply(200, answer)
