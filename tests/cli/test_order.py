@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from streamstraight_celery.cli.listing import newest
+from streamstraight_celery.cli.listing import RUNNING
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.memory.relay import MemoryRelay
 from streamstraight_celery.relays.memory.store import MemoryStore
@@ -17,4 +17,4 @@ def test_the_newest_is_first_however_long_it_takes_to_read_them_all() -> None:
     names = [f"stream-{number}" for number in range(10)]
     for name in names:
         relay.call(Create(name, name))
-    assert [each["stream_id"] for each in newest(relay, active=True)] == names[::-1]
+    assert [name for name, _ in relay.find(RUNNING).streams] == names[::-1]
