@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mkdocs.structure.files import File
-
 ROOT = Path(__file__).resolve().parent.parent
 # [text](target), not an image's.
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
@@ -25,13 +23,6 @@ def on_config(config: Any) -> Any:
     return config
 
 
-def on_files(files: Any, *, config: Any) -> Any:
-    """The README is the first page."""
-    readme = (ROOT / "README.md").read_text()
-    files.append(File.generated(config, "index.md", content=readme.replace("](docs/", "](")))
-    return files
-
-
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Links to files that are no pages become their names."""
     depth = page.file.src_uri.count("/")
@@ -42,10 +33,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         path = target.partition("#")[0]
         if target.startswith(f"{up}README.md"):
             return f"[{text}]({'../' * depth}index.md{target[len(up + 'README.md') :]})"
-        if page.file.src_uri == "index.md" and (ROOT / path).exists() and path:
-            if not (ROOT / "docs" / path).exists():
-                return _named(text, path)
-        elif target.startswith(up):
+        if target.startswith(up):
             return _named(text, path[len(up) :])
         return match[0]
 

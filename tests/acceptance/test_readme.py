@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
-import streamstraight_celery
-from tests.conftest import ROOT, RedisServer, eventually, free_port, missing
+from tests.conftest import ROOT, RedisServer, eventually, free_port
 
 README = (ROOT / "README.md").read_text()
-CLIENT = Path(streamstraight_celery.__file__).parent / "static/streamstraight_celery/client.js"
 BIN = Path(sys.executable).parent
 
 
 def example(name: str) -> str:
     """The README's code block whose first line names the file."""
-    match = re.search(rf"```\w+\n((?:#|//) {re.escape(name)}\n.*?)```", README, re.DOTALL)
+    match = re.search(rf"```\w+\n((?:#|<!--) {re.escape(name)}[^\n]*\n.*?)```", README, re.DOTALL)
     assert match is not None, name
     return match[1]
 
@@ -56,10 +54,10 @@ class Project:
         tasks += f'\napp.conf.stream_public_url = "http://127.0.0.1:{self.relay}"\n'
         (folder / "tasks.py").write_text(tasks)
         (folder / "web.py").write_text(example("web.py"))
-        (folder / "browser.mjs").write_text(
-            example("browser.js").replace("http://127.0.0.1:8787/client.js", "./client.mjs")
+        (folder / "templates").mkdir()
+        (folder / "templates" / "chat.html").write_text(
+            example("templates/chat.html").replace(":8787", f":{self.relay}")
         )
-        shutil.copy(CLIENT, folder / "client.mjs")
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -111,35 +109,23 @@ def project(tmp_path: Path, redis_server: RedisServer) -> Iterator[Project]:
         project.stop()
 
 
-def test_the_example_streams_to_the_browser_module(project: Project) -> None:
-    node = shutil.which("node")
-    if node is None:
-        missing("Node.js")
-    (project.folder / "run.mjs").write_text(
-        f"""
-        const plain = fetch;
-        globalThis.fetch = (url, options) =>
-          plain(new URL(url, "http://127.0.0.1:{project.web}"), options);
-        const {{ ask }} = await import("./browser.mjs");
-        await ask("How does this work?", (text) => process.stdout.write(text));
-        """
-    )
-    done = subprocess.run(
-        [str(node), "run.mjs"], cwd=project.folder, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr + project.log("worker") + project.log("relay")
-    assert len(done.stdout) > 200
-    eventually(lambda: "succeeded in" in project.log("worker"))
+def test_the_example_streams_to_its_page(project: Project, tab: Page) -> None:
+    tab.goto(f"http://127.0.0.1:{project.web}/")
+    tab.get_by_label("Prompt").fill("How does this work?")
+    tab.get_by_role("button", name="Ask").click()
+    eventually(lambda: "succeeded in" in project.log("worker"), timeout=120)
+    eventually(lambda: len(tab.locator("#answer").inner_text()) > 200, timeout=60)
 
 
 def test_it_stays_short() -> None:
-    assert len(README.splitlines()) <= 150
-    code = [example(name) for name in ("tasks.py", "web.py", "browser.js")]
+    assert len(README.splitlines()) <= 130
+    code = [example(name) for name in ("tasks.py", "web.py", "templates/chat.html")]
     lines = [line for text in code for line in text.splitlines() if line.strip()]
     assert len(lines) <= 35
 
 
 def test_its_links_lead_somewhere() -> None:
+    assert len(re.findall(r"(?<!!)\[[^\]]*\]\(", README)) <= 8
     for target in re.findall(r"\]\(([^)#]+)", README):
         if "://" not in target:
             assert (ROOT / target).exists(), target
