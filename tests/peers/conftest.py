@@ -21,7 +21,7 @@ from tests.support.providers import ReplayProvider
 from tests.support.proxy import Proxy
 
 FOLDER = Path(__file__).parent
-BUNDLES = ("chat7", "chat6", "chat5", "durable")
+BUNDLES = ("chat7", "chat6", "chat5", "durable", "texts")
 
 
 @pytest.fixture(scope="session")

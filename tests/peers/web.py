@@ -80,6 +80,11 @@ class Web:
             stream = self._unsaved(chat_id)
             return redirect(stream.sse_url(), 303) if stream else ("", 204)
 
+        @app.post("/api/text")
+        def text() -> ResponseReturnValue:
+            assert self.ask is not None
+            return redirect(self.ask().text_url(), 303)
+
         @app.post("/api/agent")
         def agent() -> ResponseReturnValue:
             return jsonify(self._begin(request.get_json()["threadId"]).ref())
