@@ -94,7 +94,8 @@ def test_a_stop_raises_in_a_thread_that_sends(app: Celery, worker: Worker, mark:
 
     log = ended_log(app, stream.id)
     assert (log.chunks, log.end) == (list(range(len(log.chunks))), "stopped")
-    wait_until(lambda: marks(f"{mark}:finally"), "the thread ends")
+    wait_until(lambda: marks(f"{mark}:raised"), "the thread ends")
+    assert marks(f"{mark}:raised") == ["StreamStopped"]
     assert stream.result.get(timeout=PATIENCE)["end_reason"] == "stopped"
 
 

@@ -179,8 +179,8 @@ def numbering_in_thread(self: StreamTask[Any], mark: str) -> Iterator[Any]:
             for number in itertools.count():
                 self.stream.send(number)
                 time.sleep(0.001)
-        finally:
-            leave_mark(f"{mark}:finally")
+        except BaseException as error:
+            leave_mark(f"{mark}:raised", type(error).__name__)
 
     thread = threading.Thread(target=work)
     thread.start()
