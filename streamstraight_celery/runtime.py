@@ -182,7 +182,7 @@ class Runtime:
         Raises:
             ConfigurationError: the relay is `streamstraight://`, which does not keep it.
         """
-        return on_end_name(self.settings, on_end)
+        return on_end_name(self.app, self.settings, on_end)
 
     def tell_end_soon(self, app: Celery, stream_id: str) -> None:
         """Tell the end of a stream on a thread, in a process that must not wait for that."""

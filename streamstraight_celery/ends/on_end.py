@@ -71,10 +71,14 @@ def check_on_end(value: object) -> None:
     )
 
 
-def on_end_name(settings: StreamSettings, on_end: Any) -> str:
+def on_end_name(app: Celery | None, settings: StreamSettings, on_end: Any) -> str:
     """The name of the task that is told of a stream's end; "" for none.
 
+    Behind it stands the queue that the task says itself, if it does: the process that tells the end
+    may not have imported the task.
+
     Args:
+        app: knows tasks by their names.
         settings: of the app.
         on_end: the task's option; None: `stream_on_end`, and "": nobody.
 
@@ -83,11 +87,15 @@ def on_end_name(settings: StreamSettings, on_end: Any) -> str:
     """
     chosen = settings.on_end if on_end is None else on_end
     name = chosen if isinstance(chosen, str) else str(chosen.name)
-    if name and settings.relay_url.partition(":")[0] in STREAMSTRAIGHT:
+    if not name:
+        return ""
+    if settings.relay_url.partition(":")[0] in STREAMSTRAIGHT:
         raise ConfigurationError(
             "on_end= needs a stream store on Redis, and stream_relay_url is streamstraight://"
         )
-    return name
+    task = app.tasks.get(name) if app is not None else None
+    queue = getattr(task, "queue", None)
+    return f"{name} {queue}" if queue else name
 
 
 def end_of_stream(stream_id: str, state: StreamState) -> StreamEnd:
@@ -115,9 +123,12 @@ def send(app: Celery, stream_id: str, state: StreamState, connection: Any = None
     if connection is not None:
         options["connection"] = connection
     args = (end_of_stream(stream_id, state),)
-    task = app.tasks.get(state.on_end)
-    if task is None:
-        app.send_task(state.on_end, args, **options)
-    else:
+    name, _, queue = state.on_end.partition(" ")
+    task = app.tasks.get(name)
+    if task is not None:
         # Its own queue and serializer count, and eager mode.
         task.apply_async(args, **options)
+        return
+    if queue:
+        options["queue"] = queue
+    app.send_task(name, args, **options)

@@ -82,7 +82,8 @@ class StreamState:
         expires_at: until when, if its HTTP request asked for that; since 1970.
         deleted: it was deleted; its name is kept for its forks, or against a late run of its task.
         conversation: the name of the one it belongs to; `""` for none.
-        on_end: name of the task that is told of its end; else `""`.
+        on_end: name of the task that is told of its end, and its queue if it has one of its own;
+            else `""`.
         end_told: the task of `on_end` was enqueued after the end.
         task: the name of its task; `""` without one.
         labels: what it was labelled with.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutation import Mutation
 
 TOLD = "tests/tasks/ends/test_on_end.py"
-KILLED = "tests/tasks/ends/test_on_end_killed.py -m slow"
+KILLED = "tests/tasks/ends/test_on_end_killed.py -m 'slow and not faults'"
 CONTRACT = "tests/contract/test_ends.py"
 SWEEP = "tests/ends/test_sweep.py"
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
+from celery.signals import after_task_publish, before_task_publish
 
 from tests.tasks.apps.marks import leave_mark
 
@@ -53,3 +55,27 @@ app = Celery(
 )
 app.conf.task_annotations = {"tests.tasks.apps.forms.annotated": {"@run": counted}}
 app.conf.update(json.loads(os.environ.get(CONF_VARIABLE, "{}")))
+
+
+# -- whoever tells an end is killed: once, before or after the task that is told is enqueued
+
+
+def _die(moment: str, body: Any) -> None:
+    stream_id = str(body[0][0]["stream_id"])
+    if CONF_VARIABLE not in os.environ or not stream_id.startswith(moment):
+        return  # not in the process of the tests
+    # Not `leave_mark`: the current app depends on the thread.
+    if app.backend.client.rpush(f"mark:died-{stream_id}", os.getpid()) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@before_task_publish.connect(sender="tests.tasks.apps.saving.save")
+def die_before(body: Any, **_: Any) -> None:
+    """Between the end and the enqueueing."""
+    _die("before", body)
+
+
+@after_task_publish.connect(sender="tests.tasks.apps.saving.save")
+def die_after(body: Any, **_: Any) -> None:
+    """Between the enqueueing and the note."""
+    _die("after", body)
