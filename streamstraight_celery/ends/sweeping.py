@@ -9,10 +9,12 @@ from celery import Celery
 
 from ..relays import Relay
 from ..relays.base import StreamState
+from ..relays.index import Query
 from ..relays.requests import LISTS, Delist, Listed, Read, Reap
 from .telling import tell_application
 
 AT_ONCE = 250
+MOST_ACTIVE = 10_000
 # A stream that is listed and not there may be about to be announced, for so long; ms.
 SETTLE = 60_000
 
@@ -36,7 +38,7 @@ class Swept(TypedDict):
 
 
 def sweep(app: Celery, relay: Relay, on_ended: Callable[[str], object] = str) -> Swept:
-    """Look at each stream whose end is to be told. Safe at any time, in any number of processes.
+    """Look at each stream that is active or whose end is to be told. Safe at any time, anywhere.
 
     Args:
         app: whose broker is used.
@@ -47,8 +49,10 @@ def sweep(app: Celery, relay: Relay, on_ended: Callable[[str], object] = str) ->
         RelayUnavailableError: the relay does not answer.
     """
     swept = Swept(looked=0, ended=0, told=0, failed=0, lost=0)
+    seen: set[str] = set()
     for name in LISTS:
         rows, now = _listed(relay, name)
+        seen.update([stream_id for stream_id, _ in rows])
         for start in range(0, len(rows), AT_ONCE):
             part = rows[start : start + AT_ONCE]
             pages = relay.read_all([Read(stream_id) for stream_id, _ in part])
@@ -59,6 +63,12 @@ def sweep(app: Celery, relay: Relay, on_ended: Callable[[str], object] = str) ->
                         on_ended(stream_id)
                 elif now - mark > SETTLE:
                     relay.call(Delist(stream_id, mark))
+    # Those of which nobody is told, and what a store that has lost a list has kept.
+    for stream_id, state in relay.find(Query(states=("active",), limit=MOST_ACTIVE)).streams:
+        if state.lease_left < 0 and stream_id not in seen:
+            swept["looked"] += 1
+            if _look(app, relay, stream_id, 0, state, swept):
+                on_ended(stream_id)
     return swept
 
 
@@ -78,14 +88,8 @@ def _look(
     """Look at a stream; whether it was ended."""
     ended = False
     if not state.end:
-        if state.lease_left >= 0:
+        if state.lease_left >= 0 or not (ended := _end(relay, stream_id, swept)):
             return False
-        answer = relay.call(Reap(stream_id))
-        if answer.kind == "alive":
-            swept["lost"] += 1
-            return False
-        ended = answer.kind == "ended"
-        swept["ended"] += ended
     elif state.end_told or not state.on_end:
         relay.call(Delist(stream_id, mark))
         return False
@@ -93,3 +97,11 @@ def _look(
     if told:
         swept[told] += 1
     return ended
+
+
+def _end(relay: Relay, stream_id: str, swept: Swept) -> bool:
+    """End a stream whose lease is over, if that is due; whether it was ended."""
+    answer = relay.call(Reap(stream_id))
+    swept["lost"] += answer.kind == "alive"
+    swept["ended"] += answer.kind == "ended"
+    return answer.kind == "ended"

@@ -29,7 +29,7 @@ def test_it_says_what_it_did(redis_url: str) -> None:
     streams.relay.close()
 
 
-@pytest.mark.filterwarnings("ignore:.*task attribute:celery.exceptions.CDeprecationWarning")
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
 def test_it_uses_the_queue_of_a_task_that_it_has_not_imported(redis_url: str) -> None:
     app = Celery("web", set_as_current=False)
     app.conf.stream_relay_url = redis_url

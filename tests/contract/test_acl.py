@@ -142,6 +142,7 @@ async def as_worker(url: str) -> None:
         for request in of_tasks():
             assert relay.call(request).kind != "error", request
         relay.tidy([RECENT, ACTIVE])
+        assert names(relay.find(Query.of(state="active"))) == {"made"}  # as `streams.sweep`
         assert relay.state("a").end == "completed"
         tell_end(relay, "a")
 

@@ -19,10 +19,12 @@ from streamstraight_celery.relays.requests import (
     Append,
     Claim,
     Create,
+    Delist,
     Enlist,
     Listed,
     Release,
     Stop,
+    list_of,
 )
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.settings import read_settings
@@ -135,6 +137,24 @@ def test_it_ends_a_lost_producer_that_nobody_reads(make_site: Callable[..., Site
     assert site.ended == ["s"]  # so that its conversation is told too
     assert (end["reason"], end["error"]["code"]) == ("producer-disconnected",) * 2
     assert end["chunks"] == 1
+
+
+def test_it_ends_a_lost_producer_of_which_nobody_is_told(make_site: Callable[..., Site]) -> None:
+    site = make_site(lease=0.05, reap_after=0.05)
+    site.relay.call(Create("plain", "task-1"))
+    site.relay.call(Claim("plain", NONCE, "task-1"))
+    eventually(lambda: site.sweep().get("ended"))
+    assert site.relay.state("plain").end == "producer-disconnected"
+    assert (site.ends, site.ended, site.sweep()) == ([], ["plain"], {})
+
+
+def test_it_finds_a_stream_whose_list_was_lost(make_site: Callable[..., Site]) -> None:
+    site = make_site(lease=0.05, reap_after=0.05)
+    site.begin()
+    ((stream_id, mark),) = site.relay.call(Listed(list_of("s"), 0, 10)).listed
+    site.relay.call(Delist(stream_id, mark))
+    eventually(lambda: site.sweep().get("ended"))
+    assert [end["reason"] for end in site.ends] == ["producer-disconnected"]
 
 
 def test_it_ends_what_nobody_began(make_site: Callable[..., Site]) -> None:

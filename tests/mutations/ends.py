@@ -63,7 +63,12 @@ ENDS = (
     ),
     Mutation(
         "ending lost producers in the sweep", "ends/sweeping.py",
-        "        answer = relay.call(Reap(stream_id))\n", "        return\n", (SWEEP,),
+        "        if state.lease_left >= 0 or not (ended := _end(relay, stream_id, swept)):\n",
+        "        if True:\n", (SWEEP,),
+    ),
+    Mutation(
+        "lost producers of which nobody is told", "ends/sweeping.py",
+        "if state.lease_left < 0 and stream_id not in seen:", "if False:", (SWEEP,),
     ),
     Mutation(
         "patience with a stream that is about to be announced", "ends/sweeping.py",
