@@ -23,7 +23,17 @@ START = "-1"
 NOW = "now"
 # Of a stream that has not been claimed yet.
 NO_NONCE = "00000000"
+_FROM_END = re.compile(r"-(0[1-9]|[1-9]\d{0,9})\Z", re.ASCII)
 _PATTERN = re.compile(r"(\d{6})_(\d{10})_([0-9a-f]{8})\Z", re.ASCII)
+
+
+def from_end(text: str) -> int | None:
+    """How many of the last chunks a negative offset asks for; None: it is no such offset.
+
+    `-1` is the start, as the Durable Streams protocol has it; `-01` is the last chunk alone.
+    """
+    found = _FROM_END.match(text)
+    return None if found is None or text == START else int(found[1])
 
 
 def new_nonce() -> str:

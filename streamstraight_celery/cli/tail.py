@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=StreamsCommand)
 @click.argument("stream_id")
-@click.option("--offset", default=START, help="Start after this offset; `now`: only new chunks.")
+@click.option("--offset", default=START, help="Start after this; `now`; -10: the last ten.")
 @json_option
 @click.pass_context
 def tail(ctx: click.Context, stream_id: str, offset: str, as_json: bool) -> None:

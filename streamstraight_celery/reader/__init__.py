@@ -68,7 +68,8 @@ def read_stream(
     *,
     type: Any = None,
     decoder: Callable[[str], Any] | None = None,
-    offset: str = START,
+    offset: str | int = START,
+    wait: float | None = None,
     token: str | None = None,
     get_token: Callable[[], str] | None = None,
     client: httpx.Client | None = None,
@@ -94,8 +95,11 @@ def read_stream(
             dataclass, a TypedDict, a union of them), or a `msgspec.Struct`.
         decoder: turns the string of a custom codec into a value. Without `type` and `decoder` a
             chunk is its JSON value.
-        offset: where to go on: what a reader's `.offset` said. Default: from the start. `now`: only
-            what comes from now on.
+        offset: where to go on: what a reader's `.offset` said, which is a string to keep. Default:
+            from the start. `now`: only what comes from now on. A negative number: so many chunks
+            from the end.
+        wait: seconds to wait for a stream that is not there yet; default: none, and
+            `StreamNotFoundError` is raised.
         token: the bearer token, when it is not in the ref.
         get_token: asked for a token when there is none, and when the relay refuses the one in use.
             What it raises is retried, but for a `StreamError`.
@@ -125,6 +129,7 @@ def read_stream(
         type=type,
         decoder=decoder,
         offset=offset,
+        wait=wait,
         on_reset=on_reset,
         on_status=on_status,
         on_retry=on_retry,
@@ -154,7 +159,8 @@ def aread_stream(
     *,
     type: Any = None,
     decoder: Callable[[str], Any] | None = None,
-    offset: str = START,
+    offset: str | int = START,
+    wait: float | None = None,
     token: str | None = None,
     get_token: Callable[[], Awaitable[str] | str] | None = None,
     client: httpx.AsyncClient | None = None,
@@ -176,6 +182,7 @@ def aread_stream(
         type=type,
         decoder=decoder,
         offset=offset,
+        wait=wait,
         on_reset=on_reset,
         on_status=on_status,
         on_retry=on_retry,

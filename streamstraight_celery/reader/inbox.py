@@ -34,7 +34,7 @@ class Inbox(Generic[T]):
 
     def __init__(self, stream_id: str, options: ReadOptions) -> None:
         self.stream_id = stream_id
-        self.tail = options.offset
+        self.tail = options.position
         self.end_reason: str | None = None
         self.error: BaseException | None = None
         self.over = False
@@ -42,7 +42,7 @@ class Inbox(Generic[T]):
         self._options = options
         self._decode = options.decode()
         self._items: deque[Arrival | Reset] = deque()
-        self._position = options.offset
+        self._position = options.position
         self._left = False
         self._quiet_since = options.timing.now()
         # The consumer has chunks that a new attempt would double.

@@ -121,7 +121,7 @@ def _session(
     settings: StreamSettings,
     look_every: float,
 ) -> LogSession:
-    parse_position(options.offset)
+    parse_position(options.position)
     return LogSession(
         name,
         inbox,

@@ -21,7 +21,8 @@ Status = Literal["connecting", "open", "reconnecting", "closed"]
 class HandleOptions(TypedDict, total=False):
     """Options of every way to read; `read_stream` describes them."""
 
-    offset: str
+    offset: str | int
+    wait: float | None
     on_reset: Callable[[int], object] | None
     on_status: Callable[[Status], object] | None
     on_retry: Callable[[StreamError], object] | None
@@ -36,7 +37,8 @@ class ReadOptions:
 
     type: Any = None
     decoder: Callable[[str], Any] | None = None
-    offset: str = START
+    offset: str | int = START
+    wait: float | None = None
     on_reset: Callable[[int], object] | None = None
     on_status: Callable[[Status], object] | None = None
     on_retry: Callable[[StreamError], object] | None = None
@@ -46,12 +48,38 @@ class ReadOptions:
     timing: Timing = field(default_factory=Timing)
 
     def __post_init__(self) -> None:
-        Place.parse(self.offset)
+        object.__setattr__(self, "offset", _offset(self.offset))
+        if self.wait is not None and not self.wait >= 0:
+            raise ConfigurationError("wait is in seconds, 0 or more")
         if self.give_up_after is not None and self.give_up_after <= 0:
             raise ConfigurationError("give_up_after is in seconds, greater than 0")
         if self.idle is not None and self.idle <= 0:
             raise ConfigurationError("idle is in seconds, greater than 0")
 
+    @property
+    def position(self) -> str:
+        """Where to begin."""
+        return str(self.offset)
+
     def decode(self) -> Decode:
         """The function that makes a chunk what was asked for."""
         return make_decode(self.type, self.decoder)
+
+
+def _offset(given: object) -> str:
+    """The offset as text. A negative number counts from the end.
+
+    Raises:
+        ConfigurationError: it is another number.
+        MalformedOffsetError: it is no position of a reader.
+    """
+    if isinstance(given, int):
+        if isinstance(given, bool) or given >= 0:
+            raise ConfigurationError(
+                f"offset={given!r}: use what a reader's .offset said, or a negative number of "
+                "chunks, counted from the end"
+            )
+        return "-01" if given == -1 else str(given)
+    text = str(given)
+    Place.parse(text)
+    return text

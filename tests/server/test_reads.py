@@ -431,3 +431,30 @@ async def test_text_is_sent_as_it_was_written(site: Site) -> None:
     assert stream.chunks == [text, {"nested": [text, None, 1.5]}]
     assert (await client.read(producer.stream_id)).json == stream.chunks
     assert json.loads((await client.read(producer.stream_id)).body) == stream.chunks
+
+
+@pytest.mark.parametrize(("offset", "after"), [("-4", 6), ("-01", 9), ("-100", 0), ("-1", 0)])
+async def test_a_negative_offset_counts_from_the_end(site: Site, offset: str, after: int) -> None:
+    producer = written(site)
+    client = site.client(producer)
+    answer = await client.read(producer.stream_id, f"offset={offset}")
+    assert answer.json == producer.values(after)
+    poll = await client.read(producer.stream_id, f"offset={offset}&live=long-poll")
+    assert poll.json == producer.values(after)
+    stream = await client.sse(producer.stream_id, offset)
+    await stream.until_end()
+    assert stream.chunks == producer.values(after)
+
+
+async def test_a_stream_that_is_not_there_yet_is_waited_for(site: Site) -> None:
+    producer = Producer(site.relay, "not-there-yet")
+    client = site.client("not-there-yet")
+    waiting = asyncio.create_task(client.read("not-there-yet", "offset=-1&live=long-poll&wait=60"))
+    producer.create().claim().append("here", end="completed")
+    assert (await waiting).json == ["here"]
+
+
+@pytest.mark.parametrize("wait", ["-1", "301", "x", ""])
+async def test_a_wait_is_a_number_of_seconds(site: Site, wait: str) -> None:
+    answer = await site.client("a").read("a", f"offset=-1&wait={wait}")
+    assert answer.status == 400

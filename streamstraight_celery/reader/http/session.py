@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 STREAM = "/v1/stream/"
 STOP = "/v1/stop/"
+WAIT = 20  # seconds that one request waits for a stream to be there
+WAIT_PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ class Session:
         self._options = options
         self._timing = options.timing
         self._can_refresh = can_refresh
-        self._protocol = Protocol(options.offset, options.timing.random)
+        self._protocol = Protocol(options.position, options.timing.random)
         self._patience = Patience(options.give_up_after)
         self._token = source.token
         self._delay = 0.0
@@ -137,6 +140,7 @@ class Session:
         self._pending: deque[Frame] = deque()
         self._frames: FrameParser | None = None  # of the response that is being read
         self._opened: float | None = None
+        self._wait_until: float | None = None  # for a stream that is not there yet
 
     @property
     def headers(self) -> dict[str, str]:
@@ -161,7 +165,9 @@ class Session:
         if self._token is None and self._can_refresh:
             return AskToken()
         self._opened = None
-        url = self._source.with_query({**self._protocol.connect(), "frames": "json"})
+        left = self._wait_left()
+        waits = {"wait": str(min(WAIT, math.ceil(left)))} if left else {}
+        url = self._source.with_query({**self._protocol.connect(), **waits, "frames": "json"})
         accepted = {"accept": "text/event-stream", "accept-encoding": "identity"}
         return Open(url, {**self.headers, **accepted})
 
@@ -182,11 +188,15 @@ class Session:
 
     def answered(self, answer: Answer) -> None:
         """The answer to `Open`."""
+        if answer.status == 404 and self._wait_left():
+            self._move(Connect(WAIT_PAUSE))
+            return
         move = self._protocol.answered(answer, self._can_refresh, self._timing.time())
         if move is not None:
             self._move(move)
             return
         self._opened = self._timing.now()
+        self._wait_until = -math.inf  # it is there
         self._patience.heard()
         self._frames = FrameParser()
         self._inbox.set_status("open")
@@ -241,6 +251,15 @@ class Session:
         """What to raise for a request to stop that got no answer."""
         name = self._source.stream_id
         return RelayUnavailableError(f"stream {name!r} could not be stopped: {failure.message}")
+
+    def _wait_left(self) -> float:
+        """Seconds that a stream which is not there is still waited for."""
+        if not self._options.wait:
+            return 0.0
+        now = self._timing.now()
+        if self._wait_until is None:
+            self._wait_until = now + self._options.wait
+        return max(0.0, self._wait_until - now)
 
     def _lived(self) -> float:
         return -1.0 if self._opened is None else self._timing.now() - self._opened

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...backoff import Backoff
 from ...errors import RelayUnavailableError, StreamNotFoundError
-from ...offsets import NOW, START, Offset, Verdict, judge, offset_at
+from ...offsets import NOW, START, Offset, Verdict, from_end, judge, offset_at
 from ...relays.base import Page, StreamState
 from ...relays.requests import Answer, Entry, Read, Reap
 from ..content import BYTES, JSON, Content
@@ -74,10 +74,11 @@ class LogSession:
         self._lost = Patience(patience)
         self._patience = Patience(options.give_up_after)
         self._backoff = Backoff(BACKOFF_BASE, BACKOFF_CAP, options.timing.random)
-        # None: at the start, or, with `_from_now`, at the end as it is then.
-        self._place, self._skip, self._proof = parse_position(options.offset)
+        # None: at the start, or, with `_from_end`, so many chunks before the end as it is then.
+        self._place, self._skip, self._proof = parse_position(options.position)
         self._sum = 0  # the checksum of the chunks that were left out
-        self._from_now = options.offset == NOW
+        self._from_end = 0 if options.offset == NOW else from_end(options.position)
+        self._wait_until: float | None = None
         self._content: Content | None = None
         self._known = False  # there was such a stream
         self._waits = False  # all of the log that there is was read
@@ -99,7 +100,7 @@ class LogSession:
         if self._waits:
             self._waits = False
             return Await(self._look_every)
-        if self._from_now:
+        if self._from_end is not None:
             return Read(self._stream_id)
         if self._place is None or not self._place.seq:
             return Read(self._stream_id, 0, 0, PAGE)
@@ -116,9 +117,13 @@ class LogSession:
         self._inbox.set_status("open")
         self._known, state = True, page.state
         self._overdue = not state.end and state.lease_left < 0
-        if self._from_now:
-            self._from_now = False
-            self._stand_at(state, state.last)
+        if self._from_end is not None:
+            seq, back, self._from_end = max(0, state.last - self._from_end), self._from_end, None
+            if seq or not back:
+                self._stand_at(state, seq)
+            if back:
+                self._waits = False
+                return
         verdict = Verdict.VALID
         if self._place is not None and self._place.seq:
             verdict = judge(self._place, state.segments, bool(state.end))
@@ -155,11 +160,20 @@ class LogSession:
         if self._known:
             self._wait_for_lost()
             return
+        if self._may_still_come():
+            return
         self._inbox.fail(
             StreamNotFoundError(
                 f"no stream {self._stream_id!r}: it never was, has expired or was deleted"
             )
         )
+
+    def _may_still_come(self) -> bool:
+        """Whether to wait on for a stream that was never there."""
+        now = self._timing.now()
+        if self._wait_until is None:
+            self._wait_until = now + (self._options.wait or 0.0)
+        return now < self._wait_until
 
     def _go_on(self, state: StreamState, entries: Sequence[Entry]) -> None:
         place, seq = self._place, self._place.seq if self._place else 0
@@ -233,6 +247,8 @@ def parse_position(position: str) -> tuple[Offset | None, int, str]:
         MalformedOffsetError: it is neither.
     """
     text, skip, proof = Place.parse(position)
+    if from_end(text) is not None and not skip:
+        return None, 0, ""
     if text in (START, NOW):
         if not skip or (text == START and proof[:1] in ("", "=")):
             return None, skip, proof

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ...offsets import NOW, START, Offset, Segment, Verdict, judge
+from ...offsets import NOW, START, Offset, Segment, Verdict, from_end, judge
 
-Asked = Offset | Literal["-1", "now"]
+# A number: so many of the last chunks.
+Asked = Offset | Literal["-1", "now"] | int
 
 
 class Position(NamedTuple):
@@ -21,7 +22,7 @@ class Position(NamedTuple):
 
 
 def parse_asked(text: str) -> Asked:
-    """Read an offset, `-1` or `now`.
+    """Read an offset, `-1`, `now`, or `-N`: the last N chunks.
 
     Raises:
         MalformedOffsetError: it is neither.
@@ -30,7 +31,8 @@ def parse_asked(text: str) -> Asked:
         return "-1"
     if text == NOW:
         return "now"
-    return Offset.parse(text)
+    last = from_end(text)
+    return Offset.parse(text) if last is None else last
 
 
 def locate(
@@ -46,6 +48,8 @@ def locate(
         return Position(segments[-1].last)
     if asked == "-1":
         return Position(0)
+    if isinstance(asked, int):
+        return Position(max(0, segments[-1].last - asked))
     if asked.seq == 0:
         # The start of an attempt not known here yet: the chunks here are an older attempt's.
         early = asked.attempt > segments[-1].attempt and not ended

@@ -7,7 +7,7 @@ Ours beyond the standard: `Last-Event-ID`, the header `Stream-End-Reason`, and 4
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -19,6 +19,7 @@ from ..content import JSON_CONTENT, Content, content_of
 from ..http import Headers, Refused, Reply, Request, matches, query_fields
 from ..live.position import Asked, Position, locate, parse_asked
 
+MAX_WAIT = 300
 STREAM_PATH = "/v1/stream/"
 EVENT_STREAM = "text/event-stream"
 # Section 10.1: intervals of 20 s since 9 October 2024.
@@ -39,6 +40,7 @@ class ReadCall:
     if_none_match: str = ""
     reconnects: bool = False  # an EventSource that comes back
     as_chunks: bool = False  # frames are JSON arrays of chunks, whatever the content type
+    wait: float = 0.0  # seconds to wait for a stream that is not there
 
 
 def refused_position(verdict: Verdict, attempt: int) -> Refused:
@@ -84,7 +86,20 @@ def parse_read(request: Request) -> ReadCall:
         request.headers.get("if-none-match", ""),
         bool(last_event_id),
         fields.get("frames") == "json",
+        wait_of(fields),
     )
+
+
+def wait_of(fields: Mapping[str, str]) -> float:
+    """How long a stream that is not there yet is to be waited for (protocol.md, 2.4), seconds.
+
+    Raises:
+        Refused: 400, not a number from 0 to `MAX_WAIT`.
+    """
+    text = fields.get("wait", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and int(text) <= MAX_WAIT):
+        raise Refused(400, "bad-request", f"wait is a number of seconds from 0 to {MAX_WAIT}")
+    return float(text)
 
 
 def position_of(call: ReadCall, state: StreamState) -> Position:
@@ -161,17 +176,18 @@ def batch_of(position: Position, state: StreamState, entries: Sequence[Entry]) -
 
 def catch_up_reply(call: ReadCall, batch: Batch, cursor: str) -> Reply:
     """The answer to a catch-up read (section 5.6; protocol.md, 5.1)."""
+    moves = call.asked == NOW or isinstance(call.asked, int)
     headers = [
         ("content-type", batch.content.media_type),
         _SANDBOX,
-        ("cache-control", "no-store" if call.asked == NOW else "private, no-cache"),
+        ("cache-control", "no-store" if moves else "private, no-cache"),
         ("stream-next-offset", batch.next_offset),
         ("stream-cursor", cursor),
     ]
     if batch.up_to_date:
         headers.append(("stream-up-to-date", "true"))
     headers.extend(closing(batch.end))
-    if call.asked != NOW:
+    if not moves:
         etag = f'"{batch.start}:{batch.next_offset}{":c" if batch.end else ""}"'
         headers.append(("etag", etag))
         if matches(call.if_none_match, etag):

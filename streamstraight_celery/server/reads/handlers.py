@@ -35,6 +35,8 @@ from .sse_response import SseConnection
 BODY_BYTES = 4 * 1024 * 1024
 MAX_DOORS = 64  # content types, of which writers may name any
 LOOK_AGAIN = 0.3  # seconds, at most, between two looks for a stream that is not there
+LOOK_OFTEN = 10.0  # seconds for which that holds
+LOOK_SELDOM = 1.0  # afterwards
 
 EXPIRY_MARGIN = 2.0  # seconds
 
@@ -67,8 +69,8 @@ class Reading:
         """Answer a read of what is there now, up to about `BODY_BYTES`."""
         asked = call.asked
         attempt, seq = (asked.attempt, asked.seq) if isinstance(asked, Offset) else (0, 0)
-        limit = 0 if asked == NOW else FIRST_LIMIT
-        page = await self._find(Read(stream_id, attempt, seq, limit, touch=True))
+        limit = 0 if asked == NOW or isinstance(asked, int) else FIRST_LIMIT
+        page = await self._find(Read(stream_id, attempt, seq, limit, touch=True), call.wait)
         state = page.state
         position = durable.position_of(call, state)
         window = Window(position.seq)
@@ -162,7 +164,8 @@ class Reading:
         self._hub.tally.began(counts_as or frames.name, call.asked)
         return self._connect(
             feed, position, frames, age, wire,
-            cursor=cursor, counts_as=counts_as, greets=call.asked == NOW, ping=ping,
+            cursor=cursor, counts_as=counts_as, ping=ping,
+            greets=call.asked == NOW or isinstance(call.asked, int),
         )  # fmt: skip
 
     async def plain(
@@ -184,7 +187,7 @@ class Reading:
         """
         if call.mark:
             return sse.had_all_reply(call)
-        feed = await self._patiently(lambda: self._hub.open(stream_id))
+        feed = await self._patiently(lambda: self._hub.open(stream_id), call.wait)
         position = feed.locate(call.asked)
         if position is Verdict.SUPERSEDED and call.reconnects:
             self._hub.tally.resets += 1
@@ -254,11 +257,11 @@ class Reading:
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 
-    async def _find(self, read: Read) -> Page:
-        return await self._patiently(lambda: self._page(read))
+    async def _find(self, read: Read, wait: float = 0.0) -> Page:
+        return await self._patiently(lambda: self._page(read), wait)
 
-    async def _patiently(self, look: Callable[[], Awaitable[T]]) -> T:
-        """What `look` finds; a stream that is not there is waited for a little.
+    async def _patiently(self, look: Callable[[], Awaitable[T]], wait: float = 0.0) -> T:
+        """What `look` finds; a stream that is not there is waited for a little, or `wait` seconds.
 
         Whoever may read it has a token, which is issued once there is the stream: Redis may just
         have lost it.
@@ -267,14 +270,16 @@ class Reading:
             StreamNotFoundError: it is not there, and nobody has created it again.
         """
         now = asyncio.get_running_loop().time
-        until = now() + self._hub.options.settle
+        began = now()
+        until = began + max(wait, self._hub.options.settle)
         while True:
             try:
                 return await look()
             except StreamNotFoundError:
                 if now() >= until or self._draining:
                     raise
-            await asyncio.sleep(random.uniform(0.5, 1.0) * LOOK_AGAIN)
+            pause = LOOK_AGAIN if now() - began < LOOK_OFTEN else LOOK_SELDOM
+            await asyncio.sleep(random.uniform(0.5, 1.0) * pause)
 
     async def _page(self, read: Read) -> Page:
         page = (await self._hub.relay.read([read]))[0]
@@ -290,7 +295,7 @@ class Reading:
         Raises:
             Refused: 410, the offset is ahead of a log that nobody sends again.
         """
-        feed = await self._patiently(lambda: self._hub.open(stream_id))
+        feed = await self._patiently(lambda: self._hub.open(stream_id), call.wait)
         asked = call.asked
         if (
             feed.http_written

@@ -27,7 +27,7 @@ from ..content import JSON_CONTENT
 from ..http import Headers, Refused, Reply, Request, bad_request, query_fields
 from ..live.position import Asked, parse_asked
 from ..live.reader import Log
-from .durable import EVENT_STREAM
+from .durable import EVENT_STREAM, wait_of
 from .durable_frames import shown_error
 from .envelopes import EXPIRED, RESET, Envelope, enveloped, event_line, value_of
 
@@ -138,12 +138,14 @@ class PlainCall:
         mark: how the stream ended for a reader who has all of it; `""` for others.
         reconnects: `asked` is what an EventSource had last.
         event: the field of a chunk that names its event.
+        wait: seconds to wait for a stream that is not there.
     """
 
     asked: Asked
     mark: str = ""
     reconnects: bool = False
     event: str = ""
+    wait: float = 0.0
 
 
 def target_of(path: str) -> str:
@@ -177,7 +179,7 @@ def parse_plain(request: Request, start: str = START) -> PlainCall:
     event = fields.get("event", "")
     if len(event) > MAX_FIELD:
         raise bad_request(f"event names a field, in at most {MAX_FIELD} characters")
-    return PlainCall(asked, mark, bool(last_event_id), event)
+    return PlainCall(asked, mark, bool(last_event_id), event, wait_of(fields))
 
 
 def had_all_reply(call: PlainCall) -> Reply:
