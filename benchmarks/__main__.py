@@ -16,6 +16,7 @@ from benchmarks.cases import (
     cpu,
     fanout,
     latency,
+    mounted,
     page,
     replay,
     route,
@@ -29,7 +30,18 @@ from benchmarks.session import Session
 
 CASES: dict[str, Callable[[Session], list[Group]]] = {
     each.CASE: each.run
-    for each in (throughput, latency, fanout, page, replay, cpu, storage, route, streamstraight)
+    for each in (
+        throughput,
+        latency,
+        mounted,
+        fanout,
+        page,
+        replay,
+        cpu,
+        storage,
+        route,
+        streamstraight,
+    )
 }
 ROUNDS = 3
 QUICK_ROUNDS = 2

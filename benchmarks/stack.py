@@ -110,6 +110,8 @@ class Stack(ABC):
     def start_uvicorn(self, app: str, role: str, *, env: Mapping[str, str]) -> int:
         port = free_port()
         argv = [sys.executable, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port)]
+        if app.endswith(":create_app"):
+            argv.append("--factory")
         argv += ["--log-level", "warning", "--no-access-log", "--backlog", "4096"]
         log = self.folder / f"{self.name}-{role}.log"
         self.processes[role] = Process(f"{self.name} {role}", argv, log=log, env=env)

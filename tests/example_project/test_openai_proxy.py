@@ -84,7 +84,7 @@ def test_an_answer_as_it_comes_and_whole(url: str) -> None:
 def test_what_goes_wrong_is_an_error_of_the_client(url: str) -> None:
     with pytest.raises(openai.AuthenticationError, match="Incorrect API key"):
         client(url, "of nobody").chat.completions.create(model="any", messages=MESSAGES)  # type: ignore[arg-type]
-    with pytest.raises(openai.APIError, match=r"(?i)interrupted|failed|error"):
+    with pytest.raises(openai.APIError, match="could not be completed"):
         list(client(url).chat.completions.create(model="any", messages=[], stream=True))
     with pytest.raises(openai.InternalServerError) as refused:
         client(url).chat.completions.create(model="any", messages=[])
