@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from contextvars import Context, copy_context
 from typing import Any
 
 from ...offsets import Verdict
@@ -18,6 +20,7 @@ from ..live.position import Position
 from ..live.reader import FrameWriter, Reader
 from ..live.window import Window
 from ..logs import expect_cut
+from .eager import begin
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class SseConnection(Reader):
     """
 
     __slots__ = (
+        "_context",
         "_expired",
         "_greeted",
         "_has_body",
@@ -53,6 +57,7 @@ class SseConnection(Reader):
         "_sending_since",
         "_sent",
         "_status",
+        "_unfinished",
         "_wire",
         "closing",
         "deadline",
@@ -92,6 +97,9 @@ class SseConnection(Reader):
         # None: no send is under way; 0: one is, since the last tick.
         self._sending_since: float | None = None
         self._send: Send
+        # A send that was begun at once and waits now.
+        self._unfinished: Awaitable[None] | None = None
+        self._context: Context
         self.task: asyncio.Task[Any] | None = asyncio.current_task()
         self.deadline = deadline
         self.closing = self._expired = False
@@ -100,6 +108,7 @@ class SseConnection(Reader):
     async def serve(self, head: Message, receive: Receive, send: Send) -> None:
         """Send the response, beginning with `head`, until its end."""
         self._send = send
+        self._context = copy_context()
         watching: asyncio.Task[None] | None = None
         if self._wire is not None:
             self._wire.on_lost = self._leave
@@ -129,7 +138,9 @@ class SseConnection(Reader):
         greeted = ended = False
         while not (self.left or self.closing) and self.verdict is Verdict.VALID:
             window = feed.window
-            if not self._greeted and not feed.ended_at(self.seq):
+            if self._unfinished is not None:
+                await self._finish()
+            elif not self._greeted and not feed.ended_at(self.seq):
                 self._greeted = greeted = True
                 await self._hello()
             elif self.ahead is None and self.seq < window.last:
@@ -160,7 +171,16 @@ class SseConnection(Reader):
             else:
                 page = None
                 await self.wait()
+        if not self.left:
+            await self._finish()
         await self._part(feed.end if ended else "")
+
+    async def _finish(self) -> None:
+        """Wait for a send that was begun by `push`."""
+        if (rest := self._unfinished) is not None:
+            self._unfinished = None
+            await rest
+            self._sending_since, self._sent = None, True
 
     async def _hello(self) -> None:
         """Tell where the reader stands, and what its producer does."""
@@ -217,7 +237,7 @@ class SseConnection(Reader):
         wire, feed = self._wire, self.feed
         window = feed.window
         if (
-            wire is None
+            self._unfinished is not None
             or not window.base <= self.seq < window.last
             or feed.end
             or self.verdict is not Verdict.VALID
@@ -225,12 +245,22 @@ class SseConnection(Reader):
             or self.left
             or self.ahead is not None
             or self._status != feed.status
-            or not wire.writable
+            or self.task is None
+            or (wire is not None and not wire.writable)
         ):
             return False
-        wire.write(feed.take(self, window, chunked=True))
-        self._sent = True
-        return True
+        if wire is not None:
+            wire.write(feed.take(self, window, chunked=True))
+            self._sent = True
+            return True
+        data = feed.take(self, window)
+        message: Message = {"type": "http.response.body", "body": data, "more_body": True}
+        self._unfinished = begin(self._send(message), self.task, self._context)
+        if self._unfinished is None:
+            self._sent = True
+            return True
+        self._sending_since = 0.0
+        return False
 
     def tick(self, now: float) -> None:
         if now >= self.deadline and not self.closing:
