@@ -94,6 +94,33 @@ class StreamNotEndedError(StreamError, TimeoutError):
     code = "not-ended"
 
 
+class InputTimeoutError(StreamError, TimeoutError):
+    """No message came in the conversation `name` within `timeout` seconds."""
+
+    code = "input-timeout"
+
+    def __init__(self, name: str, timeout: float) -> None:
+        super().__init__(name, timeout)
+        self.name = name
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return f"nothing was sent to conversation {self.name!r} within {self.timeout:g} s"
+
+
+class QuestionClosedError(StreamError):
+    """The question is answered already, or is no longer waited for."""
+
+    code = "question-closed"
+
+    def __init__(self, question: str) -> None:
+        super().__init__(question)
+        self.question = question
+
+    def __str__(self) -> str:
+        return f"question {self.question!r} is answered already, or was given up"
+
+
 class StreamBusyError(StreamError):
     """A living producer holds the stream; its lease ends in `retry_after` seconds."""
 

@@ -7,17 +7,21 @@ Each has `type` and `at` (ms since 1970; the store adds it). The package's own t
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from ..codecs import get_codec, utf8, wire_encoder
 from ..errors import ConfigurationError, StreamTooLargeError
+from ..relays.base import Relay
 from ..relays.conversations import Post
-from ..relays.requests import Answer
+from ..relays.requests import Answer, Read
 
-# A stream began, one ended, a message to tasks, a question of a task, and what became of it.
-OWN_TYPES = frozenset({"stream", "ended", "input", "question", "answered", "refused"})
+# A stream began, one ended, a message to tasks, a question of a task, one that it has given up, and
+# a message that did not fit.
+OWN_TYPES = frozenset({"stream", "ended", "input", "question", "closed", "refused"})
 MAX_TYPE = 100
 MAX_EVENT_ID = 200
+PAGE = 256  # entries
 
 _encode = wire_encoder(get_codec("json"))
 
@@ -95,7 +99,7 @@ def check_event_id(event_id: str) -> str:
         raise ConfigurationError(
             f"id={event_id!r:.100}: use 1 to {MAX_EVENT_ID} printable ASCII characters"
         )
-    if event_id.startswith(("stream:", "ended:")):
+    if event_id.startswith(("stream:", "ended:", "refused:", "question:", "closed:")):
         raise ConfigurationError(f"id={event_id!r}: ids that begin so are the package's own")
     return event_id
 
@@ -114,3 +118,16 @@ def check_posted(key: str, answer: Answer) -> None:
         )
     if answer.kind == "exists":
         raise ConfigurationError(f"a stream that is not a conversation has the id of {key!r}")
+
+
+def read_events(relay: Relay, log: str) -> Iterator[dict[str, Any]]:
+    """All events of a log that there are.
+
+    Raises:
+        RelayUnavailableError: the store does not answer.
+    """
+    attempt = seq = 0
+    while (page := relay.read(Read(log, attempt, seq, PAGE))) is not None and page.entries:
+        for entry in page.entries:
+            yield json.loads(entry.data)
+            attempt, seq = page.state.attempt, entry.last

@@ -10,6 +10,8 @@ from typing import Any
 from celery import Celery
 from kombu import serialization as _serialization
 
+from ..settings import task_serializer
+
 serialization: Any = _serialization  # not typed
 
 
@@ -29,7 +31,7 @@ def pack(
         "task": task, "args": list(args or ()), "kwargs": dict(kwargs or {}),
         "options": dict(options),
     }  # fmt: skip
-    serializer = options.get("serializer") or app.conf.task_serializer
+    serializer = options.get("serializer") or task_serializer(app)
     kind, encoding, data = serialization.dumps(body, serializer=serializer)
     raw = data.encode() if isinstance(data, str) else data
     return json.dumps([kind, encoding, base64.b64encode(raw).decode()])

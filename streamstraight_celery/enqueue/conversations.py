@@ -22,11 +22,17 @@ from ..conversations.events import (
     check_posted,
     check_type,
     event_bytes,
+    read_events,
     stream_began,
     stream_id_of_event,
     value_text,
 )
-from ..errors import ChunkTooLargeError, ConfigurationError, StreamActiveError
+from ..errors import (
+    ChunkTooLargeError,
+    ConfigurationError,
+    QuestionClosedError,
+    StreamActiveError,
+)
 from ..ids import check_conversation_name, conversation_id
 from ..relays.base import StreamState
 from ..relays.requests import Delete, Hold, Post, Queue, Read, Reap, Stop
@@ -195,18 +201,47 @@ class Conversation:
             return None
         return self._handle(stream_id, page.state.owner)
 
-    def stop(self) -> bool:
+    def stop(self, *, tree: bool = False) -> bool:
         """Stop the active stream; False when there is none.
+
+        Args:
+            tree: also what its task has started, and those have.
 
         Raises:
             RelayUnavailableError: the store does not answer.
         """
         active = self.active_stream()
-        return active is not None and active.stop()
+        if active is None:
+            return False
+        stopped = active.stop()
+        if tree:
+            for stream_id in self.children_of(active.id):
+                stop_stream(self._app, self._runtime, stream_id)
+        return stopped
+
+    def children_of(self, stream_id: str) -> list[str]:
+        """The streams that were started by that stream's task, and by theirs, as far as is known.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+        """
+        family = [stream_id]
+        for event in read_events(self._runtime.relay, self.id):
+            if event["type"] == "stream" and event.get("parent") in family:
+                family.append(event["stream_id"])
+        return family[1:]
 
     # -- its log
 
-    def send(self, value: Any, *, type: str = "input", id: str | None = None) -> str:
+    def send(
+        self,
+        value: Any,
+        *,
+        type: str = "input",
+        id: str | None = None,
+        answers: str | None = None,
+        _sender: str | None = None,
+    ) -> str:
         """Add a message for the conversation's tasks, or an event of the application's own.
 
         Args:
@@ -215,12 +250,14 @@ class Conversation:
             type: `input` is what tasks receive; any other name is for those who read.
             id: names the event: of several with one id only the first is added. Give one when you
                 may send again what may have been sent.
+            answers: the id of the question (of the event `question`) that it answers.
 
         Returns:
             The id.
 
         Raises:
             EncodeError: JSON cannot say the value.
+            QuestionClosedError: another answer came first, or nobody waits any more.
             StreamTooLargeError: the conversation is full.
             ChunkTooLargeError: the value is larger than `stream_max_chunk_bytes`.
             RelayUnavailableError: the store does not answer; sending again with the same `id` is
@@ -233,8 +270,14 @@ class Conversation:
             raise ChunkTooLargeError(
                 f"a value of {size} bytes is larger than stream_max_chunk_bytes ({limit})"
             )
-        event = event_bytes({"type": check_type(type), "id": event_id}, text)
-        self._post(event_id, event)
+        fields = {
+            "type": check_type(type), "id": event_id, "stream_id": _sender, "answers": answers,
+        }  # fmt: skip
+        post = Post(self.name, event_id, event_bytes(fields, text), answers=answers or "")
+        answer = self._runtime.relay.call(post)
+        if answer.kind == "closed":
+            raise QuestionClosedError(answers or "")
+        check_posted(self.name, answer)
         return event_id
 
     def delete(self) -> None:
@@ -355,8 +398,17 @@ class Conversation:
         """Remove an announced stream that was never handed out."""
         self._runtime.relay.execute([Stop(stream_id), Delete(stream_id)])
 
+    def post(self, post: Post) -> None:
+        """Add an event.
+
+        Raises:
+            StreamTooLargeError: the conversation is full.
+            RelayUnavailableError: the store does not answer.
+        """
+        check_posted(self.name, self._runtime.relay.call(post))
+
     def _post(self, event_id: str, event: bytes) -> None:
-        check_posted(self.name, self._runtime.relay.call(Post(self.name, event_id, event)))
+        self.post(Post(self.name, event_id, event))
 
     def _named(self) -> str:
         return self._runtime.relay.call(Hold(self.name)).holder

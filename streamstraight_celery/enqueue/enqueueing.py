@@ -24,6 +24,7 @@ from ..ids import (
     check_own_stream_id,
 )
 from ..runtime import Runtime
+from ..settings import runs_eagerly
 from .announcing import Announced, announce_task, withdraw, withdrawn_on_error
 from .conversations import Conversation, IfActive, check_policy
 from .handle import StreamHandle
@@ -140,7 +141,7 @@ def _enqueue_in_turn(
     app = task._get_app()
     settings = Runtime.of(app).settings
     message = pack(app, task.name, args, kwargs, options)
-    if conversation.enqueue(stream_id, message, event) and not app.conf.task_always_eager:
+    if conversation.enqueue(stream_id, message, event) and not runs_eagerly(app):
         wait = look_again_after(settings.lease, settings.reap_after)
         headers = {**options["headers"], QUEUED_HEADER: True}
         later = {**options, "headers": headers, "countdown": wait}

@@ -86,6 +86,9 @@ class Outbox:
         self.size = 0
         self.final: Append | Release | None = None
         self.checkpoint: Checkpoint | None = None
+        # How far the producer has read its conversation, and the first chunk after that.
+        self.received: deque[tuple[int, int]] = deque()
+        self._received = 0
         self.stop_asked = answer.stop
         self.problem: StreamError | None = None
         self.done = False
@@ -178,8 +181,11 @@ class Outbox:
             entry = Entry(last + 1, last, b"")
         end, error = (final.end, final.error) if isinstance(final, Append) else ("", "")
         count = entry.last - entry.first + 1
+        while self.received and self.received[0][0] <= entry.last:
+            self._received = self.received.popleft()[1]
         return Append(
             self.stream_id, self.attempt, self.nonce, entry.first, count, entry.data, end, error,
+            self._received,
         )  # fmt: skip
 
     def has_room(self) -> bool:

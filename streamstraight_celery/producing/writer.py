@@ -31,6 +31,8 @@ class StreamWriter:
         nonce: random mark of this attempt.
         continues: chunks of earlier attempts that this one continues.
         chunks: chunks written so far.
+        received: seq of the last event that was received from the conversation; kept with the
+            next chunk or checkpoint.
         first_chunk_at: when the first chunk was written, in seconds of the sender's clock.
         on_first_chunk: called, where the generator runs, once the first chunk is on its way.
     """
@@ -51,6 +53,7 @@ class StreamWriter:
         self.nonce = claim.nonce
         self.continues = answer.continues
         self.chunks = 0
+        self.received = self._noted = 0
         self.first_chunk_at: float | None = None
         self.on_first_chunk: Callable[[], None] | None = None
         # Between those who add chunks, and the end: no chunk is added after it.
@@ -120,6 +123,9 @@ class StreamWriter:
             outbox.pending.append(text)
             outbox.written += len(text)
             self.chunks += 1
+            if self.received != self._noted:
+                self._noted = self.received
+                outbox.received.append((self.continues + self.chunks, self.received))
             if not outbox.signalled:
                 outbox.signalled = True
                 first = self.first_chunk_at is None
@@ -143,7 +149,9 @@ class StreamWriter:
                 f"({self._settings.max_chunk_bytes})"
             )
         covers = self.continues + self.chunks
-        self.outbox.checkpoint = Checkpoint(self.stream_id, self.attempt, self.nonce, text, covers)
+        self.outbox.checkpoint = Checkpoint(
+            self.stream_id, self.attempt, self.nonce, text, covers, self.received
+        )
         self.outbox.signalled = True
         self._signal(self.outbox)
 

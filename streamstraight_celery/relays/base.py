@@ -87,6 +87,7 @@ class StreamState:
         end_told: the task of `on_end` was enqueued after the end.
         task: the name of its task; `""` without one.
         labels: what it was labelled with.
+        received: how far its producer has read its conversation.
     """
 
     attempt: int
@@ -115,6 +116,7 @@ class StreamState:
     end_told: bool = False
     task: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    received: int = 0
 
     @property
     def status(self) -> StreamStatus:

@@ -32,13 +32,16 @@ class Post(_Request):
     """Add an event, once for each `event_id`; without one, only begin the log.
 
     `event`: a JSON object. `vital`: also when the log is full. `nonce`: of the log, if this
-    begins it.
+    begins it. `answers`: the question that it settles, which only one event does; `refuses`: the
+    event that did, and no longer does.
     """
 
     key: str
     event_id: str = ""
     event: bytes = b""
     vital: bool = False
+    answers: str = ""
+    refuses: str = ""
     nonce: str = field(default_factory=new_nonce, compare=False)
 
 
@@ -82,4 +85,17 @@ class Turn(_Request):
     about: str = ""
 
 
-ConversationRequest = Post | Hold | Queue | Turn
+@dataclass(frozen=True, slots=True)
+class Receive(_Request):
+    """From which event on a stream's task receives, and that it has received `seq`.
+
+    `child`: from its own beginning on; else from where the tasks before it have stopped.
+    """
+
+    key: str
+    names: str
+    seq: int = 0
+    child: bool = False
+
+
+ConversationRequest = Post | Hold | Queue | Turn | Receive

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 
 from ..offsets import Segment
 from .about import UNKNOWN, About
-from .conversations import CONVERSATION_TTL, ConversationRequest, Hold, Post, Queue, Turn
+from .conversations import CONVERSATION_TTL, ConversationRequest, Hold, Post, Queue, Receive, Turn
 
-__all__ = ["CONVERSATION_TTL", "Hold", "Post", "Queue", "Turn"]
+__all__ = ["CONVERSATION_TTL", "Hold", "Post", "Queue", "Receive", "Turn"]
 # Lists of streams whose end is to be told, each on one node of a cluster.
 LISTS = tuple(f"ends-{number:x}" for number in range(16))
 Kind = Literal[
@@ -197,7 +197,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Chunks `first` .. `first + count - 1` as JSON texts joined by line breaks."""
+    """Chunks `first` .. `first + count - 1` as JSON texts joined by line breaks.
+
+    `received`: how far the producer had read its conversation when it wrote them; 0: as before.
+    """
 
     stream_id: str
     attempt: int
@@ -207,6 +210,7 @@ class Append:
     data: bytes
     end: str = ""
     error: str = ""
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,13 +314,14 @@ class Conclude:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`value`: JSON text that covers the chunks up to `seq`."""
+    """`value`: JSON text that covers the chunks up to `seq`; `received` as in `Append`."""
 
     stream_id: str
     attempt: int
     nonce: str
     value: str
     seq: int
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..conversations.events import check_event_id, event_bytes, value_text
+from ..conversations.events import MAX_EVENT_ID, check_event_id, event_bytes, value_text
 from ..errors import ConfigurationError, EncodeError, RelayUnavailableError
 from ..ids import conversation_id, is_conversation
 from ..relays.base import AsyncRelay
@@ -56,17 +56,21 @@ async def send(
         limit: largest value, bytes of JSON.
 
     Raises:
-        Refused: 400, malformed; 404, there is no such conversation; 413, too large or full.
+        Refused: 400, malformed; 404, there is no such conversation; 409, the question is closed;
+            413, too large or full.
         RelayUnavailableError: the store does not answer; sending the same id again is safe.
     """
-    event_id, value = _message(await read_body(receive, limit + _ROOM), limit)
+    event_id, value, answers = _message(await read_body(receive, limit + _ROOM), limit)
     (page,) = await relay.read([Read(stream_id)])
     if page is None or page.state.deleted:
         raise not_found()
-    event = event_bytes({"type": "input", "id": event_id}, value)
-    (answer,) = await relay.execute([Post(page.state.conversation, event_id, event)])
+    fields = {"type": "input", "id": event_id, "answers": answers or None}
+    post = Post(page.state.conversation, event_id, event_bytes(fields, value), answers=answers)
+    (answer,) = await relay.execute([post])
     if answer.kind == "error":
         raise RelayUnavailableError(f"the stream store refused an event: {answer.message}")
+    if answer.kind == "closed":
+        raise Refused(409, "answered", "another answer came first, or nobody waits any more")
     if answer.kind == "too-large":
         raise Refused(413, "too-large", "the conversation is full")
     if answer.kind == "exists":
@@ -75,12 +79,12 @@ async def send(
     return json_reply(200, {"status": status, "id": event_id, "seq": answer.last_seq})
 
 
-def _message(body: bytes, limit: int) -> tuple[str, str]:
-    """The id and the value, as JSON text, of a request's body."""
+def _message(body: bytes, limit: int) -> tuple[str, str, str]:
+    """The id, the value as JSON text, and the question of a request's body."""
     try:
         fields: Any = json.loads(body, parse_constant=_refuse)
-        event_id, value = fields["id"], fields["value"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        event_id, value, answers = fields["id"], fields["value"], fields.get("answers", "")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise bad_request('the body is JSON: {"id": "...", "value": ...}') from None
     try:
         check_event_id(event_id)
@@ -89,7 +93,9 @@ def _message(body: bytes, limit: int) -> tuple[str, str]:
         raise bad_request(str(error)) from None
     if len(text.encode(errors="surrogatepass")) > limit:
         raise Refused(413, "too-large", f"a value is larger than {limit} bytes")
-    return event_id, text
+    if not isinstance(answers, str) or len(answers) > 2 * MAX_EVENT_ID:
+        raise bad_request("answers is the id of a question")
+    return event_id, text, answers
 
 
 def _refuse(constant: str) -> None:

@@ -191,6 +191,16 @@ def read_settings(app: Celery) -> StreamSettings:
     return settings
 
 
+def task_serializer(app: Celery) -> str:
+    """How Celery serializes messages of tasks that do not say so."""
+    return str(app.conf.task_serializer)
+
+
+def runs_eagerly(app: Celery) -> bool:
+    """Whether Celery runs tasks where they are enqueued."""
+    return bool(app.conf.task_always_eager)
+
+
 def soft_time_limit(task: Any, request: Any) -> float | None:
     """The soft time limit of a task's request in seconds; None: it has none."""
     _, of_message = request.timelimit or (None, None)

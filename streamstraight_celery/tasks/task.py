@@ -34,7 +34,7 @@ from ..ends.on_end import check_on_end
 from ..enqueue.announcing import announce_task, note_options, withdrawn_on_error
 from ..enqueue.by_name import last_task_of
 from ..enqueue.conversations import Conversation, IfActive, conversation_name
-from ..enqueue.enqueueing import InConversation, enqueue
+from ..enqueue.enqueueing import enqueue
 from ..enqueue.handle import StreamHandle
 from ..errors import ConfigurationError
 from ..ids import (
@@ -53,6 +53,7 @@ from ..worker.conversation import tell_conversation
 from ..worker.tracing import carry
 from . import sweep_task as _sweep  # registers the task `streams.sweep`
 from .app_class import WithAppTask
+from .task_conversation import TaskConversation
 from .task_stream import (
     OnLost,
     OnRedelivery,
@@ -179,8 +180,7 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
             labels: what it can be found by (`list_streams`), such as `{"user": "42"}`.
             ttl: seconds that it is kept after its end; default: the task's `ttl`.
             conversation: name of the one that the stream belongs to, with one active stream at
-                most; a task that a stream task of the same conversation starts is its child, of
-                which there may be many.
+                most, beside the children that tasks of the same conversation start.
             key: another name of `conversation`.
             if_active: what to do when it has one: `reject` (an error), `join` (return that one and
                 enqueue nothing), `replace` (stop that one) or `enqueue` (begin once that one, and
@@ -245,9 +245,10 @@ class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
         """
         return self.apply_stream(args, kwargs, on_commit=True)
 
-    def conversation(self, key: str, *, if_active: IfActive = "reject") -> InConversation[P]:
-        """What to enqueue in the conversation `key`, one at a time: see `apply_stream`."""
-        return InConversation(self, key, if_active)
+    @property
+    def conversation(self) -> TaskConversation[P]:
+        """In a running task, its conversation; `task.conversation(key)` enqueues it in one."""
+        return TaskConversation(self)
 
     def apply_async(
         self,

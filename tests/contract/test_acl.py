@@ -39,6 +39,7 @@ from streamstraight_celery.relays.requests import (
     Read,
     Reap,
     Recall,
+    Receive,
     Release,
     Renew,
     Request,
@@ -96,6 +97,7 @@ def of_tasks() -> list[Request]:
     return [
         Create("a", "task"), Hold("chat", "a", ""), Expect("a", "task", 1000),
         Post("chat", "1", b'{"type":"input"}'), Turn("chat"),
+        Receive("chat", "a", 1),
         Queue("chat", "q", "message", "2", b'{"type":"stream"}'),
         Claim("a", "aaaaaaaa", "task"), append("a", 1, "aaaaaaaa"), Renew("a", 1, "aaaaaaaa"),
         Checkpoint("a", 1, "aaaaaaaa", "1", 1), Recall("a"), Release("a", 1, "aaaaaaaa", 1000),

@@ -12,12 +12,17 @@ import redis
 from streamstraight_celery.relays.base import Relay, RelayOptions
 from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.requests import (
+    Append,
+    Checkpoint,
+    Claim,
     Create,
     Delete,
     Hold,
     Open,
     Post,
     Read,
+    Receive,
+    Release,
     Stop,
     Write,
 )
@@ -162,3 +167,43 @@ def test_a_log_that_was_evicted_begins_another_attempt(redis_url: str) -> None:
     assert relay.state(LOG).attempt == 2
     assert relay.call(Hold(NAME)).holder == "s"
     relay.close()
+
+
+def test_where_a_stream_begins_to_receive(relay: Relay) -> None:
+    relay.call(Post(NAME, "one", event(1)))
+    assert relay.call(Receive(NAME, "a")).number == 0
+    relay.call(Receive(NAME, "a", 1))
+    # Another attempt of its task receives the same, the next task what comes then.
+    assert relay.call(Receive(NAME, "a")).number == 0
+    assert relay.call(Receive(NAME, "b")).number == 1
+    relay.call(Post(NAME, "stream:c", event(2)))
+    relay.call(Receive(NAME, "b", 3))
+    assert relay.call(Receive(NAME, "c", child=True)).number == 2
+    assert relay.call(Receive("another", "a")).kind == "unknown"
+
+
+@pytest.mark.fakeredis
+def test_one_event_settles_a_question(relay: Relay) -> None:
+    assert relay.call(Post(NAME, "one", event(1), answers="q")).kind == "ok"
+    assert relay.call(Post(NAME, "one", event(1), answers="q")).kind == "duplicate"
+    late = relay.call(Post(NAME, "two", event(2), answers="q"))
+    assert (late.kind, late.reason) == ("closed", "one")
+    relay.call(Post(NAME, "refused:one", event(3), vital=True, refuses="one"))
+    assert relay.call(Post(NAME, "two", event(2), answers="q")).kind == "ok"
+    assert relay.call(Post(NAME, "three", event(4), answers="q")).reason == "two"
+    assert values(relay) == [1, 3, 2]
+
+
+def test_how_far_a_producer_has_read_is_kept_with_its_chunks(relay: Relay) -> None:
+    relay.call(Claim("s", "aaaaaaaa"))
+    relay.call(Append("s", 1, "aaaaaaaa", 1, 1, b"1", received=3))
+    relay.call(Append("s", 1, "aaaaaaaa", 2, 1, b"2"))
+    assert relay.state("s").received == 3
+    relay.call(Checkpoint("s", 1, "aaaaaaaa", "1", 2, received=5))
+    assert relay.state("s").received == 5
+    relay.call(Release("s", 1, "aaaaaaaa", 1000))
+    relay.call(Claim("s", "bbbbbbbb", resume=True))
+    assert relay.state("s").received == 5
+    relay.call(Release("s", 2, "bbbbbbbb", 1000))
+    relay.call(Claim("s", "cccccccc"))
+    assert relay.state("s").received == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from celery import Celery
 
@@ -14,6 +16,55 @@ from streamstraight_celery import StreamActiveError, stream_task
 @stream_task
 def answer(prompt: str) -> Iterator[str]:
     yield from prompt.split()
+
+
+@dataclasses.dataclass
+class Approval:
+    approved: bool
+
+
+@stream_task(bind=True)
+def listen(self: Any, count: int, typed: bool = False) -> Iterator[Any]:
+    """Repeats what it receives."""
+    yield "ready"
+    for _ in range(count):
+        yield self.conversation.receive(type=Approval if typed else None)
+
+
+@stream_task(bind=True)
+async def alisten(self: Any, count: int) -> AsyncIterator[Any]:
+    yield "ready"
+    async for value in self.conversation.ainputs():
+        yield value
+        count -= 1
+        if not count:
+            return
+
+
+@stream_task(bind=True)
+def ask(self: Any, timeout: float | None = None) -> Iterator[Any]:
+    yield "ready"
+    answer = self.conversation.ask({"tool": "delete"}, type=Approval, timeout=timeout)
+    yield answer.approved
+
+
+@stream_task(
+    bind=True, on_redelivery="resume", autoretry_for=(ConnectionError,), default_retry_delay=0
+)
+def repeat(self: Any, count: int) -> Iterator[Any]:
+    """Fails after each message, and goes on with the next."""
+    while self.stream.sent < count:
+        yield self.conversation.receive()
+        raise ConnectionError
+
+
+@stream_task(bind=True)
+def lead(self: Any) -> Iterator[Any]:
+    """Starts two others, one by its own conversation's methods."""
+    self.conversation.stream(listen, 1, title="child")
+    answer.stream("hi")
+    yield "ready"
+    yield self.conversation.receive()
 
 
 def make_app(broker: str, relay: str) -> Celery:

@@ -1,11 +1,13 @@
-"""Conversations in memory: `post.lua`, `hold.lua`, `queue.lua`, `turn.lua` again."""
+"""Conversations in memory: `post.lua`, `hold.lua`, `queue.lua`, `turn.lua`,
+`receive.lua` again.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from ..conversations import MAX_QUEUE, Hold, Post, Queue, Turn
+from ..conversations import MAX_QUEUE, Hold, Post, Queue, Receive, Turn
 from ..requests import Answer, Entry, Kind
 from .stream import NEVER, Stream
 
@@ -58,7 +60,16 @@ def post(store: MemoryStore, request: Post) -> Answer:
         return Answer("exists")
     if not request.event_id:
         return Answer("ok", stream.last)
-    return Answer(*tell_all(store, stream, request, request.vital))
+    by = stream.settled.get(request.answers, request.event_id)
+    if by != request.event_id:
+        return Answer("closed", reason=by)
+    if request.refuses:
+        kept = {each: event for each, event in stream.settled.items() if event != request.refuses}
+        stream.settled = kept
+    kind, seq = tell_all(store, stream, request, request.vital)
+    if request.answers and kind == "ok":
+        stream.settled[request.answers] = request.event_id
+    return Answer(kind, seq)
 
 
 def hold(store: MemoryStore, request: Hold) -> Answer:
@@ -110,3 +121,14 @@ def turn(store: MemoryStore, request: Turn) -> Answer:
     waits = request.about in stream.queue
     message = stream.messages.get(stream.latest, "")
     return Answer("ok", len(stream.queue), waits, f"{stream.latest}\n{message}")
+
+
+def receive(store: MemoryStore, request: Receive) -> Answer:
+    """From which event on a stream's task receives messages, and how far it has."""
+    stream = store.get(request.stream_id)
+    if stream is None or not stream.is_conversation:
+        return Answer("unknown")
+    began = stream.events.get(f"stream:{request.names}", 0) if request.child else stream.read_to
+    begun = stream.begun.setdefault(request.names, began)
+    stream.read_to = max(stream.read_to, request.seq)
+    return Answer("ok", begun)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions
-from ..conversations import Hold, Post, Queue, Turn
+from ..conversations import Hold, Post, Queue, Receive, Turn
 from ..end_reasons import EXPIRED, LOST
 from ..requests import (
     Answer,
@@ -40,7 +40,7 @@ from ..requests import (
     Unindexed,
     Write,
 )
-from .conversations import hold, post, put_into_queue, turn
+from .conversations import hold, post, put_into_queue, receive, turn
 from .ends_to_tell import EndsToTell, note_told
 from .http_written import count_fork, delete_stream, open_stream, write_stream
 from .stream import Stream
@@ -115,6 +115,8 @@ class MemoryStore:
                     return Answer("ok", self.now())
                 case Probe():
                     return Answer("ok" if self.get(request.stream_id) else "unknown")
+                case Receive():
+                    return receive(self, request)
 
     def read(self, read: Read) -> Page | None:
         """Return the state and a page of the log."""
@@ -255,7 +257,7 @@ class MemoryStore:
                 lineage, last = stream.segments, stream.last
             attempt = stream.attempt + 1
         if not last:
-            stream.entries, stream.size, stream.first_chunk = [], 0, 0
+            stream.entries, stream.size, stream.first_chunk, stream.received = [], 0, 0, 0
         stream.attempt, stream.nonce, stream.last, stream.lineage = (
             attempt, request.nonce, last, lineage,
         )  # fmt: skip
@@ -297,6 +299,7 @@ class MemoryStore:
                 entry = None
         stream.lease = self.now() + self.options.lease
         self.add(request.stream_id, stream, entry, end, request.error)
+        stream.received = request.received or stream.received
         return Answer(kind, stream.last, stream.stop, end)  # type: ignore[arg-type]
 
     def _renew(self, request: Renew | Release) -> Answer:
@@ -381,6 +384,7 @@ class MemoryStore:
         if request.seq > stream.last:
             return Answer("gap", stream.last + 1, stream.stop)
         stream.checkpoint = stream.attempt, request.seq, request.value
+        stream.received = request.received or stream.received
         stream.lease = self.now() + self.options.lease
         return Answer("ok", stream.last, stream.stop)
 

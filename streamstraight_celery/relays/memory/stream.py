@@ -50,10 +50,14 @@ class Stream:
     deleted: bool = False
     # The name of its conversation; of a conversation, its own.
     conversation: str = ""
+    received: int = 0  # how far its producer has read that
     # Only of conversations: the latest stream, and events' places by their ids.
     is_conversation: bool = False
     latest: str = ""
     events: dict[str, int] = field(default_factory=dict)
+    read_to: int = 0
+    begun: dict[str, int] = field(default_factory=dict)  # where streams began to receive
+    settled: dict[str, str] = field(default_factory=dict)  # questions, by which event
     queue: list[str] = field(default_factory=list)
     messages: dict[str, str] = field(default_factory=dict)
     # The task that is told of its end, and the end that was told: its attempt and time.
@@ -84,5 +88,6 @@ class Stream:
             ttl=self.ttl or self.about.ttl or None, expires_at=self.expires_at,
             deleted=self.deleted, conversation=self.conversation, task=self.about.task,
             labels=dict(self.about.labels), on_end=self.on_end,
+            received=self.received,
             end_told=bool(self.end) and self.told == (self.attempt, self.ended),
         )  # fmt: skip

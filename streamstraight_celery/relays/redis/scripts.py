@@ -14,7 +14,7 @@ from typing import Any, cast
 from ...offsets import Segment
 from ..about import ACTIVE, ONE_PLACE, PLACES, RECENT, About
 from ..base import Notice, Page, RelayOptions, StreamState
-from ..conversations import MAX_QUEUE, Hold, Post, Queue, Turn
+from ..conversations import MAX_QUEUE, Hold, Post, Queue, Receive, Turn
 from ..end_reasons import EXPIRED, LOST
 from ..requests import (
     Answer,
@@ -97,6 +97,7 @@ SCRIPTS = {
     Indexed: _load("indexed"),
     Unindexed: _load("unindexed"),
     Progress: _load("clock", "progress"),
+    Receive: _load("receive"),
 }
 
 
@@ -205,10 +206,10 @@ class Calls:
         # Not among the keys: a cluster that moves a slot refuses scripts of which one is missing.
         channel = self.channel(name)
         match request:
-            case Append(_, attempt, nonce, first, count, data, end, error):
+            case Append(_, attempt, nonce, first, count, data, end, error, received):
                 return three, (
                     attempt, nonce, first, count, data, options.lease, options.ttl,
-                    options.max_bytes, end, error, self._publish, channel,
+                    options.max_bytes, end, error, self._publish, channel, received,
                 )  # fmt: skip
             case Read(_, attempt, seq, limit, touch):
                 return two, (attempt, seq, limit, "1" if touch else "")
@@ -241,8 +242,8 @@ class Calls:
                     owner, nonce, end, error, wait, options.ttl, self._publish,
                     "1" if begun else "", channel, on_end,
                 )  # fmt: skip
-            case Checkpoint(_, attempt, nonce, value, seq):
-                return two[:1], (attempt, nonce, value, seq, options.lease)
+            case Checkpoint(_, attempt, nonce, value, seq, received):
+                return two[:1], (attempt, nonce, value, seq, options.lease, received)
             case Recall():
                 return two[:1], ()
             case Expect(_, owner, wait):
@@ -278,7 +279,7 @@ class Calls:
             case Post():
                 return two, (
                     *self._conversation(request), request.event_id, request.event,
-                    "1" if request.vital else "",
+                    "1" if request.vital else "", request.answers, request.refuses,
                 )  # fmt: skip
             case Hold():
                 return two, (
@@ -304,6 +305,8 @@ class Calls:
                 )  # fmt: skip
             case Turn():
                 return two[:1], (request.ended, request.sent, request.about)
+            case Receive():
+                return two[:1], (request.names, request.seq, "1" if request.child else "")
 
     def _conversation(self, request: Post | Hold | Queue) -> tuple[Argument, ...]:
         options = self._options
@@ -355,7 +358,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
     attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
     size, created, first_chunk, ended, lineage = text[10:15]
     content_type, http_written, ttl, expires_at, deleted, conversation = text[15:21]
-    on_end, told, task, labels, kept = text[21:]
+    on_end, told, task, labels, kept, received = text[21:]
     return StreamState(
         attempt=int(attempt),
         nonce=nonce,
@@ -383,6 +386,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
         end_told=bool(end) and told == f"{attempt}:{ended}",
         task=task,
         labels=json.loads(labels) if labels else {},
+        received=int(received or 0),
     )
 
 

@@ -3,6 +3,7 @@
 -- ARGV 1 attempt  2 nonce  3 seq of the first chunk  4 number of chunks  5 chunks, one a line
 --      6 lease ms  7 ttl ms  8 largest sum of bytes  9 end reason ('': stays open)
 --      10 error for readers (JSON or '')  11 publish command  12 channel
+--      13 seq of the last event that the producer has received from its conversation (0: as before)
 -- Answers: ok (number: seq of the last chunk; stop: whether a stop was asked)
 --   duplicate (all of it was here)  gap (number: the seq expected next)  fenced (another attempt
 --   writes)  closed (reason)  too-large (the stream is now closed)  unknown (state lost: claim again)
@@ -49,4 +50,5 @@ if not add(at, last, chunks, finish, ARGV[10]) then
   redis.call('HSET', state, 'q', 0, 'b', 0)
   return {'gap', 1, stop, ''}
 end
+if ARGV[13] ~= '0' then redis.call('HSET', state, 'ip', ARGV[13]) end
 return {kind, last, stop, finish, unheard}

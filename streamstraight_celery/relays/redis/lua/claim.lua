@@ -61,7 +61,7 @@ end
 if seq == 0 then
   redis.call('DEL', log)
   redis.call('HSET', state, 'b', 0)
-  redis.call('HDEL', state, 'f')
+  redis.call('HDEL', state, 'f', 'ip')
 end
 redis.call('HSETNX', state, 'c', now)
 redis.call('HSETNX', state, 'o', ARGV[5])
