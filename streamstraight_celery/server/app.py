@@ -307,6 +307,7 @@ class RelayApp:
     ) -> Reply | SseConnection:
         if request.method not in plain_sse.METHODS:
             raise method_not_allowed(plain_sse.METHODS)
+        request = plain_sse.with_bearer(request)
         stream_id = stream_id_of(replace(request, path=plain_sse.target_of(request.path)), prefix)
         grant = await self._grant(request, stream_id, "read")
         call = plain_sse.parse_plain(request)

@@ -57,6 +57,7 @@ class Reading:
         self._frames_by_content: dict[tuple[Content, bool], DurableFrames] = {}
         self._plain_frames: dict[tuple[str, Envelope | None], sse.PlainFrames] = {}
         self._text_frames = TextFrames()
+        self._messages_frames = sse.MessagesFrames()
         self._draining = False
         # One for the process, so that readers that need an own cursor share frames all the same.
         self._jitter = random.uniform(20, 3600)
@@ -194,7 +195,11 @@ class Reading:
             return sse.reset_reply(call)
         if isinstance(position, Verdict):
             raise durable.refused_position(position, feed.attempt)
-        frames = self._text_frames if as_text else self._plain_frames_of(call.event, envelope)
+        frames: sse.PlainFrames | TextFrames = self._plain_frames_of(call.event, envelope)
+        if as_text:
+            frames = self._text_frames
+        elif call.messages:
+            frames = self._messages_frames
         self._hub.tally.began(frames.name, call.asked)
         # The reader is told of its token's expiry while that still holds.
         age = lifetime - min(EXPIRY_MARGIN, lifetime / 10)

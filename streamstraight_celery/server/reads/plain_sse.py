@@ -17,7 +17,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import MalformedOffsetError
 from ...offsets import START, Offset, Verdict
@@ -32,8 +32,9 @@ from .durable_frames import shown_error
 from .envelopes import EXPIRED, RESET, Envelope, enveloped, event_line, value_of
 
 METHODS = ("GET", "POST")
-# What the OpenAI clients put behind their `base_url`.
-ENDPOINTS = ("/responses", "/chat/completions")
+# What the clients of OpenAI and of Anthropic put behind their `base_url`.
+MESSAGES = "/v1/messages"
+ENDPOINTS = ("/responses", "/chat/completions", MESSAGES)
 MAX_FIELD = 64
 REPLACED = "A newer attempt replaced this text: read again from the start."
 HEADERS: Headers = (("x-vercel-ai-ui-message-stream", "v1"),)
@@ -129,6 +130,30 @@ class PlainFrames:
         return reason in GOOD_ENDS
 
 
+class MessagesFrames(PlainFrames):
+    """As `PlainFrames`, for Anthropic's clients: they read events that have a name alone, take each
+    for a part of the message, and raise at `error`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("type")
+
+    def end(self, offset: str, reason: str, error: str) -> bytes:
+        return _for_messages(super().end(offset, reason, error))
+
+    def farewell(self, offset: str, verdict: Verdict) -> bytes:
+        return _for_messages(super().farewell(offset, verdict))
+
+    def expiry(self, offset: str) -> bytes:
+        return _for_messages(super().expiry(offset))
+
+
+def _for_messages(last: bytes) -> bytes:
+    """A last event: a good end without a name, any other as `error`."""
+    name, _, rest = last.partition(b"\n")
+    return rest if name in (b"event: end", b"") else b"event: error\n" + rest
+
+
 @dataclass(frozen=True, slots=True)
 class PlainCall:
     """A read of `/v1/sse/<id>`.
@@ -139,6 +164,7 @@ class PlainCall:
         reconnects: `asked` is what an EventSource had last.
         event: the field of a chunk that names its event.
         wait: seconds to wait for a stream that is not there.
+        messages: Anthropic's clients ask.
     """
 
     asked: Asked
@@ -146,6 +172,7 @@ class PlainCall:
     reconnects: bool = False
     event: str = ""
     wait: float = 0.0
+    messages: bool = False
 
 
 def target_of(path: str) -> str:
@@ -154,6 +181,14 @@ def target_of(path: str) -> str:
         if path.endswith(endpoint) and path != f"/v1/sse{endpoint}":  # a stream's own name
             return path[: -len(endpoint)]
     return path
+
+
+def with_bearer(request: Request) -> Request:
+    """The request, with the key of Anthropic's clients where others have theirs."""
+    key = request.headers.get("x-api-key")
+    if not key or not request.path.endswith(MESSAGES) or "authorization" in request.headers:
+        return request
+    return replace(request, headers={**request.headers, "authorization": f"Bearer {key}"})
 
 
 def parse_plain(request: Request, start: str = START) -> PlainCall:
@@ -179,7 +214,8 @@ def parse_plain(request: Request, start: str = START) -> PlainCall:
     event = fields.get("event", "")
     if len(event) > MAX_FIELD:
         raise bad_request(f"event names a field, in at most {MAX_FIELD} characters")
-    return PlainCall(asked, mark, bool(last_event_id), event, wait_of(fields))
+    messages = request.path.endswith(MESSAGES)
+    return PlainCall(asked, mark, bool(last_event_id), event, wait_of(fields), messages)
 
 
 def had_all_reply(call: PlainCall) -> Reply:
