@@ -44,7 +44,14 @@ from .tasks.task_stream import current_stream
 from .worker.attempt import StreamSummary
 
 if TYPE_CHECKING:
-    from .reader import AsyncStreamReader, StreamReader, aread_stream, read_stream
+    from .reader import (
+        AsyncStreamReader,
+        StreamReader,
+        aread_conversation,
+        aread_stream,
+        read_conversation,
+        read_stream,
+    )
 
 __version__ = "0.1.0"
 
@@ -78,6 +85,8 @@ __all__ = [
     "stream_concluded",
     # reading in Python
     "read_stream",
+    "read_conversation",
+    "aread_conversation",
     "aread_stream",
     "StreamReader",
     "AsyncStreamReader",
@@ -103,7 +112,14 @@ __all__ = [
     "__version__",
 ]
 
-_READING = ("AsyncStreamReader", "StreamReader", "aread_stream", "read_stream")
+_READING = (
+    "AsyncStreamReader",
+    "StreamReader",
+    "aread_conversation",
+    "aread_stream",
+    "read_conversation",
+    "read_stream",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from ..ids import check_conversation_name, conversation_id
 from ..offsets import START
 from .opening import Ref, from_log, from_log_async, is_remote, over_http, over_http_async
 from .options import IDLE, HandleOptions, ReadOptions, Status
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from ..errors import StreamError
     from ..relays import AsyncRelay, Relay
 
-__all__ = ["IDLE", "AsyncStreamReader", "Status", "StreamReader", "aread_stream", "read_stream"]
+__all__ = [
+    "IDLE",
+    "AsyncStreamReader",
+    "Status",
+    "StreamReader",
+    "aread_conversation",
+    "aread_stream",
+    "read_conversation",
+    "read_stream",
+]
 
 T = TypeVar("T")
 
@@ -193,3 +203,36 @@ def aread_stream(
     if is_remote(source, token=token or get_token or client, local=app or relay):
         return over_http_async(source, token, get_token, client, options)
     return from_log_async(source, app, relay, options)
+
+
+def read_conversation(source: Ref, **options: Unpack[SyncOptions]) -> StreamReader[dict[str, Any]]:
+    """Return an iterable over a conversation's events, as they come; it does not end by itself.
+
+        with read_conversation("chat-42", app=app) as events:
+            for event in events:
+                if event["type"] == "stream":
+                    ...
+
+    Args:
+        source: what `Conversation.ref()` returned, or a URL, to read over HTTP; or its name, to
+            read straight from the stream store, where it need not have begun.
+        **options: as `read_stream`: `app`, `offset`, `idle`, `get_token`, ...
+
+    Raises:
+        ConfigurationError: no conversation can have that name.
+        Exception: as `read_stream`.
+    """
+    return read_stream(_log_of(source), **options)
+
+
+def aread_conversation(
+    source: Ref, **options: Unpack[AsyncOptions]
+) -> AsyncStreamReader[dict[str, Any]]:
+    """As `read_conversation`, for `async with` and `async for` on an asyncio event loop."""
+    return aread_stream(_log_of(source), **options)
+
+
+def _log_of(source: Ref) -> Ref:
+    if isinstance(source, str) and "://" not in source:
+        return conversation_id(check_conversation_name(source))
+    return source

@@ -9,13 +9,21 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from streamstraight_celery import StreamActiveError, get_conversation, read_stream, stream_ref
+from streamstraight_celery import (
+    StreamActiveError,
+    aread_conversation,
+    get_conversation,
+    read_conversation,
+    read_stream,
+    stream_ref,
+)
 from streamstraight_celery.errors import (
     ChunkTooLargeError,
     ConfigurationError,
     EncodeError,
     StreamTooLargeError,
 )
+from streamstraight_celery.reader import IDLE
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Append, Claim, Read, Stop
 from streamstraight_celery.settings import install_settings, read_settings
@@ -171,6 +179,28 @@ def test_its_log_is_read_like_a_stream(app: Celery) -> None:
         chat.send("two")
         second = next(iter(reader))
     assert [first["value"], second["value"]] == ["one", "two"]
+
+
+def test_it_is_read_before_it_has_begun(app: Celery) -> None:
+    chat = get_conversation("chat-42", app=app)
+    with read_conversation("chat-42", app=app, idle=0.05) as reader:
+        items = iter(reader)
+        assert next(items) is IDLE
+        chat.send("one")
+        event = next(each for each in items if each is not IDLE)
+        assert event["value"] == "one"
+        place = reader.offset
+    chat.send("two")
+    with read_conversation("chat-42", app=app, offset=place) as reader:
+        assert next(iter(reader))["value"] == "two"
+
+
+async def test_it_is_read_on_an_event_loop(app: Celery) -> None:
+    chat = get_conversation("chat-42", app=app)
+    async with aread_conversation("chat-42", app=app) as reader:
+        items = aiter(reader)
+        chat.send("one")
+        assert (await anext(items))["value"] == "one"
 
 
 @pytest.mark.parametrize("name", ["", "x" * 501, 42, "half \ud83d"])

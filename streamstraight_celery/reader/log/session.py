@@ -14,6 +14,7 @@ from typing import Any
 
 from ...backoff import Backoff
 from ...errors import RelayUnavailableError, StreamNotFoundError
+from ...ids import is_conversation
 from ...offsets import NOW, START, Offset, Verdict, from_end, judge, offset_at
 from ...relays.base import Page, StreamState
 from ...relays.requests import Answer, Entry, Read, Reap
@@ -160,8 +161,8 @@ class LogSession:
         if self._known:
             self._wait_for_lost()
             return
-        if self._may_still_come():
-            return
+        if self._may_still_come() or is_conversation(self._stream_id):
+            return  # nothing has happened in it yet
         self._inbox.fail(
             StreamNotFoundError(
                 f"no stream {self._stream_id!r}: it never was, has expired or was deleted"
