@@ -68,6 +68,7 @@ def test_channels_that_are_not_allowed(server: Server) -> None:
     [
         (("~other:*", "&*", "+@all"), "rights", "'Users and rights'"),
         (("~ss:*", "&*", "+@all", "-xadd"), "rights", "'Users and rights'"),
+        (("~ss:*", "&*", "+@all", "-zrem"), "rights", "'Users and rights'"),
         (("~ss:*", "&*", "+@all", "-script"), "rights", "'Users and rights'"),
         (("off",), "redis", "refuses the login"),
     ],
