@@ -343,9 +343,9 @@ class AsyncRelay(ABC):
         """As `Relay.scan`."""
         return (), "0"
 
-    async def find(self, query: Query) -> Found:
-        """As `Relay.find`."""
-        complete = (await self._drive(search(self.places))).complete
+    async def find(self, query: Query, *, look: bool = True) -> Found:
+        """As `Relay.find`; without `look` not for streams that the index does not know."""
+        complete = not look or (await self._drive(search(self.places))).complete
         return (await self._drive(find(query, self.places)))._replace(complete=complete)
 
     async def _drive(self, steps: Steps) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutations.ends import ENDS
+from tests.mutations.finding import FINDING
 from tests.mutations.mutation import Mutation
 from tests.mutations.security import SECURITY
 from tests.mutations.worker_side import WORKER_SIDE
@@ -25,6 +26,7 @@ PRODUCERS = "tests/faults/test_producers.py"
 
 MUTATIONS = (
     *SECURITY,
+    *FINDING,
     # -- one producer
     Mutation(
         "fencing", "relays/redis/lua/append.lua",

@@ -85,8 +85,12 @@ class StreamsPage:
     async def _list(self, request: Request, relay: AsyncRelay) -> Reply:
         query = query_of(query_fields(request.query))
         active = await find(relay, replace(query, states=("active",)))
-        found = active if query.states == ("active",) else await find(relay, query)
-        kept = found if not query.states else await find(relay, replace(query, states=(), limit=1))
+        found = active if query.states == ("active",) else await find(relay, query, False)
+        kept = (
+            found
+            if not query.states
+            else await find(relay, replace(query, states=(), limit=1), False)
+        )
         answer = {
             "streams": [overview(*each) for each in found.streams],
             "total": kept.total,
@@ -134,7 +138,7 @@ def query_of(fields: Mapping[str, str]) -> Query:
         raise bad_request(str(error)) from None
 
 
-async def find(relay: AsyncRelay, query: Query) -> Found:
+async def find(relay: AsyncRelay, query: Query, look: bool = True) -> Found:
     """The streams of a query.
 
     Raises:
@@ -142,7 +146,7 @@ async def find(relay: AsyncRelay, query: Query) -> Found:
         RelayUnavailableError: the relay does not answer.
     """
     try:
-        return await relay.find(query)
+        return await relay.find(query, look=look)
     except ConfigurationError as error:
         raise Refused(501, "not-listed", str(error)) from error
 
