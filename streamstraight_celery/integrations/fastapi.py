@@ -34,6 +34,7 @@ from .answers import (
 )
 from .answers import remember as _remember
 from .hubs import asked, hubs_of
+from .middlewares import warn_of_middlewares
 
 try:
     from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Request
@@ -101,12 +102,14 @@ class Streams:
         return self._relay
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
+    async def lifespan(self, api: Any = None) -> AsyncIterator[None]:
         """`FastAPI(lifespan=streams.lifespan)`, or inside of your own: `async with`.
 
-        At the end it closes the relay's connections, and ends what this process publishes.
+        At the end it closes the relay's connections, and ends what this process publishes. At the
+        start it warns of the application's middlewares that would keep answers from readers.
         """
         if self._relay is not None:
+            warn_of_middlewares(api)
             self._relay.start()
         try:
             yield

@@ -18,9 +18,9 @@ from ...errors import ConfigurationError
 from ...relays import open_relay
 from ...settings import StreamSettings, given_settings, read_celery_times, read_settings, this_app
 from ...tokens import Tokens
+from ..middlewares import rewrites
 
 PREFIX = "CELERY_STREAM_"
-_REWRITES = re.compile(r"gzip|compress|brotli|zstd|minif|minhtml|htmlmin", re.IGNORECASE)
 
 
 def register_checks() -> None:
@@ -112,7 +112,7 @@ def _check_middleware() -> Iterator[CheckMessage]:
     if f"{__package__}.urls" not in sys.modules:
         return  # this process serves no streams
     for name in settings.MIDDLEWARE:
-        if _REWRITES.search(name) and not name.startswith("django."):
+        if rewrites(name):
             yield Warning(
                 f"{name} may rewrite streaming responses: then an answer is held back or cut.",
                 "Let it skip responses with a Content-Encoding (the relay server's say 'identity') "
