@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +16,7 @@ from celery import Celery
 from redis import Redis
 
 from streamstraight_celery import StreamFailedError, get_stream, read_stream
-from tests.conftest import eventually
+from tests.conftest import ROOT, eventually, missing
 from tests.integrations.conftest import Server
 from tests.integrations.sites.sources import STEPS
 from tests.server.plain import parse_plain_text
@@ -155,6 +157,7 @@ def test_names_envelopes_headers_and_what_is_not_there(site: Site) -> None:
     url = f"{site.server.url}{site.path(stream_id)}"
     with read_stream(url, token="the application's own") as stream:
         assert list(stream) == STEPS
+    assert in_javascript(url) == [*STEPS, "completed"]
     with read_stream(f"{site.server.url}{site.path(stream_id, 'boxed')}", token="x") as stream:
         assert [chunk["data"] for chunk in stream] == [0, 2, 4]
     poll = site.get(stream_id, "boxed", params={"live": "long-poll", "offset": "-1"})
@@ -163,6 +166,20 @@ def test_names_envelopes_headers_and_what_is_not_there(site: Site) -> None:
         assert site.get(unknown).status_code == 404
     assert site.get(stream_id, params={"offset": "5"}).status_code == 400
     assert "Traceback" not in site.server.log_file.read_text()
+
+
+def in_javascript(url: str) -> list[Any]:
+    """What `openStream` of client.js reads, in Node.js: chunks, and the end reason."""
+    if (node := shutil.which("node")) is None:
+        missing("Node.js")
+    client = ROOT / "streamstraight_celery/static/streamstraight_celery/client.js"
+    script = ROOT / "tests/peers/read_ours.mjs"
+    said = subprocess.run(
+        [str(node), str(script), client.as_uri(), url, "the application's own", "alone"],
+        capture_output=True, text=True, timeout=240, check=True,
+    ).stdout  # fmt: skip
+    lines = [json.loads(line) for line in said.splitlines()]
+    return [line.get("chunk", line.get("end")) for line in lines if "status" not in line]
 
 
 def test_an_answer_that_is_not_complete_never_looks_so(
