@@ -1,7 +1,7 @@
 /** For the `HttpAgent` of AG-UI (`@ag-ui/client`): its runs are read from the relay. */
 import { openStream, StreamError, type StreamOptions, type StreamRef } from "streamstraight-celery";
 
-/** An event of a run; which they are is AG-UI's matter. */
+/** An event of a run, as AG-UI defines it. */
 interface Event {
   type: string;
   messageId?: string;
@@ -20,28 +20,28 @@ type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 type Reading = Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset">;
 
 export interface RelayFetchOptions {
-  /** For the request to the agent's URL; the platform's when left out. */
+  /** For the request to the agent's URL. Default: the platform's. */
   fetch?: Fetch | undefined;
-  /** Where `connectAgent()` asks for the thread's latest run; `{url}/{threadId}/stream` when left out. */
+  /** Where `connectAgent()` asks for the thread's latest run. Default: `{url}/{threadId}/stream`. */
   join?: ((url: string, threadId: string) => string) | undefined;
   /** How the relay is read: for example `getToken`, `pool` or `onStatus`. */
   stream?: Reading | undefined;
 }
 
 /**
- * A `fetch` to give to `HttpAgent`: the agent's URL answers with a ref, and the run's events come
- * from the relay, over any number of dropped connections. `abortRun()` stops the worker.
+ * A `fetch` for `HttpAgent`: the agent's URL answers with a ref, and the run's events are read from
+ * the relay, over any number of dropped connections. `abortRun()` stops the worker.
  *
- * What failed ends with a `RUN_ERROR`; so does a run that was stopped (code `stopped`). Where a new
- * attempt began after some of the old one was shown, that run ends with a `RUN_ERROR` of code
- * `superseded`, and the next one begins with the messages and the state of before.
+ * A run that fails ends with a `RUN_ERROR`; so does one that was stopped (code `stopped`). When a new
+ * attempt begins after events of the old one were shown, that run ends with a `RUN_ERROR` of code
+ * `superseded`, and the next one begins with the earlier messages and state.
  */
 export function relayFetch(options: RelayFetchOptions = {}): Fetch {
   const { fetch: asks = fetch, join = (url, thread) => `${url}/${encodeURIComponent(thread)}/stream` } = options;
   return async (url, { signal, body: text, ...init }) => {
     const input: Input = JSON.parse(String(text ?? "{}"));
     const joins = init.method === "GET";
-    // Not given up with the run's signal: who stops while it is asked must stop what was begun.
+    // Not aborted with the run's signal: a stop during the request must stop the run that it began.
     const response = await (joins ? asks(join(url, input.threadId ?? ""), init) : asks(url, { ...init, body: text! }));
     const headers = { "content-type": "text/event-stream" };
     if (joins && [204, 404].includes(response.status)) return new Response("", { headers });
@@ -53,8 +53,8 @@ export function relayFetch(options: RelayFetchOptions = {}): Fetch {
 type AgentClass = abstract new (...args: any[]) => { run(input: any): any };
 
 /**
- * `HttpAgent` whose `connectAgent()` joins the thread's latest run, under way or ended: it is read
- * from its start, by GET, and none is begun. Without one it has nothing to tell. Needs `relayFetch()`.
+ * `HttpAgent` whose `connectAgent()` joins the thread's latest run, active or ended: it is read from its
+ * start, by GET, and no run is started. Without a run there are no events. Needs `relayFetch()`.
  *
  *     class Agent extends joinable(HttpAgent) {}
  */
@@ -68,7 +68,7 @@ export function joinable<A extends AgentClass>(Agent: A): A {
     #joins: string | undefined;
 
     connect(input: Input): unknown {
-      // The last run's may have been aborted; `runAgent()` makes another, too.
+      // The last run's may have been aborted; `runAgent()` makes a new one too.
       this.abortController = new AbortController();
       this.#joins = input.runId;
       return this.run(input);
@@ -121,19 +121,19 @@ function bodyOf(
   );
 }
 
-/** One run after the other, as the attempts come: a stream may hold several, each behind the end of the last. */
+/** One run after the other: a stream may hold several attempts, each after the end of the last. */
 class Run {
   readonly #input: Input;
-  /** The agent was told that the run began. */
+  /** The agent has been told that the run began. */
   #begun = false;
-  /** And something else, which a new attempt would double. */
+  /** The agent has other events, which a new attempt would repeat. */
   #shown = false;
-  /** A new attempt is about to begin. */
+  /** A new attempt begins with the next event. */
   #anew = false;
-  /** Messages that stay when a snapshot does not name them. */
+  /** Messages that remain when a snapshot does not name them. */
   readonly #staying = new Set<string>();
 
-  /** The page may have messages of the run that is joined, which the replay would double. */
+  /** The page may have messages of the joined run, which the replay would repeat. */
   #doubles: boolean;
 
   constructor(input: Input, joins: boolean) {
@@ -169,10 +169,10 @@ class Run {
     yield event;
   }
 
-  /** Takes away what the old attempt has left. */
+  /** Removes what the old attempt has left. */
   *#clean(): Generator<Event> {
     const { messages = [], state } = this.#input;
-    // As a message of a kind that does not stay, for the snapshot behind it.
+    // As messages of a kind that the snapshot after it removes.
     const others = [...this.#staying].map((id) => ({ id, role: "assistant", content: "" }));
     if (others.length) yield { type: "MESSAGES_SNAPSHOT", messages: [...messages, ...others] };
     yield { type: "MESSAGES_SNAPSHOT", messages };

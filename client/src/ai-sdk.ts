@@ -1,6 +1,6 @@
 /** A `ChatTransport` of the AI SDK (ai 5, 6 and 7): `useChat` reads from the relay. */
 import {
-  openStream, type Stream, StreamError, type StreamOptions, type StreamRef, StreamResetError,
+  openStream, type Stream, StreamError, type StreamOptions, type StreamRef, StreamResetError, type StreamStatus,
 } from "streamstraight-celery";
 import { rebuild } from "./parts.ts";
 
@@ -17,7 +17,7 @@ export interface Message {
   metadata?: unknown;
 }
 
-/** What `useChat` gives along. */
+/** What `useChat` passes with each request. */
 interface Call {
   headers?: Record<string, string> | Headers | undefined;
   body?: object | undefined;
@@ -28,32 +28,37 @@ export interface StreamTransportOptions {
   /** Takes the messages by POST and answers with a ref. `/api/chat` when left out. */
   api?: string | undefined;
   /**
-   * The ref of a chat's latest stream, with a fresh token, also when that has ended, or `null`:
-   * nothing to resume. When left out, what `GET {api}/{chatId}/stream` answers; 204 and 404 are nothing.
+   * The ref of a chat's latest stream, with a fresh token, also when the stream has ended; `null` if
+   * there is nothing to resume. Default: the answer of `GET {api}/{chatId}/stream`; 204 and 404 are `null`.
    */
   reconnect?: ((chatId: string) => Promise<StreamRef | null>) | undefined;
   /** Sent with the requests to `api`. */
   headers?: Record<string, string> | (() => Record<string, string>) | undefined;
   body?: object | undefined;
   credentials?: "include" | "omit" | "same-origin" | undefined;
-  /** For the requests to `api`; the platform's when left out. */
+  /** For the requests to `api`. Default: the platform's. */
   fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
   /**
-   * The saved messages that the page was opened with. Where the last one has `metadata.stream_id`, it
-   * holds that stream's whole answer: that is not replayed, and a later stream of the same message
-   * continues it.
+   * The saved messages that the page was opened with. If the last one has `metadata.stream_id`, it
+   * holds that stream's whole answer: the stream is not replayed, and a later stream of the same
+   * message continues it.
    */
   messages?: ((chatId: string) => readonly Message[] | undefined) | undefined;
   /**
    * Stop the worker whenever the chat aborts a request: on `stop()`, and in ai 7 also when the
-   * component unmounts or shows another chat. When left out, only `transport.stop(chatId)` does.
+   * component unmounts or shows another chat. Default: only `transport.stop(chatId)` does.
    */
   stopOnAbort?: boolean | undefined;
-  /** How the relay is read: for example `pool`, `fetch` or `onStatus`. */
+  /**
+   * Called with what an answer waits for, which `useChat` does not show: `queued` (no worker has begun it),
+   * `waiting-for-connection`, `stalled`, `reconnecting`, `open`, `closed`.
+   */
+  onStatus?: ((chatId: string, status: StreamStatus) => void) | undefined;
+  /** How the relay is read: for example `pool` or `fetch`. */
   stream?: Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset"> | undefined;
 }
 
-/** What types of parts look like; the events of models and agents are called otherwise, or not at all. */
+/** The types of parts. Events of models and agents have other types, or none. */
 const PART = /^(data-.*|[a-z]+(-[a-z]+)*)$/;
 const NOT_PARTS = 'These chunks are not UI messages: use codec="ui-messages" and to_ui_messages(events) in the task.';
 
@@ -63,33 +68,33 @@ interface Reading {
   stream: Stream<Part>;
   /** The message that the answer continues, as it was before: a tool's result came from the page. */
   continued: Message | undefined;
-  /** The last message saved, which it continues if the answer's own id says so. */
+  /** The last saved message. The answer continues it if it has the same id. */
   saved: Message | undefined;
-  /** Replayed in a chat that shows something else, or nothing, of this answer. */
+  /** It is replayed, in place of what the chat shows of it. */
   resumed: boolean;
-  /** Parts of it were handed out, which a new attempt would double. */
+  /** Parts of it were delivered, which a new attempt would repeat. */
   shown: boolean;
-  /** The page found it when it was opened, and had nothing of it before. */
+  /** The page found it when it was opened, and had shown nothing of it before. */
   found: boolean;
   /** The chat aborted it: its component may be gone, and mounted again with other messages. */
   left: boolean;
 }
 
-/** One call of the chat's. A resume that is aborted for a later one goes on in that. */
+/** One request of the chat. A resume that is aborted for a later one continues in that one. */
 interface Turn {
   resumes: boolean;
 }
 
 /**
  * Give it to `useChat`: its POST returns a ref, and the answer is read from the relay. With
- * `resume: true` a reloaded page goes on. `transport.stop(chatId)` stops the worker; `useChat`'s own
+ * `resume: true` a reloaded page continues. `transport.stop(chatId)` stops the worker; `useChat`'s own
  * `stop()` only closes the connection, because ai 7 also calls it when the page leaves the chat.
  *
  * When a new attempt began after parts of the old one were shown, the answer fails with a
- * `StreamResetError`, which `onError: resumeOnReset(...)` turns into reading it anew.
+ * `StreamResetError`, and `onError: resumeOnReset(...)` reads it again.
  */
 export class StreamTransport {
-  /** A resumed answer comes from its first part, in place of what is shown. */
+  /** A resumed answer is replayed from its first part, in place of what is shown. */
   readonly resumeStreamIsReplay = true;
   readonly #options: StreamTransportOptions;
   readonly #readings = new Map<string, Reading>();
@@ -111,7 +116,7 @@ export class StreamTransport {
     const { chatId, messages, abortSignal, trigger, messageId } = options;
     const turn = this.#turn(chatId, false);
     const body = { id: chatId, messages, trigger, messageId, ...this.#options.body, ...options.body };
-    // Not given up with the chat's signal: the answer has begun, and can be stopped or read later.
+    // Not aborted with the chat's signal: the answer has begun, and can be stopped or read later.
     const asking = this.#ask(this.#api, { method: "POST", body: JSON.stringify(body) }, options).then(
       async (response): Promise<Reading> => {
         const ref: StreamRef = await response.json();
@@ -137,7 +142,7 @@ export class StreamTransport {
     const before = this.#readings.get(chatId);
     const saved = this.#options.messages?.(chatId)?.at(-1);
     const unread = before && !before.stream.endReason ? before.ref : undefined;
-    // That this page has read an answer whole says nothing: the chat may be mounted anew, without it.
+    // An answer that this page has read to its end may be missing: the chat may have been mounted again.
     const has = streamOf(saved);
     const ref = unread && !before?.left ? unread : ((await this.#latest(chatId, options, has)) ?? unread);
     if (!ref || ref.stream_id === has || this.#later(chatId, turn)) return null;
@@ -148,11 +153,11 @@ export class StreamTransport {
   }
 
   /**
-   * Stops the worker of the chat's latest answer. The page goes on reading until the relay confirms
-   * it; then the chat is `ready`. Rejects where the relay refuses it or does not answer.
+   * Stops the worker of the chat's latest answer. The page continues reading until the relay confirms
+   * it; then the chat is `ready`. Rejects when the relay refuses or does not answer.
    */
   async stop(chatId: string): Promise<void> {
-    // What is being asked for is what to stop. If that fails, the chat tells.
+    // A question that is being asked is the one to stop. If it fails, the chat reports it.
     await this.#asking.get(chatId)?.catch(() => {});
     const reading = this.#readings.get(chatId);
     if (reading) return reading.stream.stop();
@@ -208,9 +213,14 @@ export class StreamTransport {
       getToken: async () => {
         const fresh = await this.#latest(chatId);
         if (fresh?.stream_id === ref.stream_id && fresh.token) return fresh.token;
-        throw new StreamError({ code: "not-found", message: "this answer is not the chat's any more" });
+        throw new StreamError({ code: "not-found", message: "the chat has a newer answer" });
       },
       ...this.#options.stream,
+      onStatus: (status) => {
+        this.#options.stream?.onStatus?.(status);
+        // A chat that was left shows another answer, or none.
+        if (!reading.left) this.#options.onStatus?.(chatId, status);
+      },
       onReset: (attempt) => {
         if (reading.shown) throw new StreamResetError(attempt);
       },
@@ -237,7 +247,7 @@ export class StreamTransport {
           try {
             const { done, value } = await iterator.next();
             if (done) {
-              // Stopped elsewhere: an answer that was broken off is no finished one.
+              // Stopped elsewhere: the answer is not a finished one.
               if (stream.endReason === "stopped") controller.enqueue({ type: "abort" });
               controller.close();
             } else if (!PART.test(value?.type ?? "")) {
@@ -258,7 +268,7 @@ export class StreamTransport {
             if (!(error instanceof StreamError)) throw error;
             const isKept = !["not-found", "gone"].includes(error.code);
             if (error.endReason) controller.enqueue({ type: "error", errorText: error.message });
-            // An old chat was opened, whose answer has expired: there is nothing to go on with.
+            // An old chat was opened, whose answer has expired: there is nothing to resume.
             else if (isKept || reading.shown || !reading.found) throw error;
             controller.close();
           }
@@ -270,7 +280,7 @@ export class StreamTransport {
   }
 
   async #stopLeft(stream: Stream<Part>, chatId: string, turn: Turn): Promise<void> {
-    // An answer that is read anew is asked for again in the same breath; that does not stop it.
+    // A resume that follows at once reads the answer again; then it is not stopped.
     await new Promise((resolve) => setTimeout(resolve));
     const goesOn = turn.resumes && this.#later(chatId, turn)?.resumes;
     const stopped = goesOn || stream.stop();
@@ -287,20 +297,20 @@ function aborted(signal: AbortSignal | undefined): Promise<never> {
   });
 }
 
-/** The stream whose whole answer a saved message ends with. */
+/** The stream whose whole answer is in a saved message. */
 function streamOf(saved: Message | undefined): string | undefined {
   const { stream_id: id } = (saved?.role === "assistant" && (saved.metadata as { stream_id?: unknown })) || {};
   return typeof id === "string" ? id : undefined;
 }
 
-/** Over a reload: the message that a chat's stream continues, for the streams that continue one. */
+/** Keeps the message that a chat's stream continues over a reload. */
 function keepContinued(chatId: string, { stream_id }: StreamRef, message: Message | undefined): void {
   try {
     const key = `streamstraight-celery ${chatId}`;
     if (message) sessionStorage.setItem(key, JSON.stringify({ stream_id, message }));
     else sessionStorage.removeItem(key);
   } catch {
-    // No storage, or a full one: then the saved messages have to say it.
+    // No storage, or it is full: the saved messages must have it.
   }
 }
 
@@ -314,15 +324,15 @@ function keptContinued(chatId: string, ref: StreamRef): Message | undefined {
 }
 
 /**
- * For `useChat({ onError })`: where a new attempt began, the answer is read anew in place of the
- * old one; other errors are `onError`'s.
+ * For `useChat({ onError })`: when a new attempt began, the answer is read again in place of the old
+ * one. Other errors are passed to `onError`.
  */
 export function resumeOnReset(
   resume: () => Promise<unknown>,
   onError?: (error: Error) => void,
 ): (error: Error) => void {
   return (error) => {
-    // Once the chat is done with the failed reading.
+    // After the chat has dealt with the failure.
     if (error instanceof StreamResetError) setTimeout(() => void resume().catch((reason) => onError?.(reason)));
     else onError?.(error);
   };

@@ -1,11 +1,11 @@
 /**
- * What a stream's chunks are. Those of a JSON stream are JSON values; those of any other are pieces
- * of its bytes: text for `text/*`, a `Uint8Array` for everything else.
+ * What a stream's chunks are. A JSON stream has JSON values. Any other stream has pieces of its
+ * bytes: text for `text/*`, a `Uint8Array` for everything else.
  */
 export class Content {
   readonly isText: boolean;
   readonly #isJson: boolean;
-  /** Keeps half of a character until the piece with the other half. */
+  /** Keeps half a character until the piece with the other half arrives. */
   #decoder = new TextDecoder();
 
   constructor(mediaType: string) {
@@ -13,19 +13,19 @@ export class Content {
     this.isText = mediaType.startsWith("text/");
   }
 
-  /** A chunk, of a JSON value or a piece in base64; `undefined`: there is none yet. */
+  /** The chunk of a JSON value or of a piece in base64; `undefined` if it is not complete yet. */
   chunk(piece: unknown): unknown {
     if (this.#isJson) return piece;
     const bytes = bytesOf(piece as string);
     return (this.isText ? this.#decoder.decode(bytes, { stream: true }) : bytes.length && bytes) || undefined;
   }
 
-  /** What is left at the end: half of a character. */
+  /** What is left at the end: half a character. */
   rest(): string {
     return this.#decoder.decode();
   }
 
-  /** The next piece is the first one. */
+  /** The stream begins again. */
   reset(): void {
     this.#decoder = new TextDecoder();
   }

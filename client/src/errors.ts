@@ -1,6 +1,6 @@
 import type { EndReason } from "./types.ts";
 
-/** What a `StreamError` is made of. */
+/** The fields of a `StreamError`. */
 export interface Failure {
   code: string;
   message: string;
@@ -10,20 +10,20 @@ export interface Failure {
 }
 
 /**
- * A stream that failed. `code` is the relay's own where it gave one, else an end reason, or:
+ * A stream that failed. `code` is the relay's if it gave one, an end reason, or:
  * retried: `network`, `timeout`, `disconnected`, `unavailable`, `token`;
  * fatal: `unauthorized`, `not-found`, `gone`, `superseded`, `bad-request`, `bad-response`, `bad-frame`.
  */
 export class StreamError extends Error {
   override name = "StreamError";
   declare readonly code: string;
-  /** The HTTP status, where there was one. */
+  /** The HTTP status, if there was one. */
   declare readonly status?: number;
   /** Set when the stream itself ended badly, for example `producer-error`. */
   declare readonly endReason?: EndReason;
   /** The id of the stream: a page may read many. */
   declare readonly streamId?: string;
-  /** False when the client goes on by itself. */
+  /** False when the client retries by itself. */
   readonly fatal: boolean;
 
   constructor(failure: Failure, fatal = true) {
@@ -33,13 +33,13 @@ export class StreamError extends Error {
   }
 }
 
-/** Says in an error which stream it is about. */
+/** Adds the stream's id to an error. */
 export function named<E>(error: E, streamId: string): E {
   if (error instanceof StreamError && !error.streamId) Object.assign(error, { streamId });
   return error;
 }
 
-/** The stream began again and no `onReset` was given to drop what the old attempt had sent. */
+/** A new attempt began, and there is no `onReset` to drop the chunks of the old one. */
 export class StreamResetError extends StreamError {
   override name = "StreamResetError";
   readonly attempt: number;

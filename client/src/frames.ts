@@ -4,8 +4,8 @@ import { createParser, type EventSourceMessage } from "eventsource-parser";
 export type Frame = EventSourceMessage;
 
 /**
- * Bytes in, frames out, however the bytes are cut. Comments (the heartbeats) and unfinished events
- * make no frame. A CR ends a line at once; an LF that follows it later belongs to it.
+ * Bytes in, frames out, however the bytes are cut. Comments (heartbeats) and unfinished events
+ * give no frame. A CR ends a line at once; an LF that follows it later belongs to it.
  */
 export function frameParser(onComment?: () => void): (bytes: Uint8Array) => Frame[] {
   let frames: Frame[];
@@ -17,10 +17,10 @@ export function frameParser(onComment?: () => void): (bytes: Uint8Array) => Fram
     frames = [];
     const decoded = decoder.decode(bytes, { stream: true });
     if (!decoded) return frames;
-    // The parser would wait at a CR for what comes next.
+    // The parser would wait at a CR for the next character.
     const text = (afterCr ? decoded.replace(/^\n/, "") : decoded).replace(/\r\n?/g, "\n");
     afterCr = decoded.endsWith("\r");
-    // The parser looks through an unfinished line again with each piece, so it gets whole ones.
+    // The parser scans an unfinished line again with each piece, so it gets whole lines.
     const end = text.lastIndexOf("\n") + 1;
     if (end) {
       parser.feed(held.join("") + text.slice(0, end));

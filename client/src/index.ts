@@ -11,8 +11,8 @@ export type { Clock, EndReason, OffsetStorage, Stream, StreamOptions, StreamRef,
 /**
  * Opens a stream for reading: `for await (const chunk of openStream<Chunk>(ref)) ...`
  *
- * Every chunk comes once and in order, over any number of dropped connections. The iteration ends
- * when the stream is complete or was stopped, and throws a `StreamError` when it failed.
+ * Every chunk is delivered once and in order, over any number of dropped connections. The iteration
+ * ends when the stream is complete or was stopped, and throws a `StreamError` when it failed.
  */
 export function openStream<T = unknown>(source: StreamRef | string, options: StreamOptions<T> = {}): Stream<T> {
   return new LiveStream(source, options);

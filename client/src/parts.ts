@@ -1,7 +1,7 @@
 import type { Message, Part } from "./ai-sdk.ts";
 
 /**
- * The events that rebuild a message's parts, to replay before those of a stream that continues it.
+ * The events that rebuild a message's parts, replayed before those of a stream that continues it.
  * A tool's input comes as a delta: `tool-input-available` would make the page run the tool again.
  */
 export function* rebuild(message: Message): Generator<Part> {

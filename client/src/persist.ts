@@ -1,8 +1,8 @@
 import type { StreamOptions } from "./types.ts";
 
 /**
- * Where a stream was left before a reload, and a function that keeps where it is now. The item
- * says which stream it is for: another one under the same name begins at its start.
+ * Where a stream was left before a reload, and a function that stores its position. The item names
+ * its stream: another stream under the same key begins at its start.
  */
 export function keeper(
   persist: StreamOptions<unknown>["persist"],
@@ -10,7 +10,7 @@ export function keeper(
 ): { kept?: string | undefined; keep: (offset: string) => void } {
   if (!persist) return { keep: () => {} };
   let failed = false;
-  /** Storage may be forbidden (a sandboxed frame) or full: then nothing is kept, and reading goes on. */
+  /** Storage may be forbidden (a sandboxed frame) or full. Then nothing is kept, and reading continues. */
   const softly = <R>(work: () => R): R | undefined => {
     try {
       return work();

@@ -1,22 +1,22 @@
 /**
- * Many streams of one relay over one connection: `POST /v1/streams`, whose response is taken apart
- * into one for each stream. Browsers open six HTTP/1.1 connections to a host, over all tabs.
+ * Many streams of one relay over one connection: the response of `POST /v1/streams` is split into one
+ * for each stream. Browsers open six HTTP/1.1 connections to a host, for all tabs together.
  *
- * It looks like `fetch`, so that nothing else of the client knows of it. Where the set of streams
- * changes, the request is made anew, each stream going on where it is.
+ * It has the interface of `fetch`, so the rest of the client does not know about it. When the set of
+ * streams changes, the request is made again, and each stream continues from its offset.
  */
 import { type Frame, frameParser } from "./frames.ts";
 import { isStream } from "./protocol.ts";
 
 type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-/** The relay takes no more in one request. */
+/** The most streams that the relay takes in one request. */
 const MOST = 100;
-/** It takes a stream only so many times in one request. */
+/** How many times it takes the same stream in one request. */
 const COPIES = 4;
-/** How long a change waits for others, in milliseconds: pages open many streams at once. */
+/** How long a change waits for others, in milliseconds: pages open many streams at the same time. */
 const TOGETHER = 5;
-/** What one stream may hold that its consumer has not taken; it is left out then, and comes back. */
+/** How many bytes of a stream may wait for its consumer. Then it is left out, and rejoins later. */
 export const HELD = 1 << 20;
 
 interface Member {
@@ -41,12 +41,12 @@ export function readsStream(url: string, { method }: RequestInit): boolean {
   return !method && LIVE.test(url) && /[?&]live=sse(&|$)/.test(url);
 }
 
-/** A `fetch` that reads all streams of a relay over one connection; for each `base` the same. */
+/** A `fetch` that reads all streams of a relay over one connection; one for each `base`. */
 export function pooled(base: Fetch): Fetch {
   let found = pools.get(base);
   if (!found) {
     const shared: Shared[] = [];
-    // Browsers refuse to call theirs as another object's method.
+    // Browsers refuse to call their own as another object's method.
     const alone: Fetch = (url, init) => base(url, init);
     found = (url, init) => {
       const [, home, id, query] = LIVE.exec(url) ?? [];
@@ -75,7 +75,7 @@ class Shared {
   readonly #base: Fetch;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #request: AbortController | undefined;
-  /** The server has no such door. */
+  /** The server has no `/v1/streams`. */
   #alone = false;
 
   constructor(target: string, base: Fetch) {
@@ -100,13 +100,13 @@ class Shared {
     });
   }
 
-  /** The member's response is over: as it should, or by an error. */
+  /** Ends the member's response, in order or with an error. */
   #leave(member: Member, error?: unknown): void {
     if (!this.members.delete(member)) return;
     if (!member.body) member.settle(Promise.reject(error));
     else if (error === undefined) member.body.close();
     else member.body.error(error);
-    // One that the relay is done with needs no new request.
+    // No new request for a stream that the relay has finished with.
     if (!this.members.size || error !== undefined) this.#change();
   }
 
@@ -128,10 +128,10 @@ class Shared {
       const response = await this.#base(this.target, { method: "POST", headers, body, cache: "no-store", priority: "low", signal });
       if (isStream(response)) await this.#read(response, asked);
       else await this.#refused(response, asked);
-      // What is still there after the end of the response comes back by itself.
+      // Streams that remain at the end of the response reconnect by themselves.
       if (!signal.aborted) for (const member of asked) this.#end(member);
     } catch (error) {
-      // Closed, not failed, where it had begun: what is still to be taken of it would be lost.
+      // If its response had begun, close it: an error would discard what is still to be taken.
       if (!signal.aborted) for (const member of asked) this.#leave(member, member.body ? undefined : error);
     }
   }
@@ -160,7 +160,7 @@ class Shared {
         if (frame.event === "stream") member = asked[+frame.data];
         else if (member && this.members.has(member)) this.#take(member, frame);
       }
-      // Whoever waits for a heartbeat waits for the connection's.
+      // The connection's heartbeat counts for each of its streams.
       if (quiet) for (const each of asked) if (this.members.has(each)) each.body?.enqueue(alive);
       quiet = false;
     }
@@ -180,7 +180,7 @@ class Shared {
       const body = this.#open(member);
       body.enqueue(new TextEncoder().encode(text));
       member.offset = id ?? member.offset;
-      // Without room, from here on it is as if its connection had been recycled.
+      // No room: end it here, as if its connection had been recycled.
       if ((body.desiredSize ?? 0) <= 0) {
         this.#end(member);
         this.#change();

@@ -20,17 +20,17 @@ import type { EndReason } from "./types.ts";
 
 const BACKOFF_BASE = 250;
 const BACKOFF_CAP = 10_000;
-/** A relay cannot put a reader off for longer; finished streams are not kept longer either. */
+/** The longest `Retry-After` that is respected. Finished streams are not kept longer either. */
 const RETRY_AFTER_CAP = 3_600_000;
 
-/** What is looked at in a response; the body only when it is a refusal. */
+/** The parts of a response that matter. The body is read only when the request was refused. */
 export interface Answer {
   status: number;
   headers: Pick<Headers, "get">;
   body: string;
 }
 
-/** What to do once a connection is over, or instead of one. */
+/** The next step after a connection, or instead of one. */
 export type Move =
   | { do: "connect"; delay: number; /** The relay asked for the delay. */ asked?: boolean; failure?: StreamError }
   | { do: "token" }
@@ -39,12 +39,12 @@ export type Move =
 
 /**
  * A chunk and the position after it: an offset of the relay's, or, between two chunks of one frame,
- * `offset,skip,proof`: continue from the offset and leave out so many chunks. (The protocol keeps
+ * `offset,skip,proof`: continue from the offset and skip that many chunks. (The protocol keeps
  * `,` out of offsets.) The log never changes before its end, so after the same offset the same
  * chunks follow, however they are cut into frames, unless a new attempt replaced them. Then the
  * relay refuses the offset, with one exception: offsets before the first chunk are good for every
- * attempt. There the proof tells: the chunks that are left out must have the same checksum as those
- * that were read.
+ * attempt. There the proof decides: the skipped chunks must have the same checksum as those that were
+ * read.
  */
 export interface Arrival {
   chunk: unknown;
@@ -58,27 +58,27 @@ export interface Note {
 
 export class Protocol {
   #offset: string;
-  /** How many chunks after the offset are to be left out, and the proof that they are the same. */
+  /** How many chunks after the offset to skip, and the proof that they are the same. */
   #skip: number;
   #proof: string;
-  /** The position where that is not the offset: there are chunks to leave out. */
+  /** The position, when chunks after the offset must be skipped. */
   #between: string;
-  /** The checksum of the chunks behind the position's offset, while it is needed. */
+  /** The checksum of the chunks after the offset, while it is needed. */
   #sum = 0;
-  /** What `-1` is asked for as: of a new attempt's start no relay gives older chunks. */
+  /** Sent instead of `-1`: after a reset, the start of the new attempt, so that no older chunks come. */
   #start = "-1";
-  /** The offset came with chunks, so that it is one of an attempt. */
+  /** The offset came with chunks, so it belongs to an attempt. */
   #grounded = false;
   #cursor = "";
-  /** Chunks of a server without `id:` lines, until the control frame tells their offset. */
+  /** Chunks of a server without `id:` lines, until the control frame gives their offset. */
   #held: unknown[] = [];
-  /** Undefined: the server has not told. */
+  /** Undefined until the server has said what the stream consists of. */
   #content: Content | undefined;
   /** What a data frame holds. */
   #framing: "chunks" | "base64" | "text" = "chunks";
   /** Failures in a row. */
   #failures = 0;
-  /** This connection brought something new. */
+  /** This connection delivered something new. */
   #advanced = false;
   /** The last answer was a 401. */
   #refused = false;
@@ -98,7 +98,7 @@ export class Protocol {
     return this.#between || this.#offset;
   }
 
-  /** A connection begins: the query of its request. */
+  /** Begins a connection. Returns the query of its request. */
   connect(): Record<string, string> {
     this.#held = [];
     this.#advanced = false;
@@ -106,7 +106,7 @@ export class Protocol {
     return { live: "sse", offset, ...(this.#cursor && { cursor: this.#cursor }) };
   }
 
-  /** An answer came. `canRefresh`: there is somebody to ask for a token. */
+  /** Takes the answer to a request. `canRefresh`: there is a `getToken`. */
   answered(answer: Answer, canRefresh: boolean, now: number): { do: "read" } | Move {
     const { status, headers } = answer;
     const again = this.#refused;
@@ -128,28 +128,28 @@ export class Protocol {
     return end(failure);
   }
 
-  /** The frame can only be read once HEAD has told the content type: `described`. */
+  /** Whether the frame can be read only after HEAD has given the content type (`described`). */
   needsType({ event, id }: Frame): boolean {
     return event === "data" && !id && !this.#content && this.#framing === "chunks";
   }
 
-  /** The answer to HEAD came, or none. A server that answers none has JSON. */
+  /** Takes the answer to HEAD. A server that does not answer it sends JSON. */
   described({ status, headers }: Pick<Answer, "status" | "headers">): Move | undefined {
     if (isPassing(status)) return this.#retry({ code: "unavailable", message: `the relay answered ${status}`, status });
     const found = status === 200 ? mediaTypeOf(headers.get("content-type")) : "";
-    // A server that answers HEAD as GET tells nothing about the stream.
+    // A server that answers HEAD as it answers GET does not describe the stream.
     this.#content = new Content(found && found !== EVENT_STREAM ? found : "application/json");
     if (this.#content.isText) this.#framing = "text";
     return undefined;
   }
 
-  /** Bodies of this content type come, one a request: they hold chunks, text, or bytes in base64. */
+  /** From now on each request has a whole body of this content type: chunks, text, or bytes in base64. */
   polls(mediaType: string): void {
     this.#content ??= new Content(mediaType);
     this.#framing = mediaType === "application/json" ? "chunks" : this.#content.isText ? "text" : "base64";
   }
 
-  /** A frame came: nothing, chunks, the end, or chunks and then the end. */
+  /** Takes a frame. Returns what it holds: chunks, a note, the end. */
   frame({ event, id, data }: Frame): (Arrival | Note | Move)[] {
     if (event !== "data" && event !== "control") return [];
     try {
@@ -162,11 +162,11 @@ export class Protocol {
       const { streamNextOffset, streamCursor, streamClosed, endReason, error, status }: Control = value;
       const offset = text(streamNextOffset);
       this.#cursor = text(streamCursor) || this.#cursor;
-      // The end may come without an offset: what was held belongs before it all the same.
+      // The end may have no offset; chunks that were held still belong before it.
       const found: (Arrival | Note | Move)[] = offset || streamClosed ? this.#deliver(offset) : [];
       if (status) found.push({ producer: status === "queued" || status === "stalled" ? status : "open" });
       if (!streamClosed || found.some((item) => "do" in item)) return found;
-      // Less than was read before is another attempt.
+      // Fewer chunks than were read before: it is another attempt.
       if (this.#skip) return [this.#restart(0)];
       const rest = this.#content?.rest();
       if (rest) found.push({ chunk: rest, position: this.position });
@@ -177,25 +177,25 @@ export class Protocol {
   }
 
   /**
-   * The connection is over without an end of the stream, after `lived` milliseconds of response:
-   * with a failure, or closed in order, as servers do to recycle connections.
+   * The connection ended before the stream did, after `lived` milliseconds of response: by a
+   * failure, or closed by the server, which recycles connections.
    */
   dropped(lived: number, failure?: Failure): Move {
     this.#refused = false;
-    // Whoever stayed longer than the longest backoff makes no tight loop, with or without data.
+    // A connection that outlived the longest backoff cannot make a tight loop, with or without data.
     const healthy = lived >= BACKOFF_CAP;
     if (healthy) this.#failures = 0;
     if (!failure && (healthy || this.#advanced)) return { do: "connect", delay: 0 };
     return this.#retry(failure ?? { code: "disconnected", message: "the connection was closed" });
   }
 
-  /** There is no token to be had at the moment. */
+  /** `getToken` failed. */
   tokenFailed(cause: unknown): Move {
     this.#refused = false;
     return this.#retry(noToken(cause));
   }
 
-  /** Keeps what a data frame holds until the offset after it is known. */
+  /** Holds a data frame's content until the offset after it is known. */
   #hold(data: string): void {
     if (this.#framing === "chunks") {
       const value: unknown = JSON.parse(data);
@@ -203,14 +203,14 @@ export class Protocol {
       this.#held = this.#held.concat(value);
       return;
     }
-    // Such a stream has no boundaries to keep: what comes before one offset is one chunk.
+    // Text and bytes have no chunk boundaries to keep: everything before one offset is one chunk.
     const [before] = this.#held;
     if (this.#framing === "text") this.#held = [`${before ?? ""}${data}`];
     else this.#held = [Uint8Array.from([...((before as Uint8Array) ?? []), ...bytesOf(data)])];
   }
 
   /**
-   * The held chunks belong before `offset`: all of them count, or, seen before, none. `""`: the
+   * Delivers the held chunks, which end at `offset`; none of them if they were seen before. `""`: the
    * server does not say where they end.
    */
   #deliver(offset: string): (Arrival | Move)[] {
@@ -219,8 +219,8 @@ export class Protocol {
     const chunks = this.#held;
     const { length } = chunks;
     this.#held = [];
-    // Offsets grow as texts (section 6): a smaller one is of a frame that came before.
-    // Without a chunk there is no before: when Redis lost an attempt, an earlier one goes on.
+    // Offsets sort as strings (section 6): a smaller one belongs to an earlier frame.
+    // Not before the first chunk: when Redis lost an attempt, an earlier one continues.
     if (this.#grounded && offset && offset <= from) return [];
     const found: Arrival[] = [];
     let position = "";
@@ -244,7 +244,7 @@ export class Protocol {
   }
 
   #restart(attempt: number, start = "-1"): Move {
-    // Superseded at the very start makes no sense: then only as often as any other failure.
+    // Superseded at the very start makes no sense. Retry it like any other failure.
     const delay = this.#offset === "-1" ? this.#backoff() : 0;
     this.#offset = "-1";
     this.#start = start;
@@ -270,8 +270,8 @@ export const noToken = (cause: unknown): Failure => ({ code: "token", message: "
 const ATTEMPT = /^(\d{6})_\d{10}_([\da-f]{8})$/;
 
 /**
- * Whether the chunks left out, with this checksum, are those that were read before. Positions of
- * earlier versions name the end of their frame: that may have grown, but within one attempt.
+ * Whether the skipped chunks, with this checksum, are those that were read before. Positions of
+ * earlier versions name the end of their frame, which may have grown within one attempt.
  */
 function isSame(proof: string, sum: number, frameEnd: string): boolean {
   if (!proof || proof[0] === "=") return !proof || proof === proofOf(sum);
@@ -282,7 +282,7 @@ function proofOf(sum: number): string {
   return `=${sum.toString(16).padStart(8, "0")}`;
 }
 
-/** CRC-32 of a chunk's JSON text, after that of the chunks before it. */
+/** CRC-32 of a chunk's JSON text, continued from the chunks before it. */
 function checksum(chunk: unknown, before: number): number {
   let sum = ~before;
   for (const byte of new TextEncoder().encode(JSON.stringify(chunk))) {
@@ -292,7 +292,7 @@ function checksum(chunk: unknown, before: number): number {
   return ~sum >>> 0;
 }
 
-/** What the relay said about a refusal, or what its status says. */
+/** Why a request was refused, by its body or else by its status. */
 export function readRefusal({ status, headers, body }: Answer): Failure & { attempt: number; startOffset: string | undefined } {
   const { error, attempt = 0, startOffset }: Refusal = parseJson(body) ?? {};
   const code = CODES[status] ?? (isPassing(status) ? "unavailable" : "bad-response");
@@ -303,7 +303,7 @@ export function readRefusal({ status, headers, body }: Answer): Failure & { atte
 const CODES: Record<number, string> = {
   400: "bad-request",
   401: "unauthorized",
-  // Expired or unknown, and perhaps only for this reader.
+  // Expired or unknown, perhaps only to this reader.
   403: "not-found",
   404: "not-found",
   410: "gone",
@@ -325,7 +325,7 @@ function retryAfter(value: string | null, now: number): number {
   return Math.min(Math.max(wait, 0), RETRY_AFTER_CAP);
 }
 
-/** A server that knows no end reasons closes streams when they are complete. */
+/** A server without end reasons closes streams when they are complete. */
 function ended(given?: unknown, error?: Refusal["error"]): Move {
   const reason: EndReason = text(given) || "completed";
   if (reason === "completed" || reason === "stopped") return { do: "end", reason };
@@ -340,7 +340,7 @@ function describe(error: Refusal["error"], code: string, message: string): { cod
   return { code: text(error?.code) || code, message: text(error?.message) || message };
 }
 
-/** What is said; a proxy or another server may say anything. */
+/** A string, or `""`: a proxy or another server may send anything. */
 function text(value: unknown): string {
   return typeof value === "string" ? value : "";
 }

@@ -2,11 +2,11 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "
 import type { EndReason, StreamOptions, StreamRef, StreamStatus } from "streamstraight-celery";
 import { type Ask, type Snapshot, storeOf, stores, UNSEEN } from "./store.ts";
 
-/** As for `openStream`; a new attempt is taken care of. */
+/** The options of `openStream`; resets are handled by the hook. */
 export interface UseStreamOptions<T, V> extends Omit<StreamOptions<T>, "onReset" | "onStatus" | "signal"> {
   /**
-   * Puts the chunks together: called once for each, in order, and from `initial` again when a new
-   * attempt began. It returns a new value and leaves the old one as it is.
+   * Combines the chunks: called once for each, in order, and from `initial` again after a reset. It
+   * returns a new value and does not change the old one.
    */
   reduce?: ((value: V, chunk: T) => V) | undefined;
   initial?: V | undefined;
@@ -15,7 +15,7 @@ export interface UseStreamOptions<T, V> extends Omit<StreamOptions<T>, "onReset"
 export interface UseStream<T, V> {
   /** All chunks so far; the same array until there are more. */
   chunks: readonly T[];
-  /** What `reduce` made of them. */
+  /** The result of `reduce`. */
   value: V;
   /** `idle` without a ref. */
   status: StreamStatus | "idle";
@@ -30,10 +30,10 @@ type Source = StreamRef | string | null | undefined;
 const IDLE: Snapshot<never> = { chunks: [], epoch: 0, status: "idle", error: undefined, endReason: undefined };
 
 /**
- * Reads a stream into a component, which is drawn anew at most once a frame.
+ * Reads a stream into a component, which is rendered at most once a frame.
  *
- * Components with the same ref share one connection; it is closed when the last of them is gone,
- * and goes on where it was when one comes back, or a ref brings another token.
+ * Components with the same ref share one connection. It is closed when the last of them unmounts, and
+ * continues from its position when one mounts again, or a ref has another token.
  */
 export function useStream<T = unknown>(source: Source, options?: UseStreamOptions<T, undefined>): UseStream<T, undefined>;
 export function useStream<T, V>(
@@ -61,7 +61,7 @@ export function useStream<T, V>(source: Source, options: UseStreamOptions<T, V> 
     () => stores.get(url ?? "")?.snapshot ?? unseen,
     () => unseen,
   );
-  // A fresh token where the old one was refused: it can be read on.
+  // A fresh token after the old one was refused: reading can continue.
   useEffect(() => {
     stores.get(url ?? "")?.retry(ask);
   }, [url, token, ask]);
@@ -71,7 +71,7 @@ export function useStream<T, V>(source: Source, options: UseStreamOptions<T, V> 
   return { chunks, value, status, error, endReason, stop };
 }
 
-/** Each chunk is reduced once, however often the component is drawn. */
+/** Each chunk is reduced once, however often the component renders. */
 function useReduced<T, V>(url: string | undefined, snapshot: Snapshot<T>, options: UseStreamOptions<T, V>): V {
   const { reduce, initial } = options;
   const [done] = useState(() => ({ url, epoch: -1, count: 0, value: initial as V }));

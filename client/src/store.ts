@@ -2,10 +2,10 @@ import {
   type EndReason, openStream, type Stream, type StreamOptions, type StreamRef, type StreamStatus,
 } from "streamstraight-celery";
 
-/** How a stream stands at one moment; never changed, but replaced. */
+/** The state of a stream at one moment. Never changed, only replaced. */
 export interface Snapshot<T> {
   chunks: readonly T[];
-  /** Counts the times it began anew. */
+  /** How often it was reset. */
   epoch: number;
   status: StreamStatus | "idle";
   error: unknown;
@@ -19,24 +19,24 @@ interface Frame {
   timer: ReturnType<typeof setTimeout>;
 }
 
-/** Streams that nobody looks at are remembered, up to so many. */
+/** How many streams without a component are remembered. */
 const REMEMBERED = 50;
-/** A hidden page draws no frames; it is told all the same. */
+/** Hidden pages draw no frames: they are updated by a timer, in milliseconds. */
 const FRAME = 250;
 
 export const stores = new Map<string, Store<any>>();
 
-/** How a stream stands that nobody has looked at. */
+/** The state of a stream that no component has read. */
 export const UNSEEN: Snapshot<never> = { chunks: [], epoch: 0, status: "connecting", error: undefined, endReason: undefined };
 
-/** The one store of a stream. Not for drawing, which may be in vain, or on a server: it is kept. */
+/** The store of a stream. Not for rendering, which may be discarded or happen on a server: it is kept. */
 export function storeOf<T>(url: string): Store<T> {
   let store: Store<T> | undefined = stores.get(url);
   if (!store) stores.set(url, (store = new Store<T>()));
   return store;
 }
 
-/** What arrived of one stream, for whoever looks at it; open while somebody does. */
+/** The chunks of one stream, for the components that show it. Open while there is one. */
 export class Store<T> {
   snapshot: Snapshot<T> = UNSEEN;
 
@@ -44,7 +44,7 @@ export class Store<T> {
   #now: Snapshot<T> = this.snapshot;
   #offset: string | undefined;
   #stream: Stream<T> | undefined;
-  /** There is nothing more to come. */
+  /** Nothing more arrives. */
   #over = false;
   readonly #lookers = new Map<() => void, Ask<T>>();
   #frame: Frame | undefined;
@@ -54,12 +54,12 @@ export class Store<T> {
     this.retry(ask);
     return () => {
       this.#lookers.delete(changed);
-      // Strict mode, and a move within the page, come back at once.
+      // Strict mode and a move within the page subscribe again at once.
       setTimeout(() => this.#rest());
     };
   }
 
-  /** Reads on where it had to be given up, if somebody looks. */
+  /** Continues after a failure, if there is a component. */
   retry(ask: Ask<T>): void {
     if (this.#lookers.size && !this.#stream && !this.#over) this.#open(ask);
   }
@@ -69,7 +69,7 @@ export class Store<T> {
     let stream = this.#stream;
     if (!stream) {
       stream = openStream<T>(...ask());
-      // It is not read on: only the task is to be stopped.
+      // Not to be read: only the task is to be stopped.
       stream.close();
     }
     await stream.stop();
@@ -91,7 +91,7 @@ export class Store<T> {
 
   #open(ask: Ask<T>): void {
     const [source, options] = ask();
-    // The options and the token of today's render, not of the one that opened it.
+    // The options and the token of the latest render, not of the one that opened it.
     const latest = () => this.#latest() ?? [source, options];
     const today = () => latest()[1];
     const getToken = async () => {
@@ -115,7 +115,7 @@ export class Store<T> {
       }));
       void this.#read(stream);
     } catch (error) {
-      // Thrown here it would take the whole page down.
+      // Thrown here, it would unmount the whole page.
       this.#change({ status: "closed", error });
     }
   }
@@ -133,7 +133,7 @@ export class Store<T> {
     if (this.#stream !== stream) return;
     this.#over = true;
     if (error && !stream.endReason) {
-      // It could not be read, which may be over when somebody looks again.
+      // It could not be read, which may be different when a component mounts again.
       this.#offset = stream.offset;
       this.#stream = undefined;
       this.#over = false;

@@ -8,11 +8,14 @@ import type { Clock, EndReason, Stream, StreamOptions, StreamRef, StreamStatus }
 import { keeper } from "./persist.ts";
 import { Bell, breather, Queue, sleep, systemClock, whileHidden } from "./waiting.ts";
 
-/** Past this many chunks the connection is not read until the consumer caught up. */
+/** With more unread chunks than this, the connection is not read until the consumer catches up. */
 const LIMIT = 1000;
 
 const NO_STREAMS =
   "this platform's fetch gives no streams, and the server does not answer live=long-poll: give a fetch that streams, such as expo/fetch";
+
+/** The platform's own fetch gives responses in pieces; React Native's does not. */
+const streams = () => typeof Response !== "function" || "body" in Response.prototype;
 
 function base64Of(buffer: ArrayBuffer): string {
   let text = "";
@@ -20,7 +23,7 @@ function base64Of(buffer: ArrayBuffer): string {
   return btoa(text);
 }
 
-/** The platform's, whatever stands for it at the moment; one function, so that it has one pool. */
+/** The platform's `fetch` of the moment. One function, so that it has one pool. */
 const plain = (url: string, init: RequestInit) => fetch(url, init);
 
 /** A new attempt, waiting its turn between two chunks. */
@@ -28,7 +31,7 @@ interface Reset {
   attempt: number;
 }
 
-/** The I/O around the protocol: a loop that makes its moves, and an iterator over what arrived. */
+/** The I/O around the protocol: a loop that makes its moves, and an iterator over the chunks. */
 export class LiveStream<T> implements Stream<T> {
   status: StreamStatus = "connecting";
   endReason: EndReason | undefined;
@@ -37,30 +40,30 @@ export class LiveStream<T> implements Stream<T> {
   readonly #options: StreamOptions<T>;
   readonly #clock: Clock;
   readonly #protocol: Protocol;
-  /** What arrived and was not taken yet. */
+  /** Chunks that have not been taken yet. */
   #inbox = new Queue<Arrival | Reset>();
-  /** After the last chunk taken. It counts while there are more, or when the rest was given up. */
+  /** After the last chunk taken. Used while there are more, or when the rest was discarded. */
   #position: string;
   #left = false;
-  /** Rings when the inbox or the outcome changed. */
+  /** Rings when the inbox or the outcome changes. */
   readonly #bell = new Bell();
   readonly #life = new AbortController();
-  /** Over when the consumer is done, too. */
+  /** Aborted when the consumer is done. */
   readonly #leaving = new AbortController();
   #token: string | undefined;
-  /** The consumer has chunks that a new attempt would double. */
+  /** The consumer has chunks that a new attempt would repeat. */
   #handed: boolean;
-  /** Set when nothing more arrives; what had arrived is still to be taken. */
+  /** Set when nothing more arrives. Chunks that had arrived can still be taken. */
   #outcome: { error?: unknown } | undefined;
   #consumed = false;
   readonly #keep: (offset: string) => void;
   /** For messages. */
   readonly #name: string;
-  /** Since when it fails without a break. */
+  /** When the current series of failures began. */
   #failing: number | undefined;
-  /** The platform's fetch gives whole bodies only, as React Native's: read by long-poll. */
+  /** `fetch` gives whole bodies only, as in React Native: read by long-poll. */
   #polling: boolean;
-  /** How many reasons there are to do without a connection for now, and the one there is. */
+  /** How many reasons there are to have no connection for now, and the current connection. */
   #holds = 0;
   #connection: Connection | undefined;
 
@@ -68,11 +71,11 @@ export class LiveStream<T> implements Stream<T> {
     const { url, token }: { url: string; token?: string | undefined } =
       typeof source === "string" ? { url: source } : source;
     this.#url = new URL(url, globalThis.location?.href);
-    // fetch refuses others with the error of a dead network, which would be retried.
+    // For other schemes fetch fails as it does without a network, which would be retried.
     if (!/^http/.test(this.#url.protocol)) throw new TypeError(`not an http URL: ${url}`);
     const { pathname } = this.#url;
     this.#name = (typeof source === "object" && source.stream_id) || (pathname.split("/").pop() ?? url);
-    this.#polling = !options.fetch && typeof Response === "function" && !("body" in Response.prototype);
+    this.#polling = !options.fetch && !streams();
     const { kept, keep } = keeper(options.persist, this.#url.pathname);
     const { offset = kept ?? "-1", signal } = options;
     this.#keep = keep;
@@ -83,7 +86,7 @@ export class LiveStream<T> implements Stream<T> {
     this.#position = offset;
     this.#handed = offset !== "-1" && offset !== "now";
     signal?.addEventListener("abort", this.#abort);
-    // In a microtask: no callback comes before the caller has the stream.
+    // In a microtask, so that no callback is called before the caller has the stream.
     queueMicrotask(() => this.#outcome ?? (signal?.aborted ? this.#abort() : this.#run()));
   }
 
@@ -101,7 +104,7 @@ export class LiveStream<T> implements Stream<T> {
     const url = href.replace(/\/v1\/stream\/(?=[^/?#]+([?#]|$))/, "/v1/stop/");
     if (url === href) throw new TypeError(`no /v1/stream/ in ${href}`);
     const { getToken } = this.#options;
-    // Browsers have six HTTP/1.1 connections to a host, for all tabs: this one's own is free for it.
+    // Browsers have six HTTP/1.1 connections to a host: free this stream's own for the request.
     const release = this.#hold();
     try {
       await this.#askToStop(url, getToken);
@@ -133,19 +136,19 @@ export class LiveStream<T> implements Stream<T> {
     const [answer, to] = await patiently(
       sent.then(async (response) => [await readAnswer(response, true), response.redirected && response.url] as const),
     );
-    // Redirects make a GET of it (301, 302, 303): ask again where it is now, but no other host.
+    // Redirects turn it into a GET (301, 302, 303): ask again at the new address, on the same host only.
     const again = to && !moved && !isDone(answer) && new URL(to).hostname === this.#url.hostname;
     return again ? this.#post(to, true) : answer;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
-    if (this.#consumed) throw new TypeError("a stream has one consumer");
+    if (this.#consumed) throw new TypeError(`stream ${this.#name} already has a consumer`);
     this.#consumed = true;
     const chunks = this.#chunks();
     return {
       next: () => chunks.next(),
       return: () => {
-        // Before the generator's own return, which waits for a pending next().
+        // Before the generator's return, which waits for a pending next().
         this.close();
         return chunks.return(undefined);
       },
@@ -170,14 +173,14 @@ export class LiveStream<T> implements Stream<T> {
   async *#chunks(): AsyncGenerator<T, undefined> {
     const breathe = breather();
     const keep = () => this.#keep(this.offset);
-    // A reload in the middle of a burst is to find what had been taken.
+    // So that a reload in the middle of a burst finds the last chunk taken.
     globalThis.addEventListener?.("pagehide", keep, { signal: this.#leaving.signal });
     try {
       for (;;) {
         const item = this.#inbox.first;
         if (item) {
           await breathe();
-          // Whoever closed it meanwhile took the item away.
+          // It was closed meanwhile, or reset.
           if (item !== this.#inbox.first) continue;
           const taken = this.#take(item);
           if (taken) yield taken.value;
@@ -194,13 +197,13 @@ export class LiveStream<T> implements Stream<T> {
     }
   }
 
-  /** Takes an item once the caller's code has accepted it; else there is an outcome instead. */
+  /** Takes an item once the caller's code has accepted it; otherwise sets the outcome. */
   #take(item: Arrival | Reset): { value: T } | undefined {
     const { decoder, onReset } = this.#options;
     let taken: { value: T } | undefined;
     try {
       if ("attempt" in item) {
-        // Not before the consumer hears of it: where it goes on from the old place, the relay refuses that.
+        // Not before the consumer is told: until then its old position is right, and the relay refuses it.
         this.#position = "-1";
         if (onReset) onReset(item.attempt);
         else if (this.#handed) throw new StreamResetError(item.attempt);
@@ -218,9 +221,14 @@ export class LiveStream<T> implements Stream<T> {
     return taken;
   }
 
-  readonly #waits = () => this.#setStatus("waiting-for-connection");
+  readonly #waits = () => {
+    // A fetch without streams answers at the end of the stream.
+    if (streams()) return this.#setStatus("waiting-for-connection");
+    this.#polling = true;
+    this.#hold()();
+  };
 
-  /** Gives the connection up until it is released; then reading goes on from its place. */
+  /** Closes the connection until it is released; then reading continues from its position. */
   #hold(): () => void {
     this.#holds++;
     this.#connection?.close();
@@ -254,11 +262,11 @@ export class LiveStream<T> implements Stream<T> {
         this.#inbox.clear();
         this.#inbox.push(move);
         this.#bell.ring();
-        // There is nothing to read on for where it is going to be thrown.
+        // Nothing to continue for: it is going to be thrown.
         if (this.#handed && !this.#options.onReset) this.#finish({});
         return { ...move, do: "connect" };
       case "connect":
-        // Browsers do not say which it is, a dead server or a forbidden one; and the page just waits.
+        // Browsers do not say whether the server is down or forbidden, and the page just waits.
         if (this.status === "connecting" && move.failure?.code === "network")
           console.warn("no answer: is the relay up, the page in stream_allowed_origins?");
         if (move.failure) this.#failed(move.failure, move.delay);
@@ -279,7 +287,7 @@ export class LiveStream<T> implements Stream<T> {
     return this.#polling ? this.#poll() : this.#connect();
   }
 
-  /** A failure that is tried again, or too late for that. */
+  /** Reports a failure that is retried. Throws after `giveUpAfter`. */
   #failed(failure: StreamError, delay: number): void {
     const { giveUpAfter = Infinity, onError } = this.#options;
     const now = this.#clock.now();
@@ -319,9 +327,9 @@ export class LiveStream<T> implements Stream<T> {
       this.#setStatus("open");
       return (await this.#read(response, patiently)) ?? this.#protocol.dropped(now() - opened);
     } catch (error) {
-      // Given up on purpose, so nothing has failed.
-      if (this.#connection?.signal !== signal) return this.#connect();
-      // A page that woke up comes back at once.
+      // Closed on purpose, so nothing has failed.
+      if (this.#connection?.signal !== signal) return this.#polling ? this.#poll() : this.#connect();
+      // The page woke up: reconnect at once.
       if (line.stale && !this.#outcome) return { do: "connect", delay: 0 };
       if (error instanceof StreamError) return this.#protocol.dropped(now() - opened, error);
       throw error;
@@ -330,7 +338,7 @@ export class LiveStream<T> implements Stream<T> {
     }
   }
 
-  /** One request of long-poll, whose body is taken for frames. */
+  /** One request of long-poll. Its body is read as frames. */
   async #poll(): Promise<Move> {
     const url = new URL(this.#url);
     for (const [key, value] of Object.entries({ ...this.#protocol.connect(), live: "long-poll" })) url.searchParams.set(key, value);
@@ -343,7 +351,7 @@ export class LiveStream<T> implements Stream<T> {
       const hasBody = status === 200;
       if (!hasBody && (status !== 204 || headers.get("stream-closed"))) {
         const answer = await patiently(readAnswer(response));
-        // Not "read": that is an answer of 200.
+        // Never "read", which is the answer to a 200.
         return this.#protocol.answered(answer, !!this.#options.getToken, this.#clock.now()) as Move;
       }
       if (!offset) throw new StreamError({ code: "bad-response", message: NO_STREAMS, status });
@@ -378,7 +386,7 @@ export class LiveStream<T> implements Stream<T> {
     }
   }
 
-  /** Reads until the stream is at its end, or, without one, until the response is. */
+  /** Reads until the stream ends, or the response does. */
   async #read(response: Response, patiently: Connection["patiently"]): Promise<Move | undefined> {
     const parse = frameParser();
     const reader = response.body?.getReader();
@@ -389,7 +397,7 @@ export class LiveStream<T> implements Stream<T> {
       for (const frame of parse(bytes)) {
         const unread = this.#protocol.needsType(frame) && (await this.#describe(patiently));
         if (unread) return unread;
-        // Frame by frame: what follows a move in the same bytes does not count.
+        // One by one: frames after a move in the same bytes do not count.
         const move = this.#accept(frame);
         if (move) return move;
       }
@@ -411,7 +419,7 @@ export class LiveStream<T> implements Stream<T> {
     return undefined;
   }
 
-  /** Asks what the stream consists of, where the server has not said it. */
+  /** Asks for the stream's content type, when the server has not sent it. */
   async #describe(patiently: Connection["patiently"]): Promise<Move | undefined> {
     const init: RequestInit = { method: "HEAD", headers: this.#headers(), cache: "no-store", signal: this.#life.signal };
     return this.#protocol.described(await patiently(this.#fetch(this.#url.href, init)));
@@ -435,8 +443,8 @@ export class LiveStream<T> implements Stream<T> {
   readonly #abort = () => this.#finish({ error: this.#options.signal?.reason }, true);
 
   /**
-   * The first outcome stands, unless the consumer gives up (`drop`): then nothing that arrived
-   * counts any more. What a callback throws is the consumer's to catch, too.
+   * The first outcome stands, unless the consumer gives up (`drop`), which discards all unread
+   * chunks. Errors thrown by callbacks reach the consumer too.
    */
   #finish(outcome: { error?: unknown }, drop?: boolean): void {
     const { signal, onError } = this.#options;
@@ -458,7 +466,7 @@ export class LiveStream<T> implements Stream<T> {
       this.#outcome = { error, ...outcome };
     }
     this.#bell.ring();
-    // Now, not when the loop comes to its end: another stream may have the name by then.
+    // Now, not at the end of the loop: another stream may use the key by then.
     if (drop) this.#keep(this.#position);
   }
 }
@@ -468,7 +476,7 @@ async function readAnswer(response: Response, whole = !response.ok): Promise<Ans
   return { status, headers, body: whole ? await response.text() : "" };
 }
 
-/** A stop was heard: a login page, for example, has not heard it. */
+/** The stop was accepted. A login page, for example, is not an answer to it. */
 function isDone({ status, headers }: Answer): boolean {
   return status >= 200 && status < 300 && mediaTypeOf(headers.get("content-type")) !== "text/html";
 }

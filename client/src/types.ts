@@ -1,6 +1,6 @@
 import type { StreamError } from "./errors.ts";
 
-/** What the web route answers with: where a stream is, and the token that opens it. */
+/** The answer of your web route (`stream.ref()`): where a stream is, and the token for it. */
 export interface StreamRef {
   stream_id: string;
   url: string;
@@ -44,7 +44,7 @@ export type StreamStatus =
   | "reconnecting"
   | "closed";
 
-/** Time, so that tests need not wait for it. */
+/** Time, replaceable in tests. */
 export interface Clock {
   setTimeout(callback: () => void, milliseconds: number): unknown;
   clearTimeout(timer: unknown): void;
@@ -66,12 +66,12 @@ export interface StreamOptions<T> {
    * A rejection is retried with backoff; reject with a `StreamError` to give up for good.
    */
   getToken?: (() => Promise<string>) | undefined;
-  /** Where to go on: what `Stream.offset` said. The start when left out. */
+  /** Where to continue: an earlier `Stream.offset`. Default: the start. */
   offset?: string | undefined;
   /**
-   * Keeps `offset` over reloads: where nothing else says where to go on, the stream goes on behind
-   * the last chunk that the consumer was done with. The name of an item of `sessionStorage`, or
-   * another storage's. What was rendered is the page's to keep.
+   * Keeps `offset` over reloads: without an `offset`, the stream continues after the last chunk that
+   * the consumer had finished with. A key of `sessionStorage`, or a key and a storage. Keeping what was
+   * rendered is up to the page.
    */
   persist?: string | { key: string; storage: OffsetStorage } | undefined;
   /**
@@ -82,30 +82,30 @@ export interface StreamOptions<T> {
   /** Aborting closes the connection and makes the iterator throw the signal's reason. */
   signal?: AbortSignal | undefined;
   /**
-   * Share one connection with all streams of the same relay that are opened so: over HTTP/1.1 a
-   * browser has six connections to a host, for all of its tabs together.
+   * Share one connection with all streams of the same relay that have this option: over HTTP/1.1 a
+   * browser has six connections to a host, for all tabs together.
    */
   pool?: boolean | undefined;
   /**
-   * A tab that has been hidden for 5 seconds gives its connection to the tabs that are looked at, and
-   * reads on from there when it is shown. `read`: it keeps its connection, for pages that act on an
-   * answer in the background.
+   * `pause` (default): a tab that has been hidden for 5 seconds closes its connection, and catches up
+   * when it is shown. `read`: it keeps the connection, for pages that act on an answer in the
+   * background.
    */
   whileHidden?: "pause" | "read" | undefined;
-  /** It must heed the signal in `init`. The platform's when left out. */
+  /** It must respect the signal in `init`. Default: the platform's. */
   fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
   /**
-   * A new attempt began: drop what was rendered, it all comes again. Called between two chunks,
-   * never with one of the old attempt still to come; with 0 when the attempt is not known. Without
-   * it the iterator throws a `StreamResetError`, unless nothing had been handed out yet.
+   * A new attempt began: drop what was rendered, all of it is sent again. Called between the last
+   * chunk of the old attempt and the first of the new one; with 0 when the attempt is not known.
+   * Without it the iterator throws a `StreamResetError`, unless no chunk had been delivered yet.
    */
   onReset?: ((attempt: number) => void) | undefined;
   onStatus?: ((status: StreamStatus) => void) | undefined;
-  /** Told of every failure, also of the ones that are retried: `error.fatal` says which. */
+  /** Called for every failure, also for retried ones (`error.fatal` is false). */
   onError?: ((error: StreamError) => void) | undefined;
-  /** Seconds of failures in a row after which the iterator throws; it tries on for ever when left out. */
+  /** Seconds of failures in a row after which the iterator throws. Default: it retries forever. */
   giveUpAfter?: number | undefined;
-  /** In [0, 1): spreads the retries. `Math.random` when left out. */
+  /** In [0, 1): spreads the retries. Default: `Math.random`. */
   random?: (() => number) | undefined;
   clock?: Clock | undefined;
 }
@@ -114,19 +114,19 @@ export interface StreamOptions<T> {
 export interface Stream<T> extends AsyncIterable<T> {
   readonly status: StreamStatus;
   /**
-   * The position after the last chunk handed out, to give as `options.offset` later. Opaque, and
-   * only for this client: between two chunks of one frame it is more than an offset of the relay's.
+   * The position after the last chunk delivered, for `options.offset` later. Opaque, and only for
+   * this client: between two chunks of one frame it is more than one of the relay's offsets.
    */
   readonly offset: string;
-  /** Set once the relay said that the stream ended. */
+  /** Set once the relay has said that the stream ended. */
   readonly endReason: EndReason | undefined;
   /**
-   * Asks the relay to stop the task. Reading goes on until the relay confirms with `stopped`. Rejects
-   * with a `StreamError` where the relay refuses, or does not answer; it is not tried again.
+   * Asks the relay to stop the task. Reading continues until the relay confirms with `stopped`. Rejects
+   * with a `StreamError` when the relay refuses or does not answer; it is not retried.
    */
   stop(): Promise<void>;
   /** The same chunks as a `ReadableStream`, in place of the iteration. Cancelling it closes. */
   toReadableStream(): ReadableStream<T>;
-  /** Closes the connection and ends the iteration; the task goes on. */
+  /** Closes the connection and ends the iteration. The task continues. */
   close(): void;
 }

@@ -7,7 +7,7 @@ export const systemClock: Clock = {
   now: Date.now,
 };
 
-/** Wakes whoever waits for a change; the waiter looks again for itself. */
+/** Wakes the code that waits for a change, which then checks its condition again. */
 export class Bell {
   #ring = () => {};
   #next: Promise<void> | undefined;
@@ -41,7 +41,7 @@ export class Queue<T> {
 
   shift(): void {
     this.#items[this.#head++] = undefined;
-    // At the cost of one move for each item that is gone; a consumer that always lags has it never empty.
+    // One move for each item that is gone, also when the queue is never empty.
     if (this.#head * 2 < this.#items.length) return;
     this.#items = this.#items.slice(this.#head);
     this.#head = 0;
@@ -53,12 +53,12 @@ export class Queue<T> {
   }
 }
 
-/** How long a page may be kept busy with what has arrived, in milliseconds. */
+/** How long the page may be kept busy with chunks that have arrived, in milliseconds. */
 const BREATH = 12;
 
 /**
- * A function to await between two chunks: now and then it lets the page draw and react, which a
- * loop over what is there already never would. Not by a timer: hidden tabs have few of those.
+ * A function to await between two chunks: now and then it lets the page draw and react, which a loop
+ * over chunks that are there already would not. Not by a timer: browsers slow those of hidden tabs.
  */
 export function breather(): () => Promise<void> | undefined {
   let since = -Infinity;
@@ -83,8 +83,8 @@ export function breather(): () => Promise<void> | undefined {
 }
 
 /**
- * Waits, but not beyond `life`. A `hurry` wait is also over as soon as the network is back or the
- * tab is shown (or hidden: one try too many).
+ * Waits, at most until `life` is over. With `hurry` also until the network is back or the tab is shown
+ * (or hidden, which is one try too many).
  */
 export function sleep(clock: Clock, milliseconds: number, life: AbortSignal, hurry: boolean): Promise<void> {
   return new Promise((resolve) => {
@@ -103,10 +103,10 @@ export function sleep(clock: Clock, milliseconds: number, life: AbortSignal, hur
   });
 }
 
-/** How long a tab may be hidden before it lets go of its connection, in milliseconds. */
+/** How long a tab is hidden before it closes its connection, in milliseconds. */
 const HIDDEN = 5000;
 
-/** Holds, until `life` is over, while the page is hidden for longer than a glance at another tab. */
+/** Calls `hold` when the page has been hidden for a while, and its result when it is shown again. */
 export function whileHidden(clock: Clock, life: AbortSignal, hold: () => () => void): void {
   const page = globalThis.document;
   if (!page) return;

@@ -98,6 +98,15 @@ for (const [version, Chat] of Object.entries({ ai5: Chat5, ai6: Chat6, ai7: Chat
     assert.deepEqual([body.id, body.tenant, body.trigger, body.messages.length], ["chat-1", 2, "submit-message", 1]);
   });
 
+  test(`${version}: onStatus tells what an answer waits for`, async () => {
+    const told: string[] = [];
+    const waits = control(at(0), { status: "queued" }) + control(at(0), { status: "running" });
+    const relay = script(sse([waits + data(at(6), [...said("1", "Hi"), ...finished("1")]) + closed(at(6))]));
+    const { transport } = transportOf(relay, routes, { onStatus: (chatId, status) => told.push(`${chatId} ${status}`) });
+    await chatOf(Chat, transport).sendMessage({ text: "Hi" });
+    assert.deepEqual(told, ["connecting", "open", "queued", "open", "closed"].map((status) => `chat-1 ${status}`));
+  });
+
   test(`${version}: a failure is an error, also after parts of the answer`, async () => {
     const end = closed(at(3), "producer-error", { code: "quota", message: "Quota used up" });
     const { transport } = transportOf(script(sse([data(at(3), said("1", "Hel")) + end])), routes);

@@ -123,7 +123,7 @@ test("calls of next are answered in their order", async () => {
 test("a second consumer is refused", () => {
   const stream = openStream(URL_OF_STREAM, options(script(never())));
   stream[Symbol.asyncIterator]();
-  assert.throws(() => stream[Symbol.asyncIterator](), /one consumer/);
+  assert.throws(() => stream[Symbol.asyncIterator](), /stream abc already has a consumer/);
   stream.close();
 });
 

@@ -92,6 +92,18 @@ test("a fetch without streams is answered by long-poll", async () => {
   assert.deepEqual(relay.seen.map(({ query }) => [query["live"], query["offset"]]), [["sse", "-1"], ["long-poll", "-1"], ["long-poll", "o2"]]);
 });
 
+test("a fetch of one's own without streams, on a platform without them", async (t) => {
+  const { body } = Object.getOwnPropertyDescriptors(Response.prototype);
+  Reflect.deleteProperty(Response.prototype, "body");
+  t.after(() => Object.defineProperty(Response.prototype, "body", body));
+  const clock = new ManualClock();
+  const relay = script(never(), polled(200, [1], { "stream-next-offset": "o1", "stream-closed": "true" }));
+  const reading = drain(openStream(URL_OF_STREAM, options(relay, { clock })));
+  await clock.pass(3100);
+  assert.deepEqual((await reading).chunks, [1]);
+  assert.deepEqual(relay.seen.map(({ query }) => query["live"]), ["sse", "long-poll"]);
+});
+
 test("a fetch without streams: the end comes without a chunk, and a failure is told", async () => {
   const whole = polled(200, "", { "content-type": "text/event-stream" });
   const end = polled(204, null, { "stream-next-offset": "o0", "stream-closed": "true", "stream-end-reason": "producer-error" });

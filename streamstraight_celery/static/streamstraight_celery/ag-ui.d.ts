@@ -3,28 +3,28 @@ import { type StreamOptions } from "streamstraight-celery";
 type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 type Reading = Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset">;
 export interface RelayFetchOptions {
-    /** For the request to the agent's URL; the platform's when left out. */
+    /** For the request to the agent's URL. Default: the platform's. */
     fetch?: Fetch | undefined;
-    /** Where `connectAgent()` asks for the thread's latest run; `{url}/{threadId}/stream` when left out. */
+    /** Where `connectAgent()` asks for the thread's latest run. Default: `{url}/{threadId}/stream`. */
     join?: ((url: string, threadId: string) => string) | undefined;
     /** How the relay is read: for example `getToken`, `pool` or `onStatus`. */
     stream?: Reading | undefined;
 }
 /**
- * A `fetch` to give to `HttpAgent`: the agent's URL answers with a ref, and the run's events come
- * from the relay, over any number of dropped connections. `abortRun()` stops the worker.
+ * A `fetch` for `HttpAgent`: the agent's URL answers with a ref, and the run's events are read from
+ * the relay, over any number of dropped connections. `abortRun()` stops the worker.
  *
- * What failed ends with a `RUN_ERROR`; so does a run that was stopped (code `stopped`). Where a new
- * attempt began after some of the old one was shown, that run ends with a `RUN_ERROR` of code
- * `superseded`, and the next one begins with the messages and the state of before.
+ * A run that fails ends with a `RUN_ERROR`; so does one that was stopped (code `stopped`). When a new
+ * attempt begins after events of the old one were shown, that run ends with a `RUN_ERROR` of code
+ * `superseded`, and the next one begins with the earlier messages and state.
  */
 export declare function relayFetch(options?: RelayFetchOptions): Fetch;
 type AgentClass = abstract new (...args: any[]) => {
     run(input: any): any;
 };
 /**
- * `HttpAgent` whose `connectAgent()` joins the thread's latest run, under way or ended: it is read
- * from its start, by GET, and none is begun. Without one it has nothing to tell. Needs `relayFetch()`.
+ * `HttpAgent` whose `connectAgent()` joins the thread's latest run, active or ended: it is read from its
+ * start, by GET, and no run is started. Without a run there are no events. Needs `relayFetch()`.
  *
  *     class Agent extends joinable(HttpAgent) {}
  */

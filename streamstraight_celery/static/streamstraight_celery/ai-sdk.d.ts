@@ -1,5 +1,5 @@
 /** A `ChatTransport` of the AI SDK (ai 5, 6 and 7): `useChat` reads from the relay. */
-import { type StreamOptions, type StreamRef } from "streamstraight-celery";
+import { type StreamOptions, type StreamRef, type StreamStatus } from "streamstraight-celery";
 /** One event of a UI message stream. */
 export interface Part {
     type: string;
@@ -11,7 +11,7 @@ export interface Message {
     parts?: readonly object[];
     metadata?: unknown;
 }
-/** What `useChat` gives along. */
+/** What `useChat` passes with each request. */
 interface Call {
     headers?: Record<string, string> | Headers | undefined;
     body?: object | undefined;
@@ -21,41 +21,46 @@ export interface StreamTransportOptions {
     /** Takes the messages by POST and answers with a ref. `/api/chat` when left out. */
     api?: string | undefined;
     /**
-     * The ref of a chat's latest stream, with a fresh token, also when that has ended, or `null`:
-     * nothing to resume. When left out, what `GET {api}/{chatId}/stream` answers; 204 and 404 are nothing.
+     * The ref of a chat's latest stream, with a fresh token, also when the stream has ended; `null` if
+     * there is nothing to resume. Default: the answer of `GET {api}/{chatId}/stream`; 204 and 404 are `null`.
      */
     reconnect?: ((chatId: string) => Promise<StreamRef | null>) | undefined;
     /** Sent with the requests to `api`. */
     headers?: Record<string, string> | (() => Record<string, string>) | undefined;
     body?: object | undefined;
     credentials?: "include" | "omit" | "same-origin" | undefined;
-    /** For the requests to `api`; the platform's when left out. */
+    /** For the requests to `api`. Default: the platform's. */
     fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
     /**
-     * The saved messages that the page was opened with. Where the last one has `metadata.stream_id`, it
-     * holds that stream's whole answer: that is not replayed, and a later stream of the same message
-     * continues it.
+     * The saved messages that the page was opened with. If the last one has `metadata.stream_id`, it
+     * holds that stream's whole answer: the stream is not replayed, and a later stream of the same
+     * message continues it.
      */
     messages?: ((chatId: string) => readonly Message[] | undefined) | undefined;
     /**
      * Stop the worker whenever the chat aborts a request: on `stop()`, and in ai 7 also when the
-     * component unmounts or shows another chat. When left out, only `transport.stop(chatId)` does.
+     * component unmounts or shows another chat. Default: only `transport.stop(chatId)` does.
      */
     stopOnAbort?: boolean | undefined;
-    /** How the relay is read: for example `pool`, `fetch` or `onStatus`. */
+    /**
+     * Called with what an answer waits for, which `useChat` does not show: `queued` (no worker has begun it),
+     * `waiting-for-connection`, `stalled`, `reconnecting`, `open`, `closed`.
+     */
+    onStatus?: ((chatId: string, status: StreamStatus) => void) | undefined;
+    /** How the relay is read: for example `pool` or `fetch`. */
     stream?: Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset"> | undefined;
 }
 /**
  * Give it to `useChat`: its POST returns a ref, and the answer is read from the relay. With
- * `resume: true` a reloaded page goes on. `transport.stop(chatId)` stops the worker; `useChat`'s own
+ * `resume: true` a reloaded page continues. `transport.stop(chatId)` stops the worker; `useChat`'s own
  * `stop()` only closes the connection, because ai 7 also calls it when the page leaves the chat.
  *
  * When a new attempt began after parts of the old one were shown, the answer fails with a
- * `StreamResetError`, which `onError: resumeOnReset(...)` turns into reading it anew.
+ * `StreamResetError`, and `onError: resumeOnReset(...)` reads it again.
  */
 export declare class StreamTransport {
     #private;
-    /** A resumed answer comes from its first part, in place of what is shown. */
+    /** A resumed answer is replayed from its first part, in place of what is shown. */
     readonly resumeStreamIsReplay = true;
     constructor(options?: StreamTransportOptions);
     sendMessages(options: {
@@ -70,14 +75,14 @@ export declare class StreamTransport {
         abortSignal?: AbortSignal | undefined;
     } & Call): Promise<ReadableStream<any> | null>;
     /**
-     * Stops the worker of the chat's latest answer. The page goes on reading until the relay confirms
-     * it; then the chat is `ready`. Rejects where the relay refuses it or does not answer.
+     * Stops the worker of the chat's latest answer. The page continues reading until the relay confirms
+     * it; then the chat is `ready`. Rejects when the relay refuses or does not answer.
      */
     stop(chatId: string): Promise<void>;
 }
 /**
- * For `useChat({ onError })`: where a new attempt began, the answer is read anew in place of the
- * old one; other errors are `onError`'s.
+ * For `useChat({ onError })`: when a new attempt began, the answer is read again in place of the old
+ * one. Other errors are passed to `onError`.
  */
 export declare function resumeOnReset(resume: () => Promise<unknown>, onError?: (error: Error) => void): (error: Error) => void;
 export {};

@@ -1,9 +1,9 @@
 import type { EndReason, StreamOptions, StreamRef, StreamStatus } from "streamstraight-celery";
-/** As for `openStream`; a new attempt is taken care of. */
+/** The options of `openStream`; resets are handled by the hook. */
 export interface UseStreamOptions<T, V> extends Omit<StreamOptions<T>, "onReset" | "onStatus" | "signal"> {
     /**
-     * Puts the chunks together: called once for each, in order, and from `initial` again when a new
-     * attempt began. It returns a new value and leaves the old one as it is.
+     * Combines the chunks: called once for each, in order, and from `initial` again after a reset. It
+     * returns a new value and does not change the old one.
      */
     reduce?: ((value: V, chunk: T) => V) | undefined;
     initial?: V | undefined;
@@ -11,7 +11,7 @@ export interface UseStreamOptions<T, V> extends Omit<StreamOptions<T>, "onReset"
 export interface UseStream<T, V> {
     /** All chunks so far; the same array until there are more. */
     chunks: readonly T[];
-    /** What `reduce` made of them. */
+    /** The result of `reduce`. */
     value: V;
     /** `idle` without a ref. */
     status: StreamStatus | "idle";
@@ -23,10 +23,10 @@ export interface UseStream<T, V> {
 }
 type Source = StreamRef | string | null | undefined;
 /**
- * Reads a stream into a component, which is drawn anew at most once a frame.
+ * Reads a stream into a component, which is rendered at most once a frame.
  *
- * Components with the same ref share one connection; it is closed when the last of them is gone,
- * and goes on where it was when one comes back, or a ref brings another token.
+ * Components with the same ref share one connection. It is closed when the last of them unmounts, and
+ * continues from its position when one mounts again, or a ref has another token.
  */
 export declare function useStream<T = unknown>(source: Source, options?: UseStreamOptions<T, undefined>): UseStream<T, undefined>;
 export declare function useStream<T, V>(source: Source, options: UseStreamOptions<T, V> & {
