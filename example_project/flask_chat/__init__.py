@@ -71,6 +71,7 @@ def create_app() -> Flask:
             "broker_url": os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
             "task_ignore_result": True,
             "stream_secret": os.environ.get("STREAM_SECRET", ""),  # needed off this machine
+            "stream_token_ttl": float(os.environ.get("STREAM_TOKEN_TTL", "3600")),
             "stream_public_url": os.environ.get("STREAM_PUBLIC_URL", "http://127.0.0.1:8787"),
             "stream_allowed_origins": os.environ.get("PAGE_ORIGINS", ORIGINS).split(),
         },

@@ -17,7 +17,7 @@ from example_project.demo.stack import Stack
 QUESTION = "Show me a Python generator"  # its answer has a code block, a list and bold text
 
 # What stands in an answer, letters only: Markdown's marks become layout, numbers list markers.
-_LETTERS_JS = """
+LETTERS_JS = """
 globalThis.lettersOf = () => {
   const body = document.querySelector(".assistant:last-child .body")?.cloneNode(true);
   body?.querySelectorAll(".bar").forEach((bar) => bar.remove());
@@ -26,7 +26,7 @@ globalThis.lettersOf = () => {
 """
 # Every text that was on the screen, in this tab and before its reloads.
 _WATCH_JS = (
-    _LETTERS_JS
+    LETTERS_JS
     + """
 globalThis.seen = JSON.parse(sessionStorage.getItem("seen") ?? "[]");
 new MutationObserver(() => {

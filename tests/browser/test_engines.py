@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.engines import ChromiumTab, Tab, firefox, webkit
+from tests.browser.engines import Tab
 from tests.browser.site import Pages, Site, running
 from tests.conftest import eventually
 from tests.server.producer import Producer
@@ -27,17 +27,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def pages() -> Iterator[Pages]:
     with closing(Pages()) as pages:
         yield pages
-
-
-@pytest.fixture(scope="module", params=["chromium", "firefox", "webkit"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Tab]:
-    if request.param == "chromium":
-        browser = request.getfixturevalue("chromium")
-        with closing(browser.new_context()) as context:
-            yield ChromiumTab(context.new_page())
-        return
-    with firefox() if request.param == "firefox" else webkit() as tab:
-        yield tab
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ const [scroller, log, composer, prompt, status] = ["scroller", "log", "composer"
 // {role: "user", text} or {role: "assistant", text, asked, id, offset, chunks, first, resumes, end,
 // problem}: `end` is the stream's end reason, `problem` {words, again} what went wrong instead.
 const messages = JSON.parse(sessionStorage.getItem("messages") ?? "[]");
-// The answer that is being read now: {message, stream, status, opened, stopping, ref}.
+// The answer that is being read now: {message, stream, status, opened, connected, stopping, ref}.
 let live;
 
 function save() {
@@ -59,8 +59,11 @@ async function follow(message, ref) {
       getToken: () => renew(message),
       onReset: () => Object.assign(message, { text: "", chunks: 0, problem: undefined }),
       onStatus: (now) => {
-        if (now === "open" && (mine.opened || message.chunks)) message.resumes++;
-        mine.opened ||= now === "open";
+        // Connected again, or connected after a reload: it reads on from where it was.
+        const isConnected = ["open", "queued", "stalled"].includes(now);
+        if (isConnected && !mine.connected && (mine.opened || message.chunks)) message.resumes++;
+        mine.opened ||= isConnected;
+        mine.connected = isConnected;
         mine.status = now;
         refresh(message);
       },
@@ -246,7 +249,9 @@ function drawPage() {
   const message = messages.at(-1);
   const state = stateOf(message);
   status.dataset.state = state;
-  if ($("state").textContent !== STATES[state]) $("state").textContent = STATES[state];
+  const interrupted = state === "failed" && ["producer-disconnected", "inactivity-timeout"].includes(message.end);
+  const words = interrupted ? "Ended: interrupted" : STATES[state];
+  if ($("state").textContent !== words) $("state").textContent = words;
   $("numbers").textContent = message ? numbers(message) : "";
   if (!live && document.activeElement === $("stop")) prompt.focus();
   $("send").hidden = !!live;
