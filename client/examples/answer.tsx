@@ -14,6 +14,9 @@ export function Answer({ streamRef }: { streamRef: StreamRef | null }) {
     <article aria-busy={status !== "closed"}>
       <p>{value}</p>
       {status === "open" && <button onClick={() => stop().catch((reason) => alert(reason.message))}>Stop</button>}
+      {status === "queued" && <small>Waiting for a worker …</small>}
+      {status === "stalled" && <small>The worker does not respond …</small>}
+      {status === "waiting-for-connection" && <small>Waiting for a connection …</small>}
       {status === "reconnecting" && <small>Reconnecting …</small>}
       {endReason === "stopped" && <small>You stopped this answer.</small>}
       {error instanceof Error && <p role="alert">{error.message}</p>}

@@ -7,7 +7,7 @@ export function Chat({ id }: { id: string }) {
   const chat: UseChatHelpers<UIMessage> = useChat({
     id,
     transport,
-    resume: true, // a reloaded page goes on with the answer that is being written
+    resume: true, // a reloaded page continues the answer that is being written
     onError: resumeOnReset(() => chat.resumeStream()), // so does a retried task's
   });
   return (

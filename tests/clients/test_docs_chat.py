@@ -18,7 +18,7 @@ from streamstraight_celery.relays.requests import Read
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT
 
-DOCS = (ROOT / "docs/clients.md").read_text()
+DOCS = (ROOT / "docs/clients.md").read_text() + (ROOT / "docs/how-to/save-chats.md").read_text()
 EXAMPLES = ROOT / "client/examples"
 
 
