@@ -6,6 +6,7 @@ import contextlib
 import gc
 import inspect
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import AsyncGeneratorType, CodeType, FrameType, GeneratorType
 from typing import Any
@@ -176,7 +177,7 @@ def _being_read(generator: Any) -> list[Any]:
         frame = _frame_of(generator)
         if frame is None:
             break
-        on_stack = gc.get_referents(generator)
+        on_stack = gc.get_referents(generator if sys.version_info >= (3, 11) else frame)
         for local in frame.f_locals.values():
             index = next((i for i, each in enumerate(on_stack) if each is local), None)
             if index is not None:
