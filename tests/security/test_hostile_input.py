@@ -92,6 +92,17 @@ async def test_an_odd_chunk_breaks_nothing(site: Site, seq: Any) -> None:
     await peer.close()
 
 
+async def test_a_chunk_of_bytes_that_is_not_base64_breaks_nothing(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = await Peer().connect(site, "producer", "bytes", key=KEY, sdkVersion="1+celery.bytes")
+    await peer.client.emit("producer:chunk", {"seq": 0, "data": "not base64!"})
+    await peer.until("stream:error")
+    await peer.close()
+    assert (await site.client("bytes").read("bytes")).status < 500
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 @pytest.mark.parametrize("number", ["1" * 4301, "-" + "1" * 5000, f'{{"a":{"9" * 5000}}}'])
 def test_a_number_that_python_cannot_read_is_refused(number: str) -> None:
     with pytest.raises(MalformedContentError):

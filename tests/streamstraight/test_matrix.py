@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from streamstraight_server import streamstraight_server
 from streamstraight_celery.codecs import get_codec, wire_encoder
 from streamstraight_celery.relays.end_reasons import EndReason
 from tests.conftest import eventually
-from tests.streamstraight.servers import KEY, Server
+from tests.streamstraight.servers import KEY, Ours, Server
 from tests.support.providers import RECORDINGS, recorded_events
 
 MakeClient = Callable[..., Any]
@@ -119,3 +120,29 @@ def test_many_streams_at_once(server: Server, client: MakeClient, name: str) -> 
     for number in range(30):
         expected = [str(round_ * 100 + number) for round_ in range(40)]
         assert server.log(f"{name}-{number}") == (expected, "completed")
+
+
+def test_bytes_of_our_client(server: Server, client: MakeClient, name: str) -> None:
+    codec = get_codec("bytes")
+    pieces = [b"\xff\x00", b"a\nb", bytes(range(256)) * 300]
+    writer = client(server.url).open(name, kind=codec.kind)
+    for piece in pieces:
+        writer.write(wire_encoder(codec)(piece))
+    writer.finish("completed")
+    texts, _ = server.log(name)
+    assert [codec.decode(text) for text in texts] == pieces
+
+
+def test_bytes_are_read_as_bytes(ours: Ours, client: MakeClient, name: str) -> None:
+    """Also from our relay server: as `application/octet-stream`, one stream of bytes."""
+    codec = get_codec("bytes")
+    writer = client(ours.url).open(name, kind=codec.kind)
+    for piece in (b"\xff\x00", b"a\nb"):
+        writer.write(wire_encoder(codec)(piece))
+    writer.finish("completed")
+    asked = urllib.request.Request(
+        f"{ours.url}/v1/stream/{name}", headers={"Authorization": f"Bearer {KEY}"}
+    )
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.read() == b"\xff\x00a\nb"

@@ -38,7 +38,7 @@ class Connection:
         service: where to.
         stream_id: the stream.
         nonce: of the claim that it is made for.
-        kind: of the codec: `json` or `text`.
+        kind: of the codec: `json`, `text` or `bytes`.
         overwrite: start the stream over if it exists.
     """
 
@@ -172,7 +172,7 @@ class Connection:
 
     def _data(self, line: bytes) -> str:
         """A chunk as its encoder made it: in the log an encoder's own string is a JSON string."""
-        return str(json.loads(line)) if self._kind == "text" else line.decode()
+        return line.decode() if self._kind == "json" else str(json.loads(line))
 
     def _send(self, engine: EngineSocket | None, position: int, *texts: str) -> Answer | None:
         assert engine is not None

@@ -3,12 +3,13 @@
 A chunk's `data` is any string. In the log it is JSON text: unchanged if it already is JSON on one
 line; any other string as a JSON string after a space, which is how the two are told apart, so
 that a consumer gets exactly what the producer sent. Streams of our own workers' text codecs (kind
-`text`) have JSON strings only, without the space.
+`text`) have JSON strings only, without the space, and so have those of bytes, which are base64.
 """
 
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring as json_string
@@ -25,6 +26,9 @@ MAX_ERROR = 64 * 1024
 # What `stream:info` calls this deployment, and a worker's `sdkVersion` says of its codec.
 DEPLOYMENT = "streamstraight-celery"
 OURS = "+celery."
+
+# Kinds of streams whose chunks are JSON strings in the log.
+STRINGS = ("text", "bytes")
 
 # What a producer may end a stream with; the relay itself adds the other reasons.
 SDK_REASONS = frozenset(
@@ -53,7 +57,8 @@ class Handshake:
         role: `producer` or `consumer`.
         overwrite: start the stream over, whatever its state.
         ours: a worker of this package, which numbers chunks through all of its connections.
-        kind: of the chunks: `text` when they are an encoder's strings and not JSON text.
+        kind: of the chunks: `text` when they are strings of an encoder and not JSON text, `bytes`
+            when they are base64.
         nonce, attempt: the attempt that our worker continues after a lost connection.
         token: what a consumer may read.
     """
@@ -93,7 +98,7 @@ def parse_handshake(auth: Any) -> Handshake:
         stream_id,
         overwrite=auth.get("overwriteExistingStream") is True,
         ours=OURS in sdk,
-        kind="text" if sdk.endswith(f"{OURS}text") else "json",
+        kind=next((each for each in STRINGS if sdk.endswith(OURS + each)), "json"),
         nonce=nonce if isinstance(nonce, str) else "",
         attempt=attempt if _is_count(attempt) else 0,
         token=str(auth.get("token") or ""),
@@ -159,8 +164,14 @@ def _is_error(text: Any) -> TypeGuard[str]:
 
 
 def to_line(data: str, kind: str) -> bytes:
-    """A chunk's data as it stands in the log."""
-    if kind == "text":
+    """A chunk's data as it stands in the log.
+
+    Raises:
+        Denied: it is not base64 though the stream is of bytes; no reader could read it.
+    """
+    if kind == "bytes" and not _is_base64(data):
+        raise Denied("bad-chunk", "a chunk of a stream of bytes is base64")
+    if kind in STRINGS:
         return utf8(json_string(data))
     if data[:1] != " " and "\n" not in data and "\r" not in data and _is_json(data):
         return utf8(data)
@@ -169,11 +180,19 @@ def to_line(data: str, kind: str) -> bytes:
 
 def from_line(line: bytes, kind: str) -> str:
     """A chunk's data as its producer sent it."""
-    if kind == "text" or line[:1] == b" ":
+    if kind in STRINGS or line[:1] == b" ":
         string = json.loads(line)
         if isinstance(string, str):
             return string
     return line.decode()
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_json(text: str) -> bool:
