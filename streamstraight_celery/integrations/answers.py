@@ -11,7 +11,7 @@ from celery import Celery
 from ..enqueue.conversations import resume_url
 from ..enqueue.handle import StreamHandle, get_stream
 from ..errors import ConfigurationError, RelayUnavailableError, StreamError, StreamNotFoundError
-from ..ids import check_stream_id
+from ..ids import check_conversation_name, check_stream_id
 
 SESSION_KEY = "streamstraight_streams"
 # A session may be a cookie, which holds 4 KB.
@@ -65,6 +65,11 @@ def stop_answer(stream: StreamHandle) -> Answer:
 
 def resume_answer(key: str, have: str | None, app: Celery | None = None) -> Answer:
     """To the conversation's latest stream (307), or 204: what `useChat` asks when it resumes."""
+    try:
+        # Mostly part of the request's path: what cannot be a name has no stream.
+        check_conversation_name(key)
+    except ConfigurationError:
+        return Answer(204, None, PRIVATE)
     url = resume_url(key, have=have, app=app)
     if url is None:
         return Answer(204, None, PRIVATE)

@@ -71,6 +71,7 @@ def test_only_who_asked_gets_a_token_and_may_stop(
 def test_where_a_chat_goes_on(server: Server, visitor: httpx.Client, watching: Celery) -> None:
     chat = uuid.uuid4().hex
     assert visitor.get(f"/chat/{chat}/stream").status_code == 204
+    assert visitor.get(f"/chat/{'x' * 501}/stream").status_code == 204  # cannot be one
     stream_id = visitor.get(f"/ask?chat={chat}").json()["stream_id"]
     answered = visitor.get(f"/chat/{chat}/stream")
     assert answered.status_code == 307

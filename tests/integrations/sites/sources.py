@@ -24,6 +24,8 @@ def settings() -> dict[str, Any]:
         "stream_public_url": os.environ.get("SITE_URL", "http://127.0.0.1:8787"),
         "stream_lease": 1,
         "stream_reap_after": 0.5,
+        "stream_writing": True,
+        "stream_max_chunk_bytes": 1_000_000,
         "task_ignore_result": True,
     }
 
