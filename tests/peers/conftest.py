@@ -26,17 +26,22 @@ BUNDLES = ("chat7", "chat6", "chat5", "durable", "texts")
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
-    """The packages of `package-lock.json`, installed when they are missing or others."""
+    """The packages of these tests' clients."""
+    return install_packages(FOLDER)
+
+
+def install_packages(folder: Path) -> Path:
+    """The packages of a folder's lock file, installed when they are missing or others."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         missing("Node.js with npm")
-    modules = FOLDER / "node_modules"
-    installed, lock = modules / ".installed.json", FOLDER / "package-lock.json"
+    modules = folder / "node_modules"
+    installed, lock = modules / ".installed.json", folder / "package-lock.json"
     # Several test processes run beside each other; one installs.
     with lock.open("rb") as wanted:
         fcntl.flock(wanted, fcntl.LOCK_EX)
         if not installed.exists() or installed.read_bytes() != lock.read_bytes():
-            command = ["npm", "ci", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=500)
+            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500)
             assert done.returncode == 0, done.stdout + done.stderr
             installed.write_bytes(lock.read_bytes())
     return modules
