@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutations.conversations import CONVERSATIONS
 from tests.mutations.ends import ENDS
 from tests.mutations.finding import FINDING
 from tests.mutations.mutation import Mutation
@@ -25,6 +26,7 @@ PRODUCERS = "tests/faults/test_producers.py"
 
 
 MUTATIONS = (
+    *CONVERSATIONS,
     *SECURITY,
     *FINDING,
     # -- one producer
