@@ -73,6 +73,7 @@ export class LiveStream<T> implements Stream<T> {
     this.#url = new URL(url, globalThis.location?.href);
     // For other schemes fetch fails as it does without a network, which would be retried.
     if (!/^http/.test(this.#url.protocol)) throw new TypeError(`not an http URL: ${url}`);
+    if (options.wait) this.#url.searchParams.set("wait", `${Math.min(300, Math.ceil(options.wait))}`);
     const { pathname } = this.#url;
     this.#name = (typeof source === "object" && source.stream_id) || (pathname.split("/").pop() ?? url);
     this.#polling = !options.fetch && !streams();
@@ -84,7 +85,7 @@ export class LiveStream<T> implements Stream<T> {
     this.#protocol = new Protocol(offset, options.random ?? Math.random);
     this.#token = options.token ?? token;
     this.#position = offset;
-    this.#handed = offset !== "-1" && offset !== "now";
+    this.#handed = !/^(-\d+|now)$/.test(offset);
     signal?.addEventListener("abort", this.#abort);
     // In a microtask, so that no callback is called before the caller has the stream.
     queueMicrotask(() => this.#outcome ?? (signal?.aborted ? this.#abort() : this.#run()));

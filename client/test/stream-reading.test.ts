@@ -26,6 +26,12 @@ test("the request: where, from where, as whom", async () => {
   assert.equal(request?.signal.aborted, true, "the connection is given up");
 });
 
+test("a stream that is not there yet is waited for by the relay", async () => {
+  const relay = script(sse([ALL]));
+  await drain(openStream(URL_OF_STREAM, { fetch: relay.fetch, wait: 59.5, offset: "-10" }));
+  assert.deepEqual(relay.seen[0]?.query, { live: "sse", offset: "-10", frames: "json", wait: "60" });
+});
+
 test("no token, no header: a cookie may do", async () => {
   const relay = script(sse([ALL]));
   await drain(openStream(URL_OF_STREAM, { fetch: relay.fetch }));

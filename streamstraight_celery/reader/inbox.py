@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any, Generic, TypeVar
 
 from ..errors import DecodeError, MalformedOffsetError, StreamError, StreamResetError
-from ..offsets import NOW, START, Offset
+from ..offsets import NOW, START, Offset, from_end
 from .decoding import name_of
 from .events import Arrival, End, Reset
 from .options import ReadOptions, Status
@@ -46,7 +46,7 @@ class Inbox(Generic[T]):
         self._left = False
         self._quiet_since = options.timing.now()
         # The consumer has chunks that a new attempt would double.
-        self._handed = options.offset not in (START, NOW)
+        self._handed = options.offset not in (START, NOW) and from_end(options.position) is None
 
     @property
     def offset(self) -> str:

@@ -38,6 +38,7 @@ from ..http import (
     Send,
     disconnected,
     not_found,
+    query_fields,
     read_body,
     start_message,
 )
@@ -266,7 +267,8 @@ def _part(fields: dict[str, Any], request: Request) -> Part:
     if texts["token"]:
         headers["authorization"] = f"Bearer {texts['token']}"
     asked = {name: texts[name] for name in ("offset", "cursor", "frames")}
-    query = urlencode({"live": "sse", **asked})
+    wait = query_fields(request.query).get("wait", "0")
+    query = urlencode({"live": "sse", "wait": wait, **asked})
     return Part(texts["id"], replace(request, query=query, headers=headers))
 
 

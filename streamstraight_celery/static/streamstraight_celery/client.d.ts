@@ -76,8 +76,10 @@ export interface StreamOptions<T> {
 	 * A rejection is retried with backoff; reject with a `StreamError` to give up for good.
 	 */
 	getToken?: (() => Promise<string>) | undefined;
-	/** Where to continue: an earlier `Stream.offset`. Default: the start. */
+	/** Where to continue: an earlier `Stream.offset`, or `-10` for the last ten. Default: the start. */
 	offset?: string | undefined;
+	/** Seconds to wait for a stream that is not there yet, at most 300. Without it that is `not-found`. */
+	wait?: number | undefined;
 	/**
 	 * Keeps `offset` over reloads: without an `offset`, the stream continues after the last chunk that
 	 * the consumer had finished with. A key of `sessionStorage`, or a key and a storage. Keeping what was
