@@ -43,6 +43,15 @@ def test_the_sdist_holds_what_its_readme_names(built: Path) -> None:
     assert {"Makefile", "CHANGELOG.md", "SECURITY.md", "LICENSE"} <= names
 
 
+def test_an_index_shows_no_link_that_leads_nowhere(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        shown = archive.read(name).decode()
+    assert "# streamstraight-celery" in shown
+    assert "guarantees (`docs/guarantees.md`)" in shown
+    assert not re.search(r"\]\((?!https?:|#)", shown)
+
+
 def test_the_changelog_knows_the_version() -> None:
     assert re.search(
         rf"^## \[?{re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M
