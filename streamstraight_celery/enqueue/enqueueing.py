@@ -36,7 +36,6 @@ P = ParamSpec("P")
 class Enqueued(Announced, Protocol):
     """What of a stream task enqueueing it takes."""
 
-    name: str
     typing: bool
     __header__: Callable[..., Any]
 

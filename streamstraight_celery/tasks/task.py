@@ -77,7 +77,11 @@ __all__ = ["StreamTask", "stream_task"]
 assert _sweep
 
 
-class StreamTask(Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
+# Celery has no types, and a type checker's guesses at them are wrong.
+_Task: Any = Task
+
+
+class StreamTask(_Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
     """Base class of stream tasks: `@app.task(base=StreamTask)`, or subclass it with a `run`.
 
     Attributes:

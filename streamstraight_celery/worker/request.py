@@ -185,7 +185,8 @@ class StreamRequest(Request):  # type: ignore[misc]
         # A process that has ended its stream itself may have died before it told that.
         died = answer.kind == "closed" and self._on_end(runtime)
         if died or answer.kind == "ended":
-            runtime.tell_end_soon(self.app, stream_id_of(self))
+            app: Any = self.app
+            runtime.tell_end_soon(app, stream_id_of(self))
         if answer.kind == "ended":
             stream_concluded.send(
                 sender=self.task, stream_id=stream_id_of(self), task_name=self.task.name,

@@ -40,11 +40,12 @@ def stop(request: HttpRequest, stream_id: str) -> HttpResponse:
     """Stop a stream. Django's CSRF protection applies, where the project has it, unless the browser
     says that the page is of the same origin: proxies change the host that Django compares.
     """
-    if request.headers.get("Sec-Fetch-Site") == "same-origin":
+    headers: Any = request.headers
+    if headers.get("Sec-Fetch-Site") == "same-origin":
         return _stop(request, stream_id)
     if any(name.rpartition(".")[2] == CSRF for name in settings.MIDDLEWARE):
         return _guarded_stop(request, stream_id)
-    if is_foreign(request.headers, Runtime.of(this_app()).settings.allowed_origins):
+    if is_foreign(headers, Runtime.of(this_app()).settings.allowed_origins):
         return as_response(FOREIGN)
     return _stop(request, stream_id)
 
@@ -53,7 +54,7 @@ def _stop(request: HttpRequest, stream_id: str) -> HttpResponse:
     return as_response(attempted(lambda: stop_answer(own(request, stream_id))))
 
 
-_guarded_stop = csrf_protect(_stop)
+_guarded_stop: Any = csrf_protect(_stop)
 
 
 async def relay(request: HttpRequest, path: str) -> Any:
