@@ -113,7 +113,7 @@ test("toReadableStream gives the same chunks, and errors where the iteration thr
   const pieces: unknown[] = [];
   await whole.toReadableStream().pipeTo(new WritableStream({ write: (piece) => void pieces.push(piece) }));
   assert.deepEqual(pieces, ["a"]);
-  assert.throws(() => whole.toReadableStream(), /one consumer/);
+  assert.throws(() => whole.toReadableStream(), /already has a consumer/);
 });
 
 test("cancelling the ReadableStream closes the connection, also while it waits", async () => {

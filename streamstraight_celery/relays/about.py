@@ -53,7 +53,8 @@ class About:
     @property
     def terms(self) -> tuple[str, ...]:
         """The parts of the index in which it stands; it leaves the first when it ends."""
-        return (ACTIVE, RECENT, task_term(self.task), *(label_term(*each) for each in self.labels))
+        tasks = (task_term(self.task),) if self.task else ()
+        return (ACTIVE, RECENT, *tasks, *(label_term(*each) for each in self.labels))
 
     @property
     def labels_json(self) -> str:

@@ -46,7 +46,7 @@ async def grant_for(
 async def send(
     relay: AsyncRelay, stream_id: str, request: Request, receive: Receive, limit: int
 ) -> Reply:
-    """Add a message to a conversation: `{"id", "value"}` (protocol.md, section 12).
+    """Add a message to a conversation: `{"id", "value"}` (protocol.md, section 10).
 
     Args:
         relay: where it is.

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery import Task
+
+# Celery has no types, and a type checker's guesses at them are wrong.
+BaseTask: Any = Task
+
 
 class WithAppTask(type):
     """Makes the tasks of an app subclasses of its `task_cls` too, which `base=` would pass over."""

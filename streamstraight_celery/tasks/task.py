@@ -52,7 +52,7 @@ from ..worker.attempt import run_attempt, settle, tell_application
 from ..worker.conversation import tell_conversation
 from ..worker.tracing import carry
 from . import sweep_task as _sweep  # registers the task `streams.sweep`
-from .app_class import WithAppTask
+from .app_class import BaseTask, WithAppTask
 from .task_conversation import TaskConversation
 from .task_stream import (
     OnLost,
@@ -77,11 +77,7 @@ __all__ = ["StreamTask", "stream_task"]
 assert _sweep
 
 
-# Celery has no types, and a type checker's guesses at them are wrong.
-_Task: Any = Task
-
-
-class StreamTask(_Task, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
+class StreamTask(BaseTask, Generic[P], metaclass=WithAppTask):  # type: ignore[misc]
     """Base class of stream tasks: `@app.task(base=StreamTask)`, or subclass it with a `run`.
 
     Attributes:

@@ -42,7 +42,7 @@ FINDING = (
     ),
     Mutation(
         "waiting for a stream that is not there", "reader/log/session.py",
-        "if self._may_still_come():", "if False:", (f"{FROM_END} -k waited_for",),
+        "if self._may_still_come() or", "if", (f"{FROM_END} -k waited_for",),
     ),
     Mutation(
         "the first event of a read from the end", "server/reads/handlers.py",
