@@ -43,11 +43,17 @@ def missing(what: str) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests last: Playwright keeps an event loop running, in which no other can run."""
+    """Browser tests last: Playwright keeps an event loop running, in which no other can run.
+
+    With `--dist loadfile` a module's tests stay together, so modules with both come last as well.
+    """
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    browsing = {item.path for item in items if item.get_closest_marker("browser")}
+    items.sort(
+        key=lambda item: (item.path in browsing, item.get_closest_marker("browser") is not None)
+    )
 
 
 class RedisServer:

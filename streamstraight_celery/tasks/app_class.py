@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Task
+try:
+    # A custom base class would take delay_on_commit() away from Django's users.
+    from celery.contrib.django.task import DjangoTask
+except ImportError:
+    from celery import Task as DjangoTask
 
 # Celery has no types, and a type checker's guesses at them are wrong.
-BaseTask: Any = Task
+BaseTask: Any = DjangoTask
 
 
 class WithAppTask(type):

@@ -146,7 +146,7 @@ def test_importing_needs_no_extra() -> None:
     ]
     optional += ["pydantic", "msgspec", "prometheus_client", f"{NAME}.reader"]
     # Not extras, but dear: a web process that only enqueues needs none of them.
-    optional += ["celery.worker", "celery.concurrency", "billiard.pool", "django.db", "jwt"]
+    optional += ["celery.worker", "celery.concurrency", "billiard.pool", "jwt"]
     code = (
         f"import sys, {NAME}\n"
         f"loaded = [name for name in {optional!r} if name in sys.modules]\n"
