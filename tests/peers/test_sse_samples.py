@@ -18,7 +18,7 @@ from tests.peers.processes import Dictation
 from tests.peers.web import Web
 from tests.support.proxy import Proxy
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SAMPLES = dict(
     re.findall(

@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 from tests.peers.processes import Dictation
 from tests.peers.web import Web
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # What the task yields, and what is on the page after each part.
 PARTS = {
