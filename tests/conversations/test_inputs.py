@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from celery.contrib.testing.worker import start_worker
 
 from streamstraight_celery import StreamHandle, get_conversation
 from streamstraight_celery.errors import QuestionClosedError
@@ -17,11 +16,12 @@ from streamstraight_celery.relays.requests import Read
 from tests.conftest import eventually
 from tests.conversations.project import alisten, ask, lead, listen, repeat
 from tests.conversations.test_log import events
+from tests.support.workers import worker_here
 
 
 @pytest.fixture
 def working(app: Celery) -> Iterator[Celery]:
-    with start_worker(app, pool="threads", concurrency=4, perform_ping_check=False):
+    with worker_here(app, pool="threads", concurrency=4):
         yield app
 
 

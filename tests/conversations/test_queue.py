@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from celery.contrib.testing.worker import start_worker
 
 from streamstraight_celery import StreamActiveError, get_conversation, publish
 from streamstraight_celery.errors import ConfigurationError
@@ -16,6 +15,7 @@ from streamstraight_celery.relays.requests import Append, Claim
 from tests.conftest import eventually
 from tests.conversations.project import answer, race
 from tests.conversations.test_log import events
+from tests.support.workers import worker_here
 
 NONCE = "0" * 8
 
@@ -96,7 +96,7 @@ def test_a_worker_begins_the_next_by_itself(app: Celery, relay: Relay) -> None:
     first, *others = [chat.stream(answer, "hi", if_active="enqueue") for _ in range(3)]
     # Its worker was lost, with all that could have seen its end.
     relay.call(Claim(first.id, NONCE))
-    with start_worker(app, pool="threads", perform_ping_check=False):
+    with worker_here(app, pool="threads"):
         eventually(lambda: all(relay.state(each.id).end == "completed" for each in others))
     last = [each for each in events(app) if each["type"] == "ended"]
     assert [each["stream_id"] for each in last] == [first.id, *[each.id for each in others]]

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from celery.contrib.testing.worker import start_worker as start_worker_here
-from celery.signals import setup_logging
 from opentelemetry import trace
 from opentelemetry.instrumentation.celery import CeleryInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -24,6 +22,7 @@ from streamstraight_celery import StreamTask
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.testing import StreamTester
 from streamstraight_celery.worker.tracing import carry
+from tests.support.workers import worker_here
 from tests.tasks.log import ended_log
 
 from .tasks import app as eager_app
@@ -72,18 +71,9 @@ def spans() -> Iterator[Callable[[], dict[str, ReadableSpan]]]:
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[None]:
-    """A worker on a thread of this process, whose logging stays as it is for other tests."""
-    setup_logging.connect(leave_logging)
-    try:
-        with start_worker_here(traced, pool="threads", concurrency=1, perform_ping_check=False):
-            yield
-    finally:
-        setup_logging.disconnect(leave_logging)
+    with worker_here(traced, pool="threads", concurrency=1):
+        yield
     Runtime.of(traced).close()
-
-
-def leave_logging(**_: Any) -> None:
-    """Celery sets up no logging where somebody else does."""
 
 
 def request_to(task: Any, *arguments: Any) -> str:
