@@ -79,5 +79,6 @@ def test_a_provider_that_breaks_off_is_an_error(project: Any) -> None:
         with pytest.raises(StreamFailedError, match="could not be completed") as caught:
             next(stream)
         assert caught.value.code == "producer-error"
-    with pytest.raises(Exception, match="Connection error"):
+    # The first is what openai 3 says, the second what openai 2 lets through from httpx.
+    with pytest.raises(Exception, match=r"Connection error|peer closed connection"):
         handle.result.get(timeout=30)

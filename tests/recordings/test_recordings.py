@@ -95,5 +95,6 @@ def test_a_provider_that_breaks_off_is_an_error_for_readers(
         "code": "producer-error",
         "message": "The answer could not be completed. Please try again.",
     }
-    with pytest.raises(Exception, match="Connection error"):
+    # The first is what openai 3 says, the second what openai 2 lets through from httpx.
+    with pytest.raises(Exception, match=r"Connection error|peer closed connection"):
         handle.result.get(timeout=30)
