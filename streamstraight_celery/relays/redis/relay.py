@@ -288,9 +288,11 @@ def as_page(raw: Any, read: Read) -> Page | None:
 
 def refusal(error: Exception) -> str:
     """Why Redis refused a request, and what to do about it."""
-    if isinstance(error, redis.exceptions.MovedError):
+    # A stream and the index have one node here; a cluster's node refuses keys of both.
+    if isinstance(error, (redis.exceptions.MovedError, redis.exceptions.ClusterCrossSlotError)):
+        said = f"MOVED {error}" if isinstance(error, redis.exceptions.MovedError) else error
         return (
-            f"it is a node of a Redis Cluster and serves only some streams (MOVED {error}): "
+            f"it is a node of a Redis Cluster and serves only some streams ({said}): "
             "write redis+cluster:// instead of redis:// in stream_relay_url"
         )
     return f"{error}: {RIGHTS}" if not_allowed(error) else str(error)
