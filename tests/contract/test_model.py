@@ -38,6 +38,7 @@ from streamstraight_celery.relays.requests import (
     Request,
     Stop,
 )
+from tests.support.keys import without_index
 
 from .model import LEASE, REAP_AFTER, Model
 
@@ -133,7 +134,7 @@ class OnRedis(Store):
                 self._client.hincrby(KEYS[0], field, ms)
 
     def check(self) -> None:
-        for key in self._client.scan_iter():
+        for key in without_index(self._client.scan_iter()):
             assert self._client.pttl(key) > 0, f"{key!r} never expires"
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from streamstraight_celery.relays.requests import (
 )
 from streamstraight_celery.settings import StreamSettings
 from tests.conftest import RedisServer, free_port
+from tests.support.keys import without_index
 
 CLAIM = Claim("s", "aaaaaaaa", "task-1")
 
@@ -82,7 +83,7 @@ def test_every_change_is_published_with_its_bytes(
 
 def test_no_key_without_a_time_to_live(relay: RedisRelay, client: redis.Redis) -> None:
     def all_expire(longest: int = 60_000) -> bool:
-        keys = list(client.scan_iter())
+        keys = without_index(client.scan_iter())
         return bool(keys) and all(0 < client.pttl(key) <= longest for key in keys)
 
     relay.call(Create("s", "task-1"))
