@@ -238,7 +238,12 @@ class Publication(StreamLink):
         try:
             self._runtime.tell_end(self.id)
         except (StreamError, OperationalError) as error:
-            log.warning("stream %s: its conversation was not told of its end: %s", self.id, error)
+            log.warning(
+                "stream %s: its conversation was not told of its end: %s",
+                self.id,
+                error,
+                extra={"stream_id": self.id},
+            )
 
     def _source(self) -> Chunks:
         """The generator; `tee` looks at what passes."""
