@@ -22,6 +22,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("", {"text": "Hello"}),
     ("Hello", {}),
     ("", {"first": {"text": "Hel"}, "rest": [{"text": "lo"}]}),
+    ("", {}),
     ("completed\n", {"parts": ["Hel", "lo"]}),
     ("2 closed\n", {}),
     ("", {}),
