@@ -177,7 +177,7 @@ def test_sources_that_make_no_sense(source: Any, options: dict[str, Any], messag
     ("module", "extra", "options"),
     [
         ("httpx", "reader", {"source": "http://127.0.0.1:1/v1/stream/a"}),
-        ("pydantic", "typed", {"source": "a", "type": int}),
+        ("pydantic", "pydantic", {"source": "a", "type": int}),
     ],
 )
 def test_what_is_missing_is_named(

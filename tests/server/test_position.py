@@ -60,7 +60,14 @@ def test_every_offset_of_a_log_is_a_place_in_it() -> None:
         assert locate(offset_at(RESUMED, seq), RESUMED, True) == Position(seq)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-2", "NOW", "1_2_3", "000001_0000000001_AABBCCDD"])
+@pytest.mark.parametrize(("text", "last"), [("-01", 1), ("-2", 2), ("-10", 10)])
+def test_a_negative_offset_asks_for_the_last_chunks(text: str, last: int) -> None:
+    assert parse_asked(text) == last
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-0", "-002", "NOW", "1_2_3", "000001_0000000001_AABBCCDD"]
+)
 def test_other_offsets_are_refused(text: str) -> None:
     with pytest.raises(MalformedOffsetError):
         parse_asked(text)

@@ -12,6 +12,7 @@ from streamstraight_celery import errors
 from streamstraight_celery.errors import (
     AgentFailedError,
     DecodeError,
+    InputTimeoutError,
     MissingDependencyError,
     PublicError,
     StreamActiveError,
@@ -29,6 +30,7 @@ from streamstraight_celery.producing.failures import describe_error
 # Of those that are made of more than a message; tasks read streams, too.
 ERRORS: list[StreamError] = [
     MissingDependencyError("httpx", "reader"),
+    InputTimeoutError("chat", 1.5),
     StreamActiveError("chat", "s"),
     StreamBusyError("s", 1.5),
     StreamClosedError("s", "producer-disconnected"),

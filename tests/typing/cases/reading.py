@@ -53,6 +53,7 @@ assert_type(aread_stream("chat-7", decoder=number), AsyncStreamReader[int])
 either: StreamReader[Event | int] = read_stream(ref, type=Event | int)
 read_stream(ref, get_token=lambda: "t", client=httpx.Client(), on_reset=print)
 aread_stream(ref, get_token=token, client=httpx.AsyncClient(), give_up_after=3)
+read_stream(ref, offset=-10)
 
 with read_stream(ref, type=Event) as stream:
     for event in stream:
@@ -79,4 +80,4 @@ read_stream(ref, tokn="t")  # error
 read_stream(ref, get_token=token)  # error
 read_stream(ref, client=httpx.AsyncClient())  # error
 aread_stream(ref, client=httpx.Client())  # error
-read_stream(ref, offset=3)  # error
+read_stream(ref, offset=3.5)  # error
