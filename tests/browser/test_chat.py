@@ -19,9 +19,8 @@ pytestmark = pytest.mark.browser
 def test_a_reload_in_the_middle_neither_doubles_nor_loses_a_piece(chat: Chat) -> None:
     chat.send(QUESTION)
     chat.wait_state("streaming")
-    shown = 0
-    for _ in range(3):
-        shown = chat.wait_letters(shown + 60)  # it grows
+    # Once only: a busy machine shows most of an answer at once, and the rest is needed below.
+    shown = chat.wait_letters(60)
 
     for _ in range(2):
         with chat.model_silent():
