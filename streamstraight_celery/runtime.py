@@ -80,9 +80,23 @@ class Runtime:
         Raises:
             ConfigurationError: `stream_relay_url` is `streamstraight://`, which has its own.
         """
-        scheme = self.settings.relay_url.partition(":")[0]
-        if scheme in STREAMSTRAIGHT:
+        if self.is_hosted:
+            scheme = self.settings.relay_url.partition(":")[0]
             raise ConfigurationError(f"{what}: stream_relay_url is {scheme}://, {instead}")
+
+    def check_tokens(self) -> None:
+        """Check that tokens can be issued, as a web application does when it starts.
+
+        Raises:
+            ConfigurationError: `stream_secret` is missing, or easy to guess.
+        """
+        if not self.is_hosted:
+            self.tokens  # noqa: B018
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether the relay is `streamstraight://`, which issues tokens itself."""
+        return self.settings.relay_url.partition(":")[0] in STREAMSTRAIGHT
 
     @property
     def relay(self) -> Relay:

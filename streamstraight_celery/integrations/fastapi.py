@@ -78,23 +78,22 @@ class Streams:
         router: `GET /{stream_id}/token` and `POST /{stream_id}/stop`.
 
     Raises:
-        ConfigurationError: a `stream_*` setting is wrong.
+        ConfigurationError: a `stream_*` setting is wrong, or `stream_secret` is missing or easy to
+            guess.
     """
 
     def __init__(self, celery_app: Celery, *, permission: Permission = session_permission) -> None:
         self.celery_app = celery_app
-        self._settings = Runtime.of(celery_app).settings
+        runtime = Runtime.of(celery_app)
+        runtime.check_tokens()
+        self._settings = runtime.settings
         self._relay: RelayApp | None = None
         self.own = _own(celery_app, permission)
         self.router = self._router()
 
     @property
     def relay(self) -> RelayApp:
-        """The relay server: `api.mount("/relay", streams.relay)`, made when it is asked for.
-
-        Raises:
-            ConfigurationError: `stream_secret` is not set.
-        """
+        """The relay server: `api.mount("/relay", streams.relay)`, made when it is asked for."""
         if self._relay is None:
             from ..server import relay_app
 

@@ -99,7 +99,7 @@ class Streams:
 
         Raises:
             ConfigurationError: the app has neither a Celery app nor a `CELERY` configuration, or
-                a `stream_*` setting is wrong.
+                a `stream_*` setting is wrong, or `stream_secret` is missing or easy to guess.
         """
         if "celery" not in app.extensions:
             if "CELERY" not in app.config:
@@ -108,7 +108,7 @@ class Streams:
                     'Celery app in app.extensions["celery"] before Streams.init_app'
                 )
             celery_init_app(app)
-        Runtime.of(app.extensions["celery"])  # a wrong setting is told now
+        Runtime.of(app.extensions["celery"]).check_tokens()  # a wrong setting is told now
         app.extensions["streams"] = self
         # The process' default is that of the app that was made last.
         app.before_request(app.extensions["celery"].set_current)

@@ -12,6 +12,7 @@ from fastapi import BackgroundTasks, FastAPI
 from fastapi.testclient import TestClient
 
 from streamstraight_celery import publish
+from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.integrations.fastapi import Streams
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.server import relay_app
@@ -28,6 +29,14 @@ def test_what_is_no_celery_app(made: Any, given: Any) -> None:
 
 def test_celerys_proxy_for_the_current_app_is_one() -> None:
     assert Streams(current_app).router.routes
+
+
+@pytest.mark.parametrize(("secret", "message"), [("", "is not set"), ("short", "is too short")])
+def test_a_bad_secret_is_told_at_once(secret: str, message: str) -> None:
+    app = Celery("fastapi", broker="memory://", set_as_current=False)
+    app.conf.update(stream_public_url="/relay", stream_secret=secret)
+    with pytest.raises(ConfigurationError, match=f"stream_secret {message}"):
+        Streams(app)
 
 
 def may_have(stream_id: str) -> bool:

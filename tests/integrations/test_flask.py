@@ -129,3 +129,19 @@ def test_a_permission_has_to_say_true() -> None:
         app.extensions["streams"]._permission = lambda stream_id: stream_id == "one"
         assert client.get("/streams/one/token").status_code == 200
         assert client.get("/streams/two/token").status_code == 404
+
+
+@pytest.mark.parametrize(("secret", "message"), [("", "is not set"), ("short", "is too short")])
+def test_a_bad_secret_is_told_at_once(secret: str, message: str) -> None:
+    app = Flask("x")
+    app.config["CELERY"] = {"stream_relay_url": "memory://", "stream_secret": secret,
+                            "stream_public_url": "https://relay.example"}  # fmt: skip
+    with pytest.raises(ConfigurationError, match=f"stream_secret {message}"):
+        Streams(app)
+
+
+def test_a_hosted_relay_needs_no_secret() -> None:
+    app = Flask("x")
+    app.config["CELERY"] = {"stream_relay_url": "streamstraight://", "stream_api_key": "k" * 20,
+                            "stream_public_url": "https://relay.example"}  # fmt: skip
+    Streams(app)
