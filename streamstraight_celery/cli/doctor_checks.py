@@ -12,13 +12,14 @@ from celery import Celery
 from ..errors import StreamError
 from ..relays.urls import without_secrets
 from ..runtime import Runtime
-from ..settings import StreamSettings, read_celery_times
+from ..settings import LOOPBACK, StreamSettings, read_celery_times
 from ..tasks.task import StreamTask
 from .doctor_findings import Finding, Grade
 from .doctor_store import check_redis
 
 HTTP_TIMEOUT = 5.0  # seconds
 PING_TIMEOUT = 1.0  # seconds, in which workers answer
+NO_WORKERS = Finding("queues", "not checked", "no worker has answered")
 
 
 def findings(app: Celery) -> Iterator[Finding]:
@@ -30,16 +31,33 @@ def findings(app: Celery) -> Iterator[Finding]:
         yield Finding("settings", "error", str(error), "correct the setting")
         return
     yield Finding("settings", "ok", f"streams in {without_secrets(runtime.settings.relay_url)}")
-    checks: list[Callable[[Celery, Runtime], Iterator[Finding]]] = [
-        check_secret, check_redis, check_times, check_server, check_origins, check_workers,
-    ]  # fmt: skip
+    checks: list[Callable[[Celery, Runtime], Iterator[Finding]]] = [check_redis, check_imports]
+    if not runtime.is_hosted:
+        checks += [check_secret, check_server, check_origins]
+    checks += [check_times, check_workers]
     for check in checks:
         yield from check(app, runtime)
+
+
+def check_imports(app: Celery, runtime: Runtime) -> Iterator[Finding]:
+    """Import what a worker imports when it starts: tasks are registered by that."""
+    try:
+        app.loader.import_default_modules()
+        app.finalize(auto=True)
+    except Exception as error:  # whatever the project's modules raise
+        found = f"importing the project's tasks fails: {type(error).__name__}: {error}"
+        yield Finding("imports", "error", found, "mend it: a worker does not start either")
 
 
 def check_secret(app: Celery, runtime: Runtime) -> Iterator[Finding]:
     settings = runtime.settings
     if settings.secret:
+        try:
+            runtime.tokens  # noqa: B018 - a bad one is told here
+        except StreamError as error:
+            advice = "set another one, the same for the web application and the relay server"
+            yield Finding("secret", "error", str(error), advice)
+            return
         rotating = " (two: being changed)" if len(settings.secret) == 2 else ""
         yield Finding("secret", "ok", f"stream_secret is set{rotating}")
         return
@@ -88,7 +106,8 @@ def check_times(app: Celery, runtime: Runtime) -> Iterator[Finding]:
 def check_server(app: Celery, runtime: Runtime) -> Iterator[Finding]:
     url = f"{runtime.settings.public_url}/readyz"
     if urlsplit(url).scheme not in ("http", "https"):
-        yield Finding("relay server", "ok", "mounted in the web application")
+        found = f"mounted in the web application at {runtime.settings.public_url or '/'}"
+        yield Finding("relay server", "not checked", found)
         return
     try:
         with urlopen(url, timeout=HTTP_TIMEOUT) as answer:
@@ -124,16 +143,38 @@ def _takes_tokens(runtime: Runtime) -> bool:
 
 def check_origins(app: Celery, runtime: Runtime) -> Iterator[Finding]:
     settings: StreamSettings = runtime.settings
-    if settings.allowed_origins:
+    url = urlsplit(settings.public_url)
+    if unreachable := list(_unreachable(settings)):
+        advice = "correct stream_public_url, or stream_allowed_origins"
+        yield Finding("origins", "warning", "; ".join(unreachable), advice)
+    elif settings.allowed_origins:
         shown = ", ".join(settings.allowed_origins)
         grade: Grade = "warning" if "*" in settings.allowed_origins else "ok"
         advice = "name the origins of your pages" if grade == "warning" else ""
         yield Finding("origins", grade, f"pages of {shown} may read", advice)
     elif settings.development or not settings.secret:
         yield Finding("origins", "ok", "pages on loopback may read (development)")
+    elif not url.netloc or url.path:  # below a path it shares an origin with pages
+        yield Finding("origins", "ok", "only pages on the relay server's origin may read")
     else:
-        advice = "set stream_allowed_origins unless the relay server is on the origin of your pages"
-        yield Finding("origins", "ok", "only pages on the relay server's origin may read", advice)
+        found = f"only pages on the relay server's own origin, {settings.public_url}, may read"
+        advice = "set stream_allowed_origins to the origins of your pages"
+        yield Finding("origins", "warning", found, advice)
+
+
+def _unreachable(settings: StreamSettings) -> Iterator[str]:
+    """Why browsers would not let pages of some allowed origins reach the relay server."""
+    url = urlsplit(settings.public_url)
+    if not url.netloc:
+        return
+    for origin in settings.allowed_origins:
+        page = urlsplit(origin)
+        if page.hostname in LOOPBACK or not page.hostname:
+            continue
+        if url.hostname in LOOPBACK:
+            yield f"pages of {origin} look for {settings.public_url} on their visitor's own machine"
+        elif (page.scheme, url.scheme) == ("https", "http"):
+            yield f"pages of {origin} may not read from {settings.public_url}, which is not https"
 
 
 def check_workers(app: Celery, runtime: Runtime) -> Iterator[Finding]:
@@ -141,15 +182,19 @@ def check_workers(app: Celery, runtime: Runtime) -> Iterator[Finding]:
         answers = app.control.inspect(timeout=PING_TIMEOUT).active_queues() or {}
     except Exception as error:  # whatever the broker's client raises
         yield Finding("workers", "error", f"the broker: {error}", "correct broker_url, or start it")
+        yield NO_WORKERS
         return
     if not answers:
         yield Finding("workers", "warning", "none answers", "start one: celery -A proj worker")
+        yield NO_WORKERS
         return
     yield Finding("workers", "ok", f"{len(answers)} answer: {', '.join(sorted(answers))}")
     taken = {queue["name"] for queues in answers.values() for queue in queues}
-    lost = {
-        name: queue for name, queue in sorted(_queues(app).items()) if queue and queue not in taken
-    }
+    queues = _queues(app)
+    if not queues:
+        yield Finding("queues", "not checked", "there are no stream tasks to look for")
+        return
+    lost = {name: queue for name, queue in sorted(queues.items()) if queue and queue not in taken}
     if lost:
         found = "; ".join(f"{name} from the queue {queue!r}" for name, queue in lost.items())
         advice = f"start one: celery -A proj worker -Q {','.join(sorted({*taken, *lost.values()}))}"

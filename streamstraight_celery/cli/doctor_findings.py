@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Grade = Literal["ok", "warning", "error"]
+Grade = Literal["ok", "warning", "error", "not checked"]
 
 
 class Finding(NamedTuple):
-    """One line of the doctor's report; `advice` is empty when all is well."""
+    """One row of the doctor's report; `advice` is empty when all is well."""
 
     check: str
     grade: Grade

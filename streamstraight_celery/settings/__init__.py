@@ -23,7 +23,7 @@ from .secrets import HOW_TO_MAKE_ONE, weakness_of
 
 PREFIX = "stream_"
 HOSTED = "https://api.streamstraight.com"
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # Public, so only for loopback, where no one else can connect.
 _DEVELOPMENT_SECRET = "streamstraight-celery-development-only"
 
@@ -120,7 +120,7 @@ class StreamSettings:
         """
         if self.secret:
             return self.secret
-        if self.development or urlsplit(self.public_url).hostname in _LOOPBACK:
+        if self.development or urlsplit(self.public_url).hostname in LOOPBACK:
             return (_DEVELOPMENT_SECRET,)
         raise ConfigurationError(
             "stream_secret is not set. Set it to a long random string, the same for the web "

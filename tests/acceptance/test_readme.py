@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -75,6 +76,13 @@ class Project:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
+    def doctors_complaints(self) -> set[str]:
+        done = subprocess.run(
+            [BIN / "celery", "-A", "tasks", "streams", "doctor", "--json"],
+            cwd=self.folder, env=self.environment, capture_output=True, timeout=60, check=True,
+        )  # fmt: skip
+        return {each["check"] for each in json.loads(done.stdout) if each["grade"] != "ok"}
+
     def stop(self) -> None:
         for process in self.processes:
             process.terminate()
@@ -115,6 +123,8 @@ def test_the_example_streams_to_its_page(project: Project, tab: Page) -> None:
     tab.get_by_role("button", name="Ask").click()
     eventually(lambda: "succeeded in" in project.log("worker"), timeout=120)
     eventually(lambda: len(tab.locator("#answer").inner_text()) > 200, timeout=60)
+    assert project.doctors_complaints() == {"secret"}
+    assert "its one warning here, that `stream_secret` is not set" in README
 
 
 def test_it_stays_short() -> None:
