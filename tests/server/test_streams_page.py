@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from importlib import resources
 from typing import Any
 
 import pytest
 
+from streamstraight_celery.conversations.events import stream_began, stream_id_of_event
 from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.index import Query
-from streamstraight_celery.relays.requests import Create
+from streamstraight_celery.relays.requests import Create, Post
 from streamstraight_celery.server import create_app
 from streamstraight_celery.server.reads import multiplex
 from streamstraight_celery.settings import StreamSettings
@@ -179,12 +181,34 @@ async def test_streams_are_listed_the_newest_first(make_site: MakeSite, any_rela
     assert found["running"]["status"] == "streaming"
     assert found["running"]["first_chunk_after"] is not None
     assert (found["queued"]["status"], found["queued"]["task_id"]) == ("queued", "a-task")
+    assert abs(found["queued"]["requested_at"] - time.time()) < 60
     running = await ask(site, "/v1/overview?limit=1&active=true")
     assert all(each["status"] != "ended" for each in running.json["streams"])
     assert (len(running.json["streams"]), running.json["total"]) == (1, answer.json["total"])
     assert running.json["active"] == answer.json["active"] < answer.json["total"]
     few = await ask(site, "/v1/overview?limit=2")
     assert (len(ids(few)), few.json["total"]) == (2, 3)
+
+
+async def test_the_streams_of_a_conversation_are_a_tree(
+    make_site: MakeSite, any_relay_url: str
+) -> None:
+    site = await make_site(any_relay_url, **OWN)
+    parents = {"root": None, "next": None, "child": "root", "grandchild": "child"}
+    for name, parent in parents.items():
+        event = stream_began(name, task="tasks.agent", title=name.title(), parent=parent)
+        site.relay.call(Post("chat 42", stream_id_of_event(name), event))
+        if name != "next":  # that one has expired
+            site.relay.call(Create(name, name, conversation="chat 42"))
+    answer = await ask(site, "/v1/overview?conversation=chat%2042")
+    shown = [(each["stream_id"], each["depth"], each["status"]) for each in answer.json["streams"]]
+    assert shown == [
+        ("root", 0, "queued"), ("child", 1, "queued"), ("grandchild", 2, "queued"),
+        ("next", 0, "expired"),
+    ]  # fmt: skip
+    assert (await ask(site, "/v1/overview/root")).json["conversation"] == "chat 42"
+    assert answer.json["streams"][1]["parent"] == "root"
+    assert (await ask(site, "/v1/overview?conversation=another")).status == 404
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "x"])

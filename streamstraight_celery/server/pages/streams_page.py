@@ -6,12 +6,16 @@ which the page reads and stops it like any reader. Access is checked by `Access.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import resources
+from typing import Any
 
+from ...conversations.events import PAGE
+from ...conversations.tree import members
 from ...errors import ConfigurationError
-from ...ids import check_stream_id
+from ...ids import check_conversation_name, check_stream_id, conversation_id
 from ...relays.base import AsyncRelay
 from ...relays.index import Found, Query
 from ...relays.overview import overview
@@ -83,7 +87,10 @@ class StreamsPage:
         return await self._one(request.path[len(LIST) + 1 :], relay())
 
     async def _list(self, request: Request, relay: AsyncRelay) -> Reply:
-        query = query_of(query_fields(request.query))
+        fields = query_fields(request.query)
+        if name := fields.get("conversation", ""):
+            return json_reply(200, {"streams": await _conversation(name, relay)})
+        query = query_of(fields)
         active = await find(relay, replace(query, states=("active",)))
         found = active if query.states == ("active",) else await find(relay, query, False)
         kept = (
@@ -114,6 +121,37 @@ class StreamsPage:
             "expires_at": expires_at,
         }
         return json_reply(200, {**overview(stream_id, page.state), "ref": ref})
+
+
+async def _conversation(name: str, relay: AsyncRelay) -> list[dict[str, Any]]:
+    """The streams of a conversation, children after their parents; at most `MAX_LIMIT`.
+
+    Raises:
+        Refused: there is no such conversation.
+        RelayUnavailableError: the relay does not answer.
+    """
+    try:
+        log = conversation_id(check_conversation_name(name))
+    except ConfigurationError:
+        raise not_found() from None
+    events: list[dict[str, Any]] = []
+    attempt = seq = 0
+    while page := (await relay.read([Read(log, attempt, seq, PAGE)]))[0]:
+        if not page.entries:
+            break
+        events += [json.loads(entry.data) for entry in page.entries]
+        attempt, seq = page.state.attempt, page.entries[-1].last
+    found = members(events)[-MAX_LIMIT:]
+    if not found:
+        raise not_found()
+    states = await relay.read([Read(each.stream_id) for each in found])
+    return [
+        {
+            **({"status": "expired"} if state is None else overview(each.stream_id, state.state)),
+            **each._asdict(),
+        }
+        for each, state in zip(found, states, strict=True)
+    ]
 
 
 def query_of(fields: Mapping[str, str]) -> Query:
