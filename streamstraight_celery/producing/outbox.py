@@ -158,7 +158,7 @@ class Outbox:
             claim = self._claim
             return Claim(
                 self.stream_id, self.nonce, claim.owner, claim.kind, attempt=self.attempt,
-                on_end=claim.on_end,
+                on_end=claim.on_end, at=claim.at,
             )  # fmt: skip
         if self._relist:
             return Enlist(self.stream_id)

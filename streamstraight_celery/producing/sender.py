@@ -25,7 +25,7 @@ from ..errors import (
 )
 from ..offsets import new_nonce
 from ..os_threads import Mailbox
-from ..relays.about import UNKNOWN, About
+from ..relays.about import NOWHERE, UNKNOWN, About, Workplace
 from ..relays.base import Relay
 from ..relays.requests import Answer, Append, Claim, Enlist, Request
 from ..settings import StreamSettings
@@ -99,6 +99,7 @@ class Sender:
         after_loss: bool = False,
         on_end: str = "",
         about: About = UNKNOWN,
+        at: Workplace = NOWHERE,
         on_interrupt: Callable[[], None] | None = None,
     ) -> StreamWriter:
         """Claim the stream and return its writer.
@@ -114,6 +115,7 @@ class Sender:
             after_loss: also when the owner's stream has ended as `producer-disconnected`.
             on_end: name of the task that is told of its end, if none is kept with the stream yet.
             about: what it is found by.
+            at: where it runs.
             on_interrupt: called from the sender thread when a stop is asked or writing has become
                 impossible, so that a generator that waits can be interrupted.
 
@@ -127,6 +129,7 @@ class Sender:
         claim = Claim(
             stream_id, nonce or new_nonce(), owner, kind,
             resume=resume, again=again, after_loss=after_loss, on_end=on_end, about=about,
+            at=at,
         )  # fmt: skip
         if on_end:
             # Before it can end.

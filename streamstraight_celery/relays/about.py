@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import ConfigurationError
 
@@ -63,6 +64,16 @@ class About:
 
 
 UNKNOWN = About()
+
+
+class Workplace(NamedTuple):
+    """Where an attempt runs: the worker's name, and the queue from which its task came."""
+
+    worker: str = ""
+    queue: str = ""
+
+
+NOWHERE = Workplace()
 
 
 def task_term(task: str) -> str:

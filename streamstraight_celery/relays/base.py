@@ -88,6 +88,8 @@ class StreamState:
         task: the name of its task; `""` without one.
         labels: what it was labelled with.
         received: how far its producer has read its conversation.
+        worker: name of the worker that runs, or ran, the current attempt; `""` for none.
+        queue: from which that worker took the task.
     """
 
     attempt: int
@@ -117,6 +119,8 @@ class StreamState:
     task: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     received: int = 0
+    worker: str = ""
+    queue: str = ""
 
     @property
     def status(self) -> StreamStatus:
@@ -293,7 +297,7 @@ class Relay(ABC):
         """
         page = self.read(Read(stream_id))
         if page is None:
-            raise StreamNotFoundError(f"no stream {stream_id!r}: it never was, or has expired")
+            raise StreamNotFoundError(f"no stream {stream_id!r}: it does not exist or has expired")
         return page.state
 
 

@@ -8,8 +8,9 @@ from .base import StreamState, StreamStatus
 
 
 class Overview(TypedDict):
-    """A stream at one moment. Times are seconds, `age` since it was asked for; None: not yet."""
+    """A stream at one moment. Times are seconds, None: not yet; `requested_at` is since 1970."""
 
+    task: str
     stream_id: str
     status: StreamStatus
     end_reason: str
@@ -21,15 +22,19 @@ class Overview(TypedDict):
     first_chunk_after: float | None
     duration: float | None
     stop_asked: bool
+    requested_at: float
     task_id: str
-    task: str
+    queue: str
+    worker: str
     labels: dict[str, str]
+    conversation: str
 
 
 def overview(stream_id: str, state: StreamState) -> Overview:
     """Describe a stream."""
     end = state.ended or state.now
     return {
+        "task": state.task,
         "stream_id": stream_id,
         "status": state.status,
         "end_reason": state.end,
@@ -43,9 +48,12 @@ def overview(stream_id: str, state: StreamState) -> Overview:
         else None,
         "duration": _seconds(state.first_chunk, end) if state.first_chunk else None,
         "stop_asked": state.stop_asked,
+        "requested_at": state.created / 1000,
         "task_id": state.owner,
-        "task": state.task,
+        "queue": state.queue,
+        "worker": state.worker,
         "labels": dict(state.labels),
+        "conversation": state.conversation,
     }
 
 

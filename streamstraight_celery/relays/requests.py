@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..offsets import Segment
-from .about import UNKNOWN, About
+from .about import NOWHERE, UNKNOWN, About, Workplace
 from .answers import Answer, Kind
 from .conversations import CONVERSATION_TTL, ConversationRequest, Hold, Post, Queue, Receive, Turn
 
@@ -43,7 +43,7 @@ class Claim:
     `overwrite`: also of a stream that a living producer holds or that has ended. `after_loss`: also
     of one that ended as `producer-disconnected`, if `owner` is the same. `again`: how often
     the task ran before, as far as Celery knows; for a relay that cannot tell by itself. `on_end`:
-    as in `Create`, whose value counts if there is one.
+    as in `Create`, whose value counts if there is one. `at`: where it runs.
     """
 
     stream_id: str
@@ -57,6 +57,7 @@ class Claim:
     again: int = 0
     on_end: str = ""
     about: About = UNKNOWN
+    at: Workplace = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

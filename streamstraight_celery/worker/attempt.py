@@ -39,7 +39,7 @@ from ..producing.driver import Driver
 from ..producing.failures import describe_error, error_within, retry_delay
 from ..producing.generators import awaiting, calling, is_generator_function
 from ..producing.writer import LAST_WORDS_TIMEOUT, StreamWriter
-from ..relays.about import About
+from ..relays.about import About, Workplace
 from ..relays.end_reasons import GOOD_ENDS, LOST, EndReason
 from ..relays.requests import Delete, Expect, Read, Recall
 from ..runtime import Runtime
@@ -57,21 +57,25 @@ log = logging.getLogger(__name__)
 # how often it asks.
 HAND_OVER_TIMEOUT = 2.0
 HAND_OVER_POLL = 0.01
+MAX_PLACE = 64  # characters of the name of a worker or queue
 
 T = TypeVar("T")
 Chunks = Iterator[Any] | AsyncIterator[Any]
 
 
 class StreamSummary(TypedDict):
-    """A task's result when its generator returns nothing. Times are seconds, sizes bytes."""
+    """A task's result when its generator returns nothing. Times are seconds, sizes bytes.
 
-    stream_id: str
-    attempt: int
+    Flower shows results in one line, so what matters comes first.
+    """
+
+    end_reason: str
     chunks: int
-    bytes: int
     first_chunk_seconds: float | None
     seconds: float
-    end_reason: str
+    bytes: int
+    attempt: int
+    stream_id: str
 
 
 def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
@@ -116,9 +120,10 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
     if value is not None:
         return value
     return StreamSummary(
-        stream_id=writer.stream_id, attempt=writer.attempt, chunks=writer.chunks, bytes=writer.size,
+        end_reason=reason, chunks=writer.chunks,
         first_chunk_seconds=writer.first_chunk_at and round(writer.first_chunk_at - started, 6),
-        seconds=round(seconds, 6), end_reason=reason,
+        seconds=round(seconds, 6), bytes=writer.size, attempt=writer.attempt,
+        stream_id=writer.stream_id,
     )  # fmt: skip
 
 
@@ -141,7 +146,7 @@ def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> 
                 resume=fails or task.on_redelivery == "resume", again=before,
                 untold=_reads_no_messages(request), on_interrupt=driver.interrupt,
                 after_loss=task.on_lost == "run", on_end=_on_end(task, runtime),
-                about=_about(task),
+                about=_about(task), at=_workplace(request),
             )  # fmt: skip
             break
         except StreamClosedError:
@@ -171,6 +176,12 @@ def _about(task: RunningTask) -> About:
     except ConfigurationError as error:
         log.warning("%s: %s; ignored", task.name, error)
         return About(task.name)
+
+
+def _workplace(request: Any) -> Workplace:
+    """Where this runs, as far as Celery says. Redis keeps short texts in less room."""
+    queue = (request.delivery_info or {}).get("routing_key") or ""
+    return Workplace(str(request.hostname or "")[:MAX_PLACE], str(queue)[:MAX_PLACE])
 
 
 def _was_lost(runtime: Runtime, task: RunningTask) -> bool:
@@ -346,8 +357,8 @@ def _had_ended(task: RunningTask, runtime: Runtime, closed: StreamClosedError) -
             # While its message was in a queue: no attempt has told of that.
             telemetry.conclude(task, reason)
     return StreamSummary(
-        stream_id=task.stream_id, attempt=attempt, chunks=chunks, bytes=size,
-        first_chunk_seconds=None, seconds=0.0, end_reason=reason,
+        end_reason=reason, chunks=chunks, first_chunk_seconds=None, seconds=0.0, bytes=size,
+        attempt=attempt, stream_id=task.stream_id,
     )  # fmt: skip
 
 

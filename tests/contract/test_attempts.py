@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from streamstraight_celery.relays.about import Workplace
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import (
     Append,
@@ -40,6 +41,17 @@ def end(nonce: str = MINE, owner: str = "task-1") -> Conclude:
 
 def release(nonce: str = MINE, owner: str = "task-1", wait: int = 60_000) -> Conclude:
     return Conclude(S, owner, nonce, wait=wait)
+
+
+@pytest.mark.fakeredis
+def test_the_worker_and_queue_of_the_latest_attempt_are_known(relay: Relay) -> None:
+    relay.call(Create(S, "task-1"))
+    assert (relay.state(S).worker, relay.state(S).queue) == ("", "")
+    relay.call(Claim(S, MINE, "task-1", at=Workplace("a@host", "slow")))
+    assert (relay.state(S).worker, relay.state(S).queue) == ("a@host", "slow")
+    relay.call(Release(S, 1, MINE, 0))
+    relay.call(Claim(S, OTHER, "task-1", at=Workplace("b@host", "fast")))
+    assert (relay.state(S).worker, relay.state(S).queue) == ("b@host", "fast")
 
 
 class TestConclude:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from streamstraight_celery import StreamHandle, StreamTask, stream_task
+from streamstraight_celery import StreamHandle, StreamTask, get_stream, stream_task
 from tests.tasks.apps import forms
 from tests.tasks.apps.marks import marks
 from tests.tasks.log import ended_log
@@ -17,9 +17,9 @@ from tests.tasks.processes import PATIENCE, Worker, wait_until
 
 pytestmark = pytest.mark.usefixtures("prefork")
 
-SUMMARY = {
-    "stream_id", "attempt", "chunks", "bytes", "first_chunk_seconds", "seconds", "end_reason",
-}  # fmt: skip
+SUMMARY = [
+    "end_reason", "chunks", "first_chunk_seconds", "seconds", "bytes", "attempt", "stream_id",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_result_of_a_generator_that_returns_nothing_is_the_summary(
 
     summary = stream.result.get(timeout=PATIENCE)
 
-    assert set(summary) == SUMMARY
+    assert set(summary) == set(SUMMARY)
     assert summary["stream_id"] == stream.id
     assert summary["attempt"] == 1
     assert summary["chunks"] == 2
@@ -123,6 +123,9 @@ def test_plain_delay_streams_and_its_id_is_the_stream_id(app: Celery) -> None:
     result = forms.bare.delay("one two")
 
     assert ended_log(app, result.id).chunks == ["one", "two"]
+    state = get_stream(result.id, app=app).state()
+    assert (state.task, state.queue) == (forms.bare.name, app.conf.task_default_queue)
+    assert "@" in state.worker
     assert result.get(timeout=PATIENCE)["stream_id"] == result.id
 
 

@@ -165,7 +165,7 @@ class LogSession:
             return  # nothing has happened in it yet
         self._inbox.fail(
             StreamNotFoundError(
-                f"no stream {self._stream_id!r}: it never was, has expired or was deleted"
+                f"no stream {self._stream_id!r}: it does not exist, has expired or was deleted"
             )
         )
 

@@ -48,10 +48,18 @@ from .stream import Stream
 Listener = Callable[[str, Notice], None]
 
 
+_SINCE_1970 = time.time() - time.monotonic()
+
+
+def steady_time() -> float:
+    """Seconds since 1970, as Redis has them, that no change of the clock moves."""
+    return _SINCE_1970 + time.monotonic()
+
+
 class MemoryStore:
     """Streams by id. Each method mirrors the script of the same name, line for line."""
 
-    def __init__(self, options: RelayOptions, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, options: RelayOptions, now: Callable[[], float] = steady_time) -> None:
         self.options = options
         self._clock = now
         self._streams: dict[str, Stream] = {}
@@ -265,6 +273,7 @@ class MemoryStore:
         stream.on_end = stream.on_end or request.on_end
         stream.kind, stream.released = request.kind, False
         stream.lease = now + self.options.lease
+        stream.at = request.at if request.at.worker else stream.at
         self._streams[request.stream_id] = stream
         self.keep(stream)
         self.publish(request.stream_id, stream, last + 1, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...offsets import Segment, offset_at
-from ..about import UNKNOWN, About
+from ..about import NOWHERE, UNKNOWN, About, Workplace
 from ..base import StreamState
 from ..requests import Entry
 
@@ -64,6 +64,7 @@ class Stream:
     on_end: str = ""
     told: tuple[int, int] | None = None
     about: About = UNKNOWN
+    at: Workplace = NOWHERE
 
     def makes_way_for(self, owner: str) -> bool:
         """Whether only the name is left of it, and of another task: deleted, without forks."""
@@ -88,6 +89,6 @@ class Stream:
             ttl=self.ttl or self.about.ttl or None, expires_at=self.expires_at,
             deleted=self.deleted, conversation=self.conversation, task=self.about.task,
             labels=dict(self.about.labels), on_end=self.on_end,
-            received=self.received,
+            received=self.received, worker=self.at.worker, queue=self.at.queue,
             end_told=bool(self.end) and self.told == (self.attempt, self.ended),
         )  # fmt: skip

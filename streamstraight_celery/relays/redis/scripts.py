@@ -226,7 +226,7 @@ class Calls:
                     nonce, options.lease, options.ttl, attempt, owner, kind, self._publish,
                     "1" if resume else "", "1" if overwrite else "", channel,
                     "1" if after_loss else "", on_end,
-                    about.task, about.labels_json, about.ttl,
+                    about.task, about.labels_json, about.ttl, *request.at,
                 )  # fmt: skip
             case Release(_, attempt, nonce, wait):
                 return three, (attempt, nonce, wait, options.ttl, self._publish, channel)
@@ -358,7 +358,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
     attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
     size, created, first_chunk, ended, lineage = text[10:15]
     content_type, http_written, ttl, expires_at, deleted, conversation = text[15:21]
-    on_end, told, task, labels, kept, received = text[21:]
+    on_end, told, task, labels, kept, received, worker, queue = text[21:]
     return StreamState(
         attempt=int(attempt),
         nonce=nonce,
@@ -387,6 +387,8 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
         task=task,
         labels=json.loads(labels) if labels else {},
         received=int(received or 0),
+        worker=worker,
+        queue=queue,
     )
 
 

@@ -6,6 +6,7 @@
 --      10 channel  11 '1' to restart one that ended as `producer-disconnected`, if the owner is the same
 --      12 the task that is told of its end, if none is named yet ('': none)
 --      13 name of the task  14 labels (JSON or '')  15 ms that it is kept after its end (0: ttl)
+--      16 name of the worker  17 queue that the task came from (both may be '')
 -- Answers: ok (number: the attempt; reason: seq of the last chunk)  busy (number: ms until the
 --   lease ends)  closed (reason)  fenced (a newer attempt exists, or others write it over HTTP)
 -- Idempotent: the same nonce gets the same answer. `attempt to re-create` is for a producer whose
@@ -69,6 +70,7 @@ redis.call('HDEL', state, 'r')
 if ARGV[12] ~= '' then redis.call('HSETNX', state, 'on', ARGV[12]) end
 redis.call('HSET', state, 'a', attempt, 'n', nonce, 'q', seq, 'x', now + lease, 'k', ARGV[6],
   'h', lineage)
+if ARGV[16] ~= '' then redis.call('HSET', state, 'wk', ARGV[16], 'qu', ARGV[17]) end
 if unlisted then
   -- It was not announced, or by an earlier version, or it had ended.
   about(state, ARGV[13], ARGV[14], ARGV[15])

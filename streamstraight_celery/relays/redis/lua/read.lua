@@ -5,7 +5,7 @@
 -- Answers: {} (no such stream) or {now ms, {state fields...}, {entries, as XRANGE gives them}}
 local state = redis.call('HMGET', KEYS[1],
   'a', 'n', 'q', 'x', 'r', 'e', 'er', 's', 'o', 'k', 'b', 'c', 'f', 'z', 'h', 't', 'w', 'l', 'y', 'D', 'C',
-  'on', 'te', 'tn', 'lb', 'kt', 'ip')
+  'on', 'te', 'tn', 'lb', 'kt', 'ip', 'wk', 'qu')
 if not state[1] then return {} end
 if ARGV[4] == '1' and state[18] then
   redis.call('PEXPIRE', KEYS[1], state[18])
