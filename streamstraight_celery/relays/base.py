@@ -90,6 +90,7 @@ class StreamState:
         received: how far its producer has read its conversation.
         worker: name of the worker that runs, or ran, the current attempt; `""` for none.
         queue: from which that worker took the task.
+        sealed: it has ended, and its chunks are stored deflated.
     """
 
     attempt: int
@@ -121,6 +122,7 @@ class StreamState:
     received: int = 0
     worker: str = ""
     queue: str = ""
+    sealed: bool = False
 
     @property
     def status(self) -> StreamStatus:

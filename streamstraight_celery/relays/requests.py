@@ -321,10 +321,28 @@ class Probe:
     stream_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Replace the log of a stream that has ended by deflated blocks (`sealing.py`), part by part.
+
+    `last`: the seq of its last chunk. `place`: where the parts gather. `before`: how many blocks
+    earlier parts had. `index`: comes with the last part, and puts them in the log's place.
+    """
+
+    stream_id: str
+    attempt: int
+    nonce: str
+    last: int
+    place: str
+    before: int
+    blocks: tuple[bytes, ...]
+    index: str = ""
+
+
 Request = (
     Create | Claim | Append | Renew | Release | Stop | Reap | Open | Write | Delete | Fork
     | Conclude | Checkpoint | Recall | Expect | Enlist | Delist | Listed | NoteTold
-    | ConversationRequest | Index | Indexed | Unindexed | Progress | Probe
+    | ConversationRequest | Index | Indexed | Unindexed | Progress | Probe | Seal
 )  # fmt: skip
 
 
@@ -332,7 +350,7 @@ def repeatable(request: Request | Read) -> bool:
     """Whether a request that may have been carried out can be sent again."""
     if isinstance(request, Write):
         return bool(request.producer)
-    return not isinstance(request, Fork)
+    return not isinstance(request, (Fork, Seal))
 
 
 @dataclass(frozen=True, slots=True)

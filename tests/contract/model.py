@@ -14,6 +14,7 @@ from streamstraight_celery.relays.requests import (
     Release,
     Renew,
     Request,
+    Seal,
     Stop,
 )
 
@@ -33,6 +34,7 @@ class Model:
     end: str = ""
     stop: bool = False
     released: bool = False
+    sealed: bool = False
     lease: int = 0
     noted: int = 0
 
@@ -53,6 +55,8 @@ class Model:
                 return self._stop(now)
             case Reap():
                 return self._reap(now)
+            case Seal():
+                return self._seal(request)
 
     def _create(self, request: Create, never: int) -> tuple[Model, Answer]:
         if not self.exists:
@@ -145,3 +149,12 @@ class Model:
             return replace(self, noted=noted), Answer("alive", due - now)
         reason = "producer-disconnected" if self.attempt else "expired"
         return replace(self, end=reason), Answer("ended", self.last, False, reason)
+
+    def _seal(self, request: Seal) -> tuple[Model, Answer]:
+        """It changes how the chunks are kept, and so nothing."""
+        if not self.exists:
+            return self, Answer("unknown")
+        asked = (request.attempt, request.nonce, request.last)
+        if not self.end or asked != (self.attempt, self.nonce, self.last):
+            return self, Answer("fenced", self.attempt)
+        return replace(self, sealed=True), Answer("duplicate" if self.sealed else "ok")

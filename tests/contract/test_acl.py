@@ -27,6 +27,7 @@ from streamstraight_celery.relays.requests import (
     Delete,
     Delist,
     Enlist,
+    Entry,
     Expect,
     Fork,
     Hold,
@@ -48,6 +49,7 @@ from streamstraight_celery.relays.requests import (
     Write,
     list_of,
 )
+from streamstraight_celery.relays.sealing import seal_requests
 from tests.conftest import ROOT
 from tests.support.clusters import Server
 
@@ -92,6 +94,10 @@ def append(stream_id: str, attempt: int, nonce: str, end: str = "") -> Append:
     return Append(stream_id, attempt, nonce, 1, 1, b'"x"', end)
 
 
+def sealing(stream_id: str, nonce: str) -> list[Request]:
+    return list(seal_requests(stream_id, 1, nonce, [Entry(1, 1, b'"x"')]))
+
+
 def of_tasks() -> list[Request]:
     """All that workers and those who enqueue ask for, in each of its ways."""
     return [
@@ -105,7 +111,7 @@ def of_tasks() -> list[Request]:
         Append("a", 2, "bbbbbbbb", 2, 1, b'"x"', "completed"),
         Create("b", "task"), Stop("b"), Reap("b"), Hold("chat", "b", "a"), Hold("chat", "", "b"),
         Claim("d", "aaaaaaaa", "task"), append("d", 1, "aaaaaaaa"),
-        Append("d", 1, "aaaaaaaa", 2, 0, b"", "completed"),
+        Append("d", 1, "aaaaaaaa", 2, 0, b"", "completed"), *sealing("d", "aaaaaaaa"),
         Create("c", "task"), Conclude("c", "task", "", end="producer-error"),
     ]  # fmt: skip
 
@@ -168,7 +174,7 @@ async def as_relay_server(url: str) -> None:
 
 async def as_command_line(url: str) -> None:
     with contextlib.closing(RedisRelay(url, RelayOptions())) as relay:
-        assert names(relay.find(Query.of())) == {"made"}
+        assert names(relay.find(Query.of())) == {"made", "sealed"}
         assert relay.state("made").last == 200
         assert relay.call(Stop("made")).kind == "ended"
         assert relay.call(Reap("made")).kind == "closed"
@@ -188,6 +194,7 @@ async def reads(url: str) -> None:
     await asyncio.wait_for(watcher.subscribe("a"), 30)
     watcher.unsubscribe("a")
     assert await relay.read([Read("made", 0, 0, 1000)]) != [None]
+    assert (await relay.read([Read("sealed", 0, 0, 1000)]))[0].entries == (Entry(1, 1, b'"x"'),)
     await watcher.close()
     await relay.close()
 
@@ -230,6 +237,9 @@ def make(server: Server, entries: int) -> None:
         to.call(Release("made", 1, "eeeeeeee", 60_000))
         # As one of a version without an index.
         to.call(Index("0", "made", remove=(ACTIVE, RECENT)))
+        to.call(Claim("sealed", "eeeeeeee", "another"))
+        to.call(append("sealed", 1, "eeeeeeee", "completed"))
+        assert [to.call(each).kind for each in sealing("sealed", "eeeeeeee")] == ["ok"]
     server.client.script_flush()
 
 

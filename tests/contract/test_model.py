@@ -31,6 +31,7 @@ from streamstraight_celery.relays.requests import (
     Append,
     Claim,
     Create,
+    Entry,
     Read,
     Reap,
     Release,
@@ -38,6 +39,7 @@ from streamstraight_celery.relays.requests import (
     Request,
     Stop,
 )
+from streamstraight_celery.relays.sealing import seal_requests
 from tests.support.keys import without_index
 
 from .model import LEASE, REAP_AFTER, Model
@@ -228,6 +230,21 @@ class Machine(RuleBasedStateMachine):
     def reap(self) -> None:
         self.ask(Reap(S))
 
+    @precondition(lambda self: self.granted and self.model.chunks)
+    @rule(which=st.integers(0, 5), lost=st.integers(0, 8))
+    def seal(self, which: int, lost: int) -> None:
+        """A producer that may be superseded, and may not have the last chunk."""
+        texts = self.model.chunks[: -1 if lost == 8 else None]
+        if not texts or self.model.end == "producer-disconnected":
+            return
+        entry = Entry(1, len(texts), "\n".join(texts).encode())
+        attempt, nonce = self.producer(which)
+        for request in seal_requests(S, attempt, nonce, [entry]):
+            if isinstance(self.store, InMemory):
+                assert self.store.execute(request).kind == "refused"
+            else:
+                self.ask(request)
+
     @rule(ms=st.sampled_from(STEPS))
     def pass_time(self, ms: int) -> None:
         self.now += ms
@@ -266,6 +283,7 @@ class Machine(RuleBasedStateMachine):
             model.owner, model.stop, model.released,
         )  # fmt: skip
         assert state.lineage == model.lineage
+        assert state.sealed is model.sealed or isinstance(self.store, InMemory)
         assert texts(page) == list(model.chunks)
         middle = model.last // 2
         attempt = next((s.attempt for s in state.segments if middle <= s.last), state.attempt)

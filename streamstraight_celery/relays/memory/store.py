@@ -36,6 +36,7 @@ from ..requests import (
     Release,
     Renew,
     Request,
+    Seal,
     Stop,
     Unindexed,
     Write,
@@ -123,6 +124,8 @@ class MemoryStore:
                     return Answer("ok", self.now())
                 case Probe():
                     return Answer("ok" if self.get(request.stream_id) else "unknown")
+                case Seal():
+                    return Answer("refused")
                 case Receive():
                     return receive(self, request)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -43,12 +44,14 @@ from ..requests import (
     Release,
     Renew,
     Request,
+    Seal,
     Stop,
     Unindexed,
     Write,
 )
 
 PUBLISH = b"PUBLISH"
+PARTS_TTL = 60_000  # ms in which a sealer sends the next part
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +100,7 @@ SCRIPTS = {
     Indexed: _load("indexed"),
     Unindexed: _load("unindexed"),
     Progress: _load("clock", "progress"),
+    Seal: _load("seal"),
     Receive: _load("receive"),
 }
 
@@ -157,6 +161,9 @@ class Calls:
 
     def log_key(self, stream_id: str) -> str:
         return f"{self._options.key_prefix}{{{stream_id}}}:s"
+
+    def parts_key(self, stream_id: str, place: str) -> str:
+        return f"{self._options.key_prefix}{{{stream_id}}}:z:{place}"
 
     def channel(self, stream_id: str) -> str:
         return f"{self._options.key_prefix}{{{stream_id}}}{self._suffix}"
@@ -295,6 +302,10 @@ class Calls:
                 return [self.index_key(place, RECENT)], names
             case Progress(after, before):
                 return [self.index_key(name, "progress")], (after, before)
+            case Seal(_, attempt, nonce, last, place, before, blocks, index):
+                return [*two, self.parts_key(name, place)], (
+                    attempt, nonce, last, before, index, PARTS_TTL, *blocks,
+                )  # fmt: skip
             case Probe():
                 raise AssertionError("a probe is a plain command")
 
@@ -349,7 +360,9 @@ def parse_page(raw: Sequence[Any], read: Read) -> Page | None:
 
 def _entry(row: Sequence[Any]) -> Entry:
     last = int(row[0].rpartition(b"-")[2])
-    data = row[1][1]
+    field, data = row[1]
+    if field == b"z":
+        data = zlib.decompress(data)
     return Entry(last - data.count(b"\n"), last, data)
 
 
@@ -358,7 +371,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
     attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
     size, created, first_chunk, ended, lineage = text[10:15]
     content_type, http_written, ttl, expires_at, deleted, conversation = text[15:21]
-    on_end, told, task, labels, kept, received, worker, queue = text[21:]
+    on_end, told, task, labels, kept, received, worker, queue, sealed = text[21:]
     return StreamState(
         attempt=int(attempt),
         nonce=nonce,
@@ -389,6 +402,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
         received=int(received or 0),
         worker=worker,
         queue=queue,
+        sealed=bool(sealed) and sealed == attempt,
     )
 
 

@@ -15,7 +15,8 @@
 local state, log = KEYS[1], KEYS[2]
 local nonce, lease, ttl, want = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local now = clock()
-local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w', 'o', 'D', 'fk', 'tn')
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'h', 'w', 'o', 'D', 'fk', 'tn',
+  'Z')
 if m[11] and m[10] ~= ARGV[5] and tonumber(m[12] or 0) <= 0 then
   -- Only the name is left of it: another task's, that was deleted.
   redis.call('DEL', state)
@@ -52,7 +53,8 @@ else
   if attempt > 0 and not m[6] and tonumber(m[4]) > now and ARGV[9] ~= '1' then
     return {'busy', tonumber(m[4]) - now, stop, ''}
   end
-  if ARGV[8] == '1' and attempt > 0 then
+  -- What is sealed cannot be written any more.
+  if ARGV[8] == '1' and attempt > 0 and m[14] ~= m[1] then
     lineage = (m[8] or '') .. attempt .. ':' .. m[2] .. ':' .. seq .. ';'
   else
     seq = 0
@@ -62,7 +64,7 @@ end
 if seq == 0 then
   redis.call('DEL', log)
   redis.call('HSET', state, 'b', 0)
-  redis.call('HDEL', state, 'f', 'ip')
+  redis.call('HDEL', state, 'f', 'ip', 'Z')
 end
 redis.call('HSETNX', state, 'c', now)
 redis.call('HSETNX', state, 'o', ARGV[5])
