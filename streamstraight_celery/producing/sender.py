@@ -6,11 +6,12 @@ at once, and batches grow by themselves under load. It also keeps the leases of 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 from queue import Empty
 from typing import NamedTuple, TypeVar
@@ -205,6 +206,19 @@ class Sender:
                 if self.now() + delay > deadline:
                     raise
             time.sleep(delay)
+
+    async def apatiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """As `patiently`, on an event loop."""
+        deadline = self.now() + self._settings.relay_timeout
+        backoff = Backoff(FIRST_BACKOFF, MAX_BACKOFF)
+        while True:
+            delay = backoff.next()
+            try:
+                return await ask()
+            except RelayUnavailableError:
+                if self.now() + delay > deadline:
+                    raise
+            await asyncio.sleep(delay)
 
     def _run(self) -> None:
         ready: dict[int, Outbox] = {}

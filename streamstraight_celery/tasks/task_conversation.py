@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from celery.utils import uuid
 
 from ..codecs import utf8
 from ..conversations.events import event_bytes, value_text
@@ -17,7 +20,7 @@ from ..enqueue.conversations import Conversation, IfActive
 from ..enqueue.enqueueing import InConversation
 from ..errors import ConfigurationError, InputTimeoutError, NoStreamError, StreamStopped
 from ..ids import CONVERSATION_HEADER, PARENT_HEADER
-from ..relays.requests import Post, Receive
+from ..relays.requests import Answer, Post, Receive, Request
 from ..runtime import Runtime
 from .inputs import Place, Wanted
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from .task import StreamTask
 
 P = ParamSpec("P")
+T = TypeVar("T")
 LOOK_EVERY = 1.0  # seconds after which to look for messages, or a stop, without a notice
 
 
@@ -58,13 +62,16 @@ class TaskConversation(Generic[P]):
         return header_of(self._task.request, CONVERSATION_HEADER)
 
     def send(self, value: Any, *, type: str = "input", id: str | None = None) -> str:
-        """As `Conversation.send`. The task itself does not receive it."""
-        return self._here.send(value, type=type, id=id, _sender=self._task.stream_id)
+        """As `Conversation.send`. The task itself does not receive it.
+
+        A store that is away is asked again, here and below, for `stream_relay_timeout`.
+        """
+        here, sender, event_id = self._here, self._task.stream_id, uuid() if id is None else id
+        return self._patiently(lambda: here.send(value, type=type, id=event_id, _sender=sender))
 
     async def asend(self, value: Any, *, type: str = "input", id: str | None = None) -> str:
         """As `send`, without blocking the event loop."""
-        here, sender = self._here, self._task.stream_id
-        return await asyncio.to_thread(here.send, value, type=type, id=id, _sender=sender)
+        return await asyncio.to_thread(self.send, value, type=type, id=id)
 
     def stream(
         self, task: Any, /, *args: Any, title: str | None = None, **kwargs: Any
@@ -101,6 +108,7 @@ class TaskConversation(Generic[P]):
             InputTimeoutError: nothing came in time. It is a `TimeoutError`.
             NoStreamError: not in a running task of a conversation.
             StreamStopped: the stream was stopped.
+            RelayUnavailableError: the store has not answered for `stream_relay_timeout`.
         """
         return self._wait(self._wanted(type), timeout)
 
@@ -190,9 +198,10 @@ class TaskConversation(Generic[P]):
         with contextlib.ExitStack() as stack:
             heard = False
             while True:
-                page = relay.read(wanted.next_read())
+                request = wanted.next_read()
+                page = self._patiently(functools.partial(relay.read, request))
                 for refusal in wanted.absorb(page):
-                    relay.call(refusal)
+                    self._call(refusal)
                 if wanted.found:
                     return self._received(wanted)
                 if not wanted.is_done(page):
@@ -207,7 +216,7 @@ class TaskConversation(Generic[P]):
                 # Before the next read: whatever is written after that rings.
                 log = SharedLog(StoreAccess(self._runtime.settings))
                 stack.callback(log.close)
-                log.subscribe(self._here.id, bell.ring)
+                self._patiently(functools.partial(log.subscribe, self._here.id, bell.ring))
                 heard = True
 
     async def _await(self, wanted: Wanted, timeout: float | None) -> Any:
@@ -215,13 +224,15 @@ class TaskConversation(Generic[P]):
 
         deadline = inf if timeout is None else time.monotonic() + timeout
         relay, news = SharedAsyncRelay(StoreAccess(self._runtime.settings)), asyncio.Event()
+        patiently = self._runtime.sender.apatiently
         watcher = relay.watch(lambda *_: news.set(), news.set)
         try:
-            await watcher.subscribe(self._here.id)
+            await patiently(functools.partial(watcher.subscribe, self._here.id))
             while True:
-                (page,) = await relay.read([wanted.next_read()])
+                request = [wanted.next_read()]
+                (page,) = await patiently(functools.partial(relay.read, request))
                 for refusal in wanted.absorb(page):
-                    await relay.execute([refusal])
+                    await patiently(functools.partial(relay.execute, [refusal]))
                 if wanted.found:
                     return await asyncio.to_thread(self._received, wanted)
                 if not wanted.is_done(page):
@@ -240,8 +251,14 @@ class TaskConversation(Generic[P]):
         place = self._place
         self._writer.received = place.seq
         about = Receive(self._here.name, self._task.stream_id, place.seq)
-        self._runtime.relay.call(about)
+        self._call(about)
         return wanted.value
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        return self._runtime.sender.patiently(ask)
+
+    def _call(self, request: Request) -> Answer:
+        return self._patiently(functools.partial(self._runtime.relay.call, request))
 
     def _check(self) -> None:
         """Raise what ends the wait."""
@@ -262,7 +279,8 @@ class TaskConversation(Generic[P]):
         question = f"question:{self._task.stream_id}:{name}"
         wanted = self._wanted(kind, question)
         fields = {"type": "question", "id": question, "stream_id": self._task.stream_id}
-        here.post(Post(here.name, question, event_bytes(fields, text)))
+        post = Post(here.name, question, event_bytes(fields, text))
+        self._patiently(functools.partial(here.post, post))
         return wanted, question
 
     def _give_up(self, question: str) -> bool:
@@ -270,9 +288,7 @@ class TaskConversation(Generic[P]):
         here = self._here
         closed = f"closed:{question}"
         event = event_bytes({"type": "closed", "question": question})
-        answer = self._runtime.relay.call(
-            Post(here.name, closed, event, vital=True, answers=question)
-        )
+        answer = self._call(Post(here.name, closed, event, vital=True, answers=question))
         return answer.kind != "closed"
 
     def _wanted(self, kind: Any, question: str = "") -> Wanted:
@@ -310,13 +326,13 @@ class TaskConversation(Generic[P]):
             relay = self._runtime.relay
             seq = 0
             if writer.continues:
-                seq = relay.state(writer.stream_id).received
+                seq = self._patiently(lambda: relay.state(writer.stream_id)).received
             if not seq:
                 child = header_of(request, PARENT_HEADER) is not None
                 about = Receive(self._here.name, writer.stream_id, child=child)
-                seq = relay.call(about).number
+                seq = self._call(about).number
             place = Place(seq)
-            state = self._here.state()
+            state = self._patiently(self._here.state)
             place.attempt = state.attempt if state is not None else 1
             request.stream_place = place
             writer.received = place.seq

@@ -26,6 +26,7 @@ class Proxy:
 
     Attributes:
         connections: how many were accepted.
+        refused: how many were not.
         struck: how many one-shot faults have struck.
         lost: how many replies were lost.
     """
@@ -34,6 +35,7 @@ class Proxy:
         self.target = target
         self.port = 0
         self.connections = 0
+        self.refused = 0
         self.struck = 0
         self.lost = 0
         self._reply_bytes = reply_bytes
@@ -138,6 +140,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
+            self.refused += 1
             writer.transport.abort()
             return
         self.connections += 1
