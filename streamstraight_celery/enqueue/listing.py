@@ -60,7 +60,8 @@ def list_streams(
         labels: what they were labelled with (`apply_stream(labels=...)`), all of it.
         task: their task, or its name.
         state: `active`, a status (`queued`, `streaming`, `stalled`, `retrying`, `open`, `ended`)
-            or an end reason (`completed`, `stopped`, `producer-error`, ...); of several one.
+            or an end reason (`completed`, `stopped`, `producer-error`, ...) or `failed`, every bad
+            one; of several one.
         limit: how many at most.
 
     Raises:

@@ -15,7 +15,7 @@ from zlib import crc32
 from ..errors import ConfigurationError
 from ..ids import CONVERSATION_PREFIX
 from .about import ACTIVE, RECENT, About, check_labels, label_term, task_term
-from .end_reasons import ENDS
+from .end_reasons import ENDS, FAILURES
 from .requests import (
     Answer,
     Append,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PAGE = 200  # entries of one read of the index, at least
 MOST = 2000
 STATUSES = ("queued", "streaming", "stalled", "retrying", "open")
-STATES = ("active", *STATUSES, "ended", *ENDS)
+STATES = ("active", *STATUSES, "ended", "failed", *ENDS)
 
 TIDY = 64  # entries of each kind that one round looks at
 TIDY_ROUNDS = 8
@@ -73,7 +73,7 @@ class Query:
         labels: that they all have.
         task: the name of their task; "": any.
         states: statuses or end reasons of which they have one; `active` is all that have not
-            ended. Empty: any.
+            ended, `failed` every bad end. Empty: any.
         limit: how many.
     """
 
@@ -126,6 +126,8 @@ class Query:
     def wants(self, state: StreamState) -> bool:
         """Whether a stream is to be found."""
         known = {state.end, state.status, *(() if state.end else ("active",))}
+        if state.end in FAILURES:
+            known.add("failed")
         return (
             not state.deleted
             and (not self.task or state.task == self.task)

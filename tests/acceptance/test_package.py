@@ -71,7 +71,10 @@ def test_it_holds_what_is_needed_at_run_time(wheel: Path) -> None:
         "streamstraight_celery/static/streamstraight_celery/streams.html",
         "streamstraight_celery/static/streamstraight_celery/streams.css",
         "streamstraight_celery/static/streamstraight_celery/streams.js",
+        "streamstraight_celery/static/streamstraight_celery/streams-list.js",
         "streamstraight_celery/static/streamstraight_celery/streams-plots.js",
+        "streamstraight_celery/static/streamstraight_celery/streams-shared.js",
+        "streamstraight_celery/static/streamstraight_celery/streams-view.js",
         "streamstraight_celery/docs/protocol.md",
     } <= names
     top = {name.split("/")[0] for name in names}

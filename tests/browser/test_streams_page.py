@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from streamstraight_celery.conversations.events import stream_began, stream_id_of_event
+from streamstraight_celery.offsets import new_nonce
+from streamstraight_celery.relays.about import About, Workplace
+from streamstraight_celery.relays.requests import Claim, Create, Post
 from tests.conftest import eventually
 from tests.server.background import KEY, BackgroundRelay
 from tests.server.producer import Producer
@@ -103,7 +108,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(tab: Page, producer: Producer) -
         tab.goto(oversight.url)
         tab.get_by_label("Key", exact=True).fill("a wrong key, but a long one")
         tab.get_by_role("button", name="Show streams").click()
-        expect(tab.get_by_text("The relay does not know this key.")).to_be_visible()
+        expect(tab.get_by_text("The relay server does not know this key.")).to_be_visible()
         expect(tab.locator("#main")).to_be_hidden()
         tab.get_by_label("Key", exact=True).fill(KEY)
         tab.get_by_role("button", name="Show streams").click()
@@ -138,9 +143,11 @@ def test_streams_are_found_by_what_is_typed(
     expect(row(tab, other)).to_have_count(0)
     expect(row(tab, producer)).to_have_count(1)
     tab.get_by_label("Find streams").fill("")
-    tab.get_by_label("running only").check()
+    tab.get_by_label("State").select_option("Running")
     expect(row(tab, other)).to_have_count(0)
     expect(row(tab, producer)).to_have_count(1)
+    tab.get_by_label("State").select_option("Failed")
+    expect(tab.locator("#empty")).to_have_text("No matching streams.")
 
 
 def test_a_running_stream_is_found_behind_many_that_ended(tab: Page) -> None:
@@ -150,16 +157,104 @@ def test_a_running_stream_is_found_behind_many_that_ended(tab: Page) -> None:
         for number in range(200):
             oversight.producer(f"later-{number}").append("a", end="completed")
         tab.goto(oversight.url)
-        expect(tab.locator("#counts")).to_have_text("201 kept, 1 not ended")
+        expect(tab.locator("#counts")).to_have_text("201 streams, 1 running")
         expect(tab.locator("#more")).to_have_text("The newest 200 of 201.")
-        tab.get_by_label("running only").check()
+        tab.get_by_label("State").select_option("Running")
         expect(row(tab, oldest)).to_have_count(1)
         expect(tab.locator("#more")).to_be_hidden()
 
 
 def test_an_address_that_was_cut_off(tab: Page, oversight: BackgroundRelay) -> None:
     show(tab, oversight, "%E4%B")
-    expect(tab.locator("#reading")).to_have_text("This stream is no longer kept.")
+    expect(tab.locator("#title")).to_have_text("No such stream")
+    expect(tab.locator("#stream-id")).to_have_text("%E4%B")
+    expect(tab.locator("#unknown")).to_contain_text("does not exist, has expired or was deleted")
+    expect(tab.locator("#known")).to_be_hidden()
+    expect(tab.locator("#badge")).to_be_hidden()
+
+
+def begin(oversight: BackgroundRelay, name: str, about: About, **options: str) -> Producer:
+    """A stream with all that a worker says of it."""
+    producer = Producer(oversight.relay, name)
+    relay, nonce = oversight.relay, new_nonce()
+    relay.call(Create(name, "task", about=about, **options))
+    relay.call(Claim(name, nonce, "task", about=about, at=Workplace("celery@web-1", "slow")))
+    producer.attempt, producer.nonce = 1, nonce
+    return producer
+
+
+def test_list_and_detail_say_what_runs_and_where(tab: Page, oversight: BackgroundRelay) -> None:
+    about = About.of("proj.tasks.answer", {"user": "42"})
+    producer = begin(oversight, "named", about)
+    producer.append("a", end="completed")
+    tab.goto(oversight.url)
+    for words in ("proj.tasks.answer", "named", "user=42", "slow", "celery@web-1"):
+        expect(row(tab, producer)).to_contain_text(words)
+    shown = row(tab, producer).locator("[data-name=requested]").inner_text()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", shown)
+    expect(tab.locator("#summary")).to_have_text(
+        re.compile(r"Time to first chunk p50.*p95.*Duration p50.*p95.*of ")
+    )
+    tab.get_by_label("Task").select_option("proj.tasks.answer")
+    expect(tab.locator("#rows tr")).to_have_count(1)
+    row(tab, producer).click()
+    expect(tab.locator("#title")).to_have_text("proj.tasks.answer")
+    expect(tab.locator("#stream-id")).to_have_text("named")
+    facts = tab.locator("#facts")
+    for words in ("slow", "celery@web-1", "user=42", shown):
+        expect(facts).to_contain_text(words)
+
+
+def test_the_streams_of_a_conversation_are_a_tree(tab: Page, oversight: BackgroundRelay) -> None:
+    about = About.of("proj.tasks.agent")
+    for name, parent in (("planner", None), ("searcher", "planner")):
+        event = stream_began(name, task=about.task, title=name.title(), parent=parent)
+        oversight.relay.call(Post("chat-42", stream_id_of_event(name), event))
+        begin(oversight, name, about, conversation="chat-42").append("a", end="completed")
+    show(tab, oversight, "planner")
+    items = tab.get_by_role("navigation").locator("li")
+    expect(items).to_have_text([re.compile("Planner.*completed"), re.compile("Searcher.*")])
+    left, right = (items.nth(i).locator("a").bounding_box() for i in (0, 1))
+    assert left
+    assert right
+    assert left["x"] < right["x"]
+    items.nth(1).locator("a").click()
+    expect(tab.locator("#stream-id")).to_have_text("searcher")
+    expect(items.nth(1).locator("a")).to_have_attribute("aria-current", "true")
+
+
+def test_the_text_alone(tab: Page, oversight: BackgroundRelay, producer: Producer) -> None:
+    producer.append({"type": "response.created"}, {"type": "text-delta", "delta": "Hel"})
+    show(tab, oversight, producer.stream_id)
+    tab.get_by_role("button", name="Text", exact=True).click()
+    expect(tab.locator("#text")).to_have_text("Hel")
+    expect(tab.locator("#chunks")).to_be_hidden()
+    producer.append("lo")
+    expect(tab.locator("#text")).to_have_text("Hello")
+    producer.release().claim().append("Again")
+    expect(tab.locator("#text")).to_have_text("Again")
+    producer.end()
+    tab.get_by_role("button", name="Events", exact=True).click()
+    expect(tab.locator("#chunks .text")).to_have_text(["Again"])
+
+
+def test_the_keyboard_alone_does_everything(
+    tab: Page, oversight: BackgroundRelay, producer: Producer
+) -> None:
+    producer.append({"a": 1}, {"b": 2})
+    tab.goto(oversight.url)
+    row(tab, producer).get_by_role("link").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#chunks .text")).to_have_count(2)
+    tab.locator("#chunks").focus()
+    tab.keyboard.press("ArrowUp")
+    tab.keyboard.press("ArrowUp")
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#chunks .text").nth(1)).to_have_text(re.compile(r'\{\s+"b": 2'))
+    tab.get_by_role("button", name="Stop").focus()
+    tab.keyboard.press("Enter")
+    eventually(lambda: oversight.relay.state(producer.stream_id).stop_asked)
 
 
 @pytest.mark.parametrize(

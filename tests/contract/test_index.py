@@ -72,6 +72,7 @@ def test_streams_are_found_by_labels_task_and_state(relay: Relay) -> None:
     assert found(relay, state=["queued", "completed"]) == ["done", "other", "queued"]
     assert found(relay, labels={"user": "42"}, state="ended") == ["done", "failed"]
     assert found(relay, task="tasks.answer", state="producer-error") == ["failed"]
+    assert found(relay, state="failed") == ["failed"]
     state = relay.state("queued")
     assert (state.task, dict(state.labels)) == ("tasks.answer", {"user": "42"})
 

@@ -23,7 +23,8 @@ KEY = "an API key of these tests"
 KEYED: dict[str, Any] = {"api_keys": (KEY,)}
 OWN: dict[str, Any] = {"development": True}
 WITH_KEY = {"Authorization": f"Bearer {KEY}"}
-PAGE = ["/streams", "/streams.css", "/streams.js", "/streams-plots.js"]
+SCRIPTS = [f"streams{part}.js" for part in ("", "-list", "-plots", "-shared", "-view")]
+PAGE = ["/streams", "/streams.css", *(f"/{name}" for name in SCRIPTS)]
 DATA = ["/v1/overview", "/v1/overview/a-stream"]
 
 
@@ -262,7 +263,7 @@ async def test_it_is_read_only(make_site: MakeSite, redis_url: str) -> None:
 
 async def test_the_page_runs_nothing_but_its_own_files(make_site: MakeSite, redis_url: str) -> None:
     site = await make_site(redis_url, **OWN)
-    types = ("text/html", "text/css", "text/javascript", "text/javascript")
+    types = ("text/html", "text/css", *["text/javascript"] * len(SCRIPTS))
     for path, content_type in zip(PAGE, types, strict=True):
         headers = (await ask(site, path)).headers
         assert headers["content-type"].startswith(content_type)
@@ -271,7 +272,7 @@ async def test_the_page_runs_nothing_but_its_own_files(make_site: MakeSite, redi
         assert policy.pop("require-trusted-types-for") == "'script'"
         assert set(policy.values()) == {"'self'", "'none'"}
     folder = resources.files("streamstraight_celery") / "static" / "streamstraight_celery"
-    for name in ("streams.html", "streams.css", "streams.js", "streams-plots.js"):
+    for name in ("streams.html", "streams.css", *SCRIPTS):
         text = (folder / name).read_text()
         assert "https://" not in text
         assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")

@@ -40,11 +40,11 @@ DEFAULT_LIMIT = 200
 MAX_LIMIT = 1000
 LABEL = "label."  # what a label's name has before it in the query
 
+_SCRIPTS = ("streams", "streams-list", "streams-plots", "streams-shared", "streams-view")
 _FILES = {
     "/streams": ("text/html; charset=utf-8", "streams.html"),
     "/streams.css": ("text/css; charset=utf-8", "streams.css"),
-    "/streams.js": ("text/javascript; charset=utf-8", "streams.js"),
-    "/streams-plots.js": ("text/javascript; charset=utf-8", "streams-plots.js"),
+    **{f"/{each}.js": ("text/javascript; charset=utf-8", f"{each}.js") for each in _SCRIPTS},
 }
 # Nothing but these files and the relay's own data, so that no chunk can make the page do anything.
 _POLICY = (

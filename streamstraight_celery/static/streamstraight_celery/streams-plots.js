@@ -1,5 +1,7 @@
 // Two small plots as SVG elements. Times are seconds.
 
+import { hasFailed } from "./streams-shared.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 44;
 const RIGHT = 8;
@@ -55,8 +57,7 @@ export function firstChunkPlot(width, streams, chosen, choose) {
     class: "median", x1: LEFT, x2: width - RIGHT, y1: plot.y(middle), y2: plot.y(middle),
   });
   streams.forEach((each, i) => {
-    const failed = each.status === "ended" && !["completed", "stopped"].includes(each.end_reason);
-    const classes = ["dot", failed && "failed", each.stream_id === chosen && "chosen"];
+    const classes = ["dot", hasFailed(each) && "failed", each.stream_id === chosen && "chosen"];
     const dot = plot.add("circle", {
       class: classes.filter(Boolean).join(" "),
       cx: streams.length > 1 ? plot.x(i) : width / 2,
@@ -64,7 +65,7 @@ export function firstChunkPlot(width, streams, chosen, choose) {
       r: streams.length > 100 ? 3 : 4.5,
     });
     const title = document.createElementNS(SVG, "title");
-    title.textContent = `${each.stream_id}: ${shownTime(each.first_chunk_after)}`;
+    title.textContent = `${each.task || each.stream_id}: ${shownTime(each.first_chunk_after)}`;
     dot.append(title);
     dot.addEventListener("click", () => choose(each.stream_id));
   });
