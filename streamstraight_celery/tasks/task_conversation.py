@@ -250,8 +250,9 @@ class TaskConversation(Generic[P]):
     def _received(self, wanted: Wanted) -> Any:
         place = self._place
         self._writer.received = place.seq
-        about = Receive(self._here.name, self._task.stream_id, place.seq)
-        self._call(about)
+        # A child receives for itself: the tasks after its parent do not follow it.
+        if not self._is_child:
+            self._call(Receive(self._here.name, self._task.stream_id, place.seq))
         return wanted.value
 
     def _patiently(self, ask: Callable[[], T]) -> T:
@@ -302,6 +303,10 @@ class TaskConversation(Generic[P]):
         return Runtime.of(self._task._get_app())
 
     @property
+    def _is_child(self) -> bool:
+        return header_of(self._task.request, PARENT_HEADER) is not None
+
+    @property
     def _writer(self) -> StreamWriter:
         writer: StreamWriter | None = getattr(self._task.request, "stream_writer", None)
         if writer is None:
@@ -328,8 +333,7 @@ class TaskConversation(Generic[P]):
             if writer.continues:
                 seq = self._patiently(lambda: relay.state(writer.stream_id)).received
             if not seq:
-                child = header_of(request, PARENT_HEADER) is not None
-                about = Receive(self._here.name, writer.stream_id, child=child)
+                about = Receive(self._here.name, writer.stream_id, child=self._is_child)
                 seq = self._call(about).number
             place = Place(seq)
             state = self._patiently(self._here.state)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from celery._state import get_current_app
 from celery.signals import before_task_publish
 
 from streamstraight_celery.relays.base import Relay
@@ -20,7 +19,6 @@ _stores = count()
 
 @pytest.fixture(params=["memory", "redis"])
 def app(request: pytest.FixtureRequest) -> Iterator[Celery]:
-    before = get_current_app()
     url = "memory://"
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
@@ -29,8 +27,6 @@ def app(request: pytest.FixtureRequest) -> Iterator[Celery]:
     app.set_current()
     yield app
     Runtime.of(app).close()
-    before.set_default()
-    before.set_current()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery
 
 from streamstraight_celery import StreamActiveError, stream_task
+from tests.support.waiting import eventually
 
 
 @stream_task
@@ -67,10 +68,18 @@ def lead(self: Any) -> Iterator[Any]:
     yield self.conversation.receive()
 
 
+@stream_task(bind=True)
+def lead_later(self: Any) -> Iterator[Any]:
+    """Receives after its child has."""
+    child = self.conversation.stream(listen, 1)
+    eventually(lambda: child.state().end)
+    yield self.conversation.receive()
+
+
 def make_app(broker: str, relay: str) -> Celery:
     app = Celery("conversations", broker=broker)
     app.conf.update(stream_relay_url=relay, stream_secret="a-secret-of-these-tests")
-    app.conf.update(stream_lease=1, stream_reap_after=0.1)
+    app.conf.update(stream_lease=3, stream_reap_after=0.1)
     app.set_default()
     return app
 

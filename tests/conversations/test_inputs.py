@@ -14,13 +14,14 @@ from streamstraight_celery.errors import QuestionClosedError
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Read
 from tests.conftest import eventually
-from tests.conversations.project import alisten, ask, lead, listen, repeat
+from tests.conversations.project import alisten, ask, lead, lead_later, listen, repeat
 from tests.conversations.test_log import events
 from tests.support.workers import worker_here
 
 
 @pytest.fixture
 def working(app: Celery) -> Iterator[Celery]:
+    app.conf.stream_lease = 30  # these tests lose no worker, however slow the machine is
     with worker_here(app, pool="threads", concurrency=4):
         yield app
 
@@ -130,6 +131,15 @@ def test_tasks_that_a_task_starts_are_its_children(working: Celery, relay: Relay
     assert active.id == stream.id
     chat.send("for both")
     eventually(lambda: stream.state().end == relay.state(second["stream_id"]).end == "completed")
+
+
+def test_a_child_takes_no_message_from_its_parent(working: Celery, relay: Relay) -> None:
+    chat = get_conversation("chat-42", app=working)
+    stream = chat.stream(lead_later)
+    eventually(lambda: len(of_type(working, "stream")) == 2)
+    chat.send("for both")
+    eventually(lambda: stream.state().end == "completed")
+    assert chunks(relay, stream) == ["for both"]
 
 
 def test_stopping_a_stream_stops_its_children(working: Celery, relay: Relay) -> None:

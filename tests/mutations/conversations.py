@@ -37,6 +37,11 @@ CONVERSATIONS = (
         "                pass\n", (f"{INPUTS} -k 'retried and memory'",),
     ),
     Mutation(
+        "conversation: a child that receives for itself", "tasks/task_conversation.py",
+        "        if not self._is_child:\n", "        if True:\n",
+        (f"{INPUTS} -k 'takes_no_message and memory'",),
+    ),
+    Mutation(
         "conversation: its token for its own streams only", "server/conversations.py",
         "            if name and conversation_id(name) == grant.stream_id:\n",
         "            if True:\n", ("tests/conversations/test_http.py -k 'opens_its and memory'",),
