@@ -259,6 +259,12 @@ class Outbox:
             self._fail(error)
             self._changed(False)
 
+    def abandon(self, error: StreamError) -> None:
+        """Nobody sends any more: who waits for the end is told."""
+        if not self.done:
+            self._fail(error)
+            self._changed(False)
+
     def _changed(self, stop: bool) -> None:
         if self.done:
             self._entries.clear()  # now, and not when the garbage collector finds the writer

@@ -164,6 +164,9 @@ class Sender:
 
     def signal(self, outbox: Outbox) -> None:
         """Tell the thread that this stream has something to send."""
+        if self._closing:
+            self._abandon(outbox)
+            return
         if self._lingering and not outbox.urgent:
             self._quiet.append(outbox)
             if self._lingering:
@@ -183,12 +186,23 @@ class Sender:
         self._relay.forget(outbox.stream_id, outbox.nonce)
 
     def close(self) -> None:
-        """End the thread. Streams still open are left to their leases."""
+        """End the thread. Streams still open are left to their leases, and can write no more."""
         self._closing = True
         self._signals.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
             self._thread = None
+        with self._lock:
+            left = list(self._open.values())
+        for outbox in left:
+            self._abandon(outbox)
+
+    def _abandon(self, outbox: Outbox) -> None:
+        """Whoever waits for this stream's last words would wait for ever."""
+        try:
+            outbox.abandon(RelayUnavailableError("this process has closed its stream store"))
+        except Exception:
+            _log_failure(outbox)
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """What a question that may be repeated came to, from a relay that may be away for a while.

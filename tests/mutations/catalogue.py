@@ -55,6 +55,11 @@ MUTATIONS = (
         "requests += self._renewals(ready, before)", "pass", (WRITER,),
     ),
     Mutation(
+        "telling who waits for a sender that was closed", "producing/sender.py",
+        "        for outbox in left:\n", "        for outbox in ():\n",
+        (f"{WRITER} -k closed",),
+    ),
+    Mutation(
         "the refusal to re-create a superseded attempt", "relays/redis/lua/claim.lua",
         "if attempt and attempt >= want then", "if false then", (CONTRACT, MODEL),
     ),
