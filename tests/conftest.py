@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from celery import _state
 
 from streamstraight_celery.testing.embedded import EmbeddedRedis
 from tests.support.clusters import Cluster
-from tests.support.clusters import free_port as free_port
+from tests.support.ports import free_port as free_port
 from tests.support.waiting import eventually as eventually
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (item.path in browsing, item.get_closest_marker("browser") is not None)
     )
+
+
+@pytest.fixture(autouse=True)
+def same_celery_app() -> Iterator[None]:
+    """A Celery app that a test makes becomes the process' current one, for that test only."""
+    default, current = _state.default_app, _state._tls.current_app
+    yield
+    _state.set_default_app(default)
+    _state._tls.current_app = current
 
 
 class RedisServer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import socket
@@ -53,8 +55,9 @@ class Stack:
         on_ready: OnReady = lambda *_: None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self.page_url = f"http://{HOST}:{page_port or free_port()}"
-        self.relay_url = f"http://{HOST}:{free_port()}"
+        page, relay, self._model_port = free_ports(3)
+        self.page_url = f"http://{HOST}:{page_port or page}"
+        self.relay_url = f"http://{HOST}:{relay}"
         self.children: dict[str, Child] = {}
         self.logs = Path(tempfile.mkdtemp(prefix="streamstraight-demo-"))
         self.keep_logs = False
@@ -154,7 +157,7 @@ class Stack:
         }
         own_model = not (env.get("OPENAI_API_KEY") or env.get("OPENAI_BASE_URL"))
         if own_model:
-            env["OPENAI_BASE_URL"] = f"http://{HOST}:{free_port()}/v1"
+            env["OPENAI_BASE_URL"] = f"http://{HOST}:{self._model_port}/v1"
         if self._framework == "django":
             env["DJANGO_SETTINGS_MODULE"] = "example_project.django_chat.settings"
         env["OPENAI_API_KEY"] = env.get("OPENAI_API_KEY") or "none"
@@ -208,10 +211,16 @@ def port(url: str) -> int:
     return httpx.URL(url).port or 80
 
 
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Ports on which nothing listens, all different."""
+    found: list[int] = []
+    # Below those that the kernel gives to outgoing connections: none of them takes one in between.
+    for number in random.sample(range(10_000, 32_000), 1000):
+        with contextlib.suppress(OSError), socket.create_server((HOST, number)):
+            found.append(number)
+        if len(found) == count:
+            break
+    return found
 
 
 def join(separator: str, *parts: str | None) -> str:

@@ -11,21 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from celery import Celery, _state
+from celery import Celery
 
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT, RedisServer, eventually, free_port
 from tests.integrations.sites.sources import SECRET
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """Sites make Celery apps that become the process' default."""
-    default, current = _state.default_app, _state._tls.current_app
-    yield
-    _state.set_default_app(default)
-    _state._tls.current_app = current
-
 
 SITES = "tests.integrations.sites"
 GUNICORN = "gunicorn --workers 1 --graceful-timeout 10 --bind 127.0.0.1:{port} --log-level warning"
@@ -133,6 +123,6 @@ def watching(serve: Callable[[str], Server], redis_url: str) -> Iterator[Celery]
 
 def watch(redis_url: str) -> Iterator[Celery]:
     app = Celery("watching", broker=redis_url, set_as_current=False)
-    app.conf.update(stream_secret=SECRET, stream_lease=1, stream_reap_after=0.5)
+    app.conf.update(stream_secret=SECRET, stream_lease=5, stream_reap_after=0.5)
     yield app
     Runtime.of(app).close()

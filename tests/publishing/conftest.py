@@ -6,17 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 from celery import Celery
-from celery._state import get_current_app
 
 from streamstraight_celery.runtime import Runtime
 
 
 @pytest.fixture
 def app(redis_url: str) -> Iterator[Celery]:
-    before = get_current_app()
     app = Celery("background", broker=redis_url)
-    app.conf.update(stream_lease=2, stream_reap_after=1, stream_secret="a-secret-of-these-tests")
+    app.conf.update(stream_secret="a-secret-of-these-tests")
     app.set_current()
     yield app
     Runtime.of(app).close()
-    before.set_current()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +16,8 @@ import redis
 from redis.crc import key_slot
 
 from streamstraight_celery.testing.embedded import EmbeddedRedis
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
-
-
-def free_port() -> int:
-    """A TCP port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 import kombu.pools
 import pytest
 from celery import Celery
-from celery._state import get_current_app
 from celery.backends.redis import RedisBackend
 
 from streamstraight_celery.errors import ConfigurationError
@@ -73,12 +72,10 @@ def close_app(app: Celery) -> None:
 
 
 @pytest.fixture
-def app(project_app: Celery) -> Iterator[Celery]:
+def app(project_app: Celery) -> Celery:
     """The project's app, as the current one."""
-    before = get_current_app()
     project_app.set_current()
-    yield project_app
-    before.set_current()
+    return project_app
 
 
 @pytest.fixture
