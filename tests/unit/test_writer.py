@@ -263,7 +263,9 @@ def test_nobody_waits_for_a_sender_that_was_closed(relay: TroubledRelay) -> None
     writer = sender.open("s")
     sender.close()
     with pytest.raises(RelayUnavailableError, match="closed its stream store"):
-        writer.finish("completed")
+        writer.write("1")
+    with pytest.raises(RelayUnavailableError, match="closed its stream store"):
+        sender.open("t").finish("completed")
 
 
 def test_a_relay_that_never_answers_a_claim(relay: TroubledRelay) -> None:
