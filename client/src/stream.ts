@@ -101,29 +101,30 @@ export class LiveStream<T> implements Stream<T> {
 
   async stop(): Promise<void> {
     if (this.endReason) return;
-    const { href } = this.#url;
-    const url = href.replace(/\/v1\/stream\/(?=[^/?#]+([?#]|$))/, "/v1/stop/");
-    if (url === href) throw new TypeError(`no /v1/stream/ in ${href}`);
-    const { getToken } = this.#options;
     // Browsers have six HTTP/1.1 connections to a host: free this stream's own for the request.
     const release = this.#hold();
     try {
-      await this.#askToStop(url, getToken);
+      await this.ask("stop");
     } finally {
       release();
     }
   }
 
-  async #askToStop(url: string, getToken: StreamOptions<T>["getToken"]): Promise<void> {
+  /** Asks the relay to stop the task, or to add a message to a conversation. */
+  async ask(what: "stop" | "send", body?: string): Promise<void> {
+    const { href } = this.#url;
+    const url = href.replace(/\/v1\/stream\/(?=[^/?#]+([?#]|$))/, `/v1/${what}/`);
+    if (url === href) throw new TypeError(`no /v1/stream/ in ${href}`);
+    const { getToken } = this.#options;
     try {
-      let answer = await this.#post(url);
+      let answer = await this.#post(url, body);
       if (answer.status === 401 && getToken) {
         try {
           this.#token = await getToken();
         } catch (error) {
           throw error instanceof StreamError ? error : new StreamError(noToken(error));
         }
-        answer = await this.#post(url);
+        answer = await this.#post(url, body);
       }
       if (!isDone(answer)) throw new StreamError(readRefusal(answer));
     } catch (error) {
@@ -131,15 +132,17 @@ export class LiveStream<T> implements Stream<T> {
     }
   }
 
-  async #post(url: string, moved?: boolean): Promise<Answer> {
+  async #post(url: string, body?: string, moved?: boolean): Promise<Answer> {
     const { signal, patiently } = connection(this.#clock);
-    const sent = this.#fetch(url, { method: "POST", headers: this.#headers(), priority: "high", signal });
+    const headers = this.#headers();
+    if (body) headers.set("content-type", "application/json");
+    const sent = this.#fetch(url, { method: "POST", headers, priority: "high", signal, ...(body && { body }) });
     const [answer, to] = await patiently(
       sent.then(async (response) => [await readAnswer(response, true), response.redirected && response.url] as const),
     );
     // Redirects turn it into a GET (301, 302, 303): ask again at the new address, on the same host only.
     const again = to && !moved && !isDone(answer) && new URL(to).hostname === this.#url.hostname;
-    return again ? this.#post(to, true) : answer;
+    return again ? this.#post(to, body, true) : answer;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {

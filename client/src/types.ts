@@ -132,3 +132,74 @@ export interface Stream<T> extends AsyncIterable<T> {
   /** Closes the connection and ends the iteration. The task continues. */
   close(): void;
 }
+
+/** The answer of your web route (`chat.ref()`): where a conversation is, and the token for it and its streams. */
+export interface ConversationRef extends StreamRef {
+  conversation: string;
+}
+
+/**
+ * What goes through a conversation: `openConversation<{ chunk: Token; answer: Approval }>(ref)`. What is left out
+ * is `unknown`, and there are no events of the application's own.
+ */
+export interface ConversationTypes {
+  /** A chunk of its streams. */
+  chunk: unknown;
+  /** The value of a message, as `send` takes it. */
+  input: unknown;
+  /** The value of a task's question. */
+  question: unknown;
+  /** The value of an answer to it. */
+  answer: unknown;
+  /** The application's own events: by type, what their value is. */
+  events: object;
+}
+
+type Own<E> = { [K in keyof E]: { type: K; at: number; id: string; value: E[K]; stream_id?: string } }[keyof E];
+type Of<T, K extends keyof ConversationTypes> = T extends { [_ in K]: infer V } ? V : unknown;
+
+/** An event of a conversation. `at`: milliseconds since 1970. */
+export type ConversationEvent<T extends Partial<ConversationTypes> = {}> =
+  /** A stream was asked for. `parent`: the stream whose task started it. */
+  | { type: "stream"; at: number; stream_id: string; task?: string; task_id?: string; title?: string; parent?: string }
+  /** It has ended. `error` is what its readers are told. */
+  | { type: "ended"; at: number; stream_id: string; reason: EndReason; error?: { code: string; message: string } }
+  /** A message to the conversation's tasks. `answers`: the question that it answers. */
+  | { type: "input"; at: number; id: string; value: Of<T, "input"> | Of<T, "answer">; stream_id?: string; answers?: string }
+  /** A task asks. */
+  | { type: "question"; at: number; id: string; stream_id: string; value: Of<T, "question"> }
+  /** It does not wait for the answer any more. */
+  | { type: "closed"; at: number; question: string }
+  /** The message `input` did not fit. */
+  | { type: "refused"; at: number; input: string; message: string; stream_id?: string }
+  | (T extends { events: infer E } ? Own<E> : never);
+
+export interface SendOptions {
+  /** Names the message: of several with one id only the first is added. */
+  id?: string | undefined;
+  /** The id of the question that it answers. */
+  answers?: string | undefined;
+}
+
+/** An open conversation: its events, for one consumer. It does not end by itself. */
+export interface Conversation<T extends Partial<ConversationTypes> = {}> extends AsyncIterable<ConversationEvent<T>> {
+  readonly status: StreamStatus;
+  /** The position after the last event delivered, for `options.offset` later. */
+  readonly offset: string;
+  /** Opens one of its streams, with the same token and over the same connection. */
+  openStream<C = Of<T, "chunk">>(id: string, options?: StreamOptions<C>): Stream<C>;
+  /**
+   * Sends a message to its tasks, and tries again when the network fails; it is added once. Resolves to its id.
+   * Rejects with a `StreamError` when the relay refuses or does not answer.
+   */
+  send(value: Of<T, "input">, options?: SendOptions): Promise<string>;
+  /** Answers a question. Rejects with code `answered` when another answer came first or nobody waits any more. */
+  answer(question: { id: string } | string, value: Of<T, "answer">): Promise<string>;
+  /**
+   * Asks the relay to stop the active stream, of those that were delivered. `tree`: also the streams that its
+   * task has started.
+   */
+  stop(options?: { tree?: boolean | undefined }): Promise<void>;
+  /** Closes the connection and ends the iteration, also those of its streams. The tasks continue. */
+  close(): void;
+}

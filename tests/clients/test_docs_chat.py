@@ -1,4 +1,4 @@
-"""The browser's examples of docs/clients.md are the files that are tested; the task's are run."""
+"""The browser's examples in the docs are the files that are tested; the task's are run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from streamstraight_celery.relays.requests import Read
 from streamstraight_celery.runtime import Runtime
 from tests.conftest import ROOT
 
-DOCS = (ROOT / "docs/clients.md").read_text() + (ROOT / "docs/how-to/save-chats.md").read_text()
+PAGES = ("clients.md", "how-to/save-chats.md", "conversations.md")
+DOCS = "".join((ROOT / "docs" / name).read_text() for name in PAGES)
 EXAMPLES = ROOT / "client/examples"
 
 

@@ -50,6 +50,7 @@ app = Celery(
         "tests.tasks.apps.sending",
         "tests.tasks.apps.callbacks",
         "tests.tasks.apps.saving",
+        "tests.tasks.apps.talking",
     ],
     set_as_current=False,
 )

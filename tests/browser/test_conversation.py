@@ -1,0 +1,128 @@
+"""A conversation in two tabs and on a phone, with a relay server and a worker of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from streamstraight_celery import Conversation, get_conversation
+from tests.browser.site import Pages, Site, running
+from tests.conftest import eventually
+from tests.tasks.apps import talking
+
+pytestmark = pytest.mark.browser
+
+# What a page has of a conversation: its events, and the chunks of each stream.
+FOLLOWER = """
+import { openConversation } from "/client.js";
+import { sharedFetch } from "/shared.js";
+globalThis.events = [];
+globalThis.chunks = {};
+globalThis.follow = async (ref, shared) => {
+  globalThis.chat = openConversation(ref, shared ? { fetch: sharedFetch } : {});
+  for await (const event of chat) {
+    events.push(event);
+    if (event.type === "stream") void read(event.stream_id, (chunks[event.stream_id] = []));
+  }
+};
+async function read(id, into) {
+  for await (const chunk of chat.openStream(id)) into.push(chunk);
+  into.push("end");
+}
+document.title = "ready";
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, chromium: object) -> Iterator[Site]:
+    with running(tmp_path_factory.mktemp("site")) as site:
+        site.needs_worker()
+        yield site
+
+
+@pytest.fixture(scope="module")
+def pages(chromium: object) -> Iterator[Pages]:
+    with closing(Pages(FOLLOWER)) as pages:
+        yield pages
+
+
+@pytest.fixture
+def chat(site: Site, request: pytest.FixtureRequest) -> Conversation:
+    return get_conversation(request.node.name, app=site.app)
+
+
+def events(page: Page, kind: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.evaluate(
+        "kind => events.filter((e) => e.type === kind)", kind
+    )
+    return found
+
+
+def wait_for(page: Page, kind: str, count: int = 1) -> dict[str, Any]:
+    eventually(lambda: len(events(page, kind)) >= count)
+    return events(page, kind)[count - 1]
+
+
+def wait_chunks(page: Page, stream_id: str, *expected: str) -> None:
+    eventually(lambda: page.evaluate("id => chunks[id]", stream_id) == list(expected))
+
+
+@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_each_tab_and_the_phone_follow_all_of_it(
+    site: Site,
+    pages: Pages,
+    context: BrowserContext,
+    chromium: Browser,
+    chat: Conversation,
+    shared: bool,
+) -> None:
+    with closing(chromium.new_context()) as phone:
+        tabs = [pages.open(context), pages.open(context), pages.open(phone)]
+        for tab in tabs:
+            tab.evaluate("([ref, shared]) => void follow(ref, shared)", [chat.ref(), shared])
+        stream = chat.stream(site.task(talking.agent))
+        for tab in tabs:
+            assert wait_for(tab, "question")["value"] == {"tool": "delete"}
+            wait_chunks(tab, stream.id, "ready")
+
+        first, second, third = tabs
+        second.evaluate(
+            "chat.answer(events.find((e) => e.type === 'question'), { approved: true })"
+        )
+        wait_for(first, "input")
+        late = "chat.answer(events.find((e) => e.type === 'question'), {}).catch((e) => e.code)"
+        assert first.evaluate(late) == "answered"
+
+        for tab in tabs:
+            child = wait_for(tab, "stream", 2)
+            assert (child["parent"], child["title"]) == (stream.id, "Helper")
+        third.evaluate("chat.send({ text: 'from the phone' })")
+        for tab in tabs:
+            wait_chunks(tab, stream.id, "ready", "approved", "from the phone", "end")
+            wait_chunks(tab, child["stream_id"], "sub-agent", "done", "end")
+            wait_for(tab, "ended", 2)
+        assert first.evaluate("events") == second.evaluate("events") == third.evaluate("events")
+
+
+def test_a_page_reads_all_over_one_request_at_a_time_and_a_reload_finds_all(
+    site: Site, pages: Pages, context: BrowserContext, chat: Conversation
+) -> None:
+    page = pages.open(context)
+    page.evaluate("ref => void follow(ref)", chat.ref())
+    stream = chat.stream(site.task(talking.agent))
+    wait_for(page, "question")
+    wait_chunks(page, stream.id, "ready")
+    asked = "performance.getEntriesByType('resource').map((each) => new URL(each.name).pathname)"
+    assert {path for path in page.evaluate(asked) if "/v1/" in path} <= {"/v1/streams"}
+
+    page.reload()
+    page.wait_for_function("document.title === 'ready'")
+    page.evaluate("ref => void follow(ref)", chat.ref())
+    wait_chunks(page, stream.id, "ready")
+    page.evaluate("chat.stop()")
+    assert wait_for(page, "ended")["reason"] == "stopped"
+    wait_chunks(page, stream.id, "ready", "end")
