@@ -218,10 +218,13 @@ def test_an_interrupted_request_leaves_no_answer_behind(own_redis: RedisServer) 
     relay.close()
 
 
+@pytest.mark.parametrize("reading", ["_answers", "_reply"])
 def test_a_request_interrupted_before_its_answer_leaves_none_behind(
-    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, reading: str
 ) -> None:
     """By a signal that comes while nothing of redis-py runs, so that it cannot clean up."""
+    if reading == "_reply":
+        monkeypatch.setattr("streamstraight_celery.relays.redis.exchange.hiredis", None)
     relay = RedisRelay(own_redis.url(), RelayOptions())
     for name in ("one", "other"):
         relay.call(Create(name, f"owner of {name}"))
@@ -229,11 +232,11 @@ def test_a_request_interrupted_before_its_answer_leaves_none_behind(
     class Interrupted(BaseException):
         pass
 
-    def interrupt(connection: object) -> None:
+    def interrupt(*_: object) -> None:
         raise Interrupted
 
     with redis.Redis.from_url(own_redis.url()) as client, monkeypatch.context() as patched:
-        patched.setattr("streamstraight_celery.relays.redis.relay._reply", interrupt)
+        patched.setattr(f"streamstraight_celery.relays.redis.exchange.{reading}", interrupt)
         client.client_pause(300)
         with pytest.raises(Interrupted):
             relay.state("one")

@@ -19,6 +19,7 @@ from ...errors import ConfigurationError, RelayUnavailableError
 from ..base import Page, Relay, RelayOptions
 from ..requests import Answer, Read, Request, repeatable
 from ..urls import SENTINEL_SCHEMES, unreadable, without_secrets
+from .exchange import exchange
 from .scripts import PUBLISH, SCRIPTS, Calls, parse_answer, parse_page
 from .sentinel import sentinel_client
 
@@ -27,8 +28,6 @@ TIMEOUT = 5.0
 # A connection used in the last so many seconds is used again without asking whether it still lives,
 # which costs more than all the rest of a request.
 RECENT = 1.0
-# Requests in one write: Redis works on the first while the next are being packed.
-AT_ONCE = 4
 # Reads in one round trip.
 READS_AT_ONCE = 250
 RIGHTS = (
@@ -100,6 +99,8 @@ class RedisRelay(Relay):
         publish, in_cluster: as `Calls`.
         connection: more options of redis-py's connections, as in `stream_relay_options`.
     """
+
+    quick = True
 
     def __init__(
         self,
@@ -233,10 +234,7 @@ class RedisRelay(Relay):
         connection, checked = self._take()
         try:
             commands = self._calls.commands(requests, asking)
-            for start in range(0, len(commands), AT_ONCE):
-                packed = connection.pack_commands(commands[start : start + AT_ONCE])
-                connection.send_packed_command(packed, check_health=False)
-            answers = [_reply(connection) for _ in commands]
+            answers = exchange(connection, commands)
         except BaseException as error:
             # Answers may be under way, also when a signal interrupts us: nobody else must get them.
             connection.disconnect()
@@ -296,10 +294,3 @@ def refusal(error: Exception) -> str:
             "write redis+cluster:// instead of redis:// in stream_relay_url"
         )
     return f"{error}: {RIGHTS}" if not_allowed(error) else str(error)
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.exceptions.ResponseError as error:
-        return error
