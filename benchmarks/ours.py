@@ -16,10 +16,9 @@ from benchmarks.stack import BROKER_DB, DATA_DB, Stack, stable_port
 from streamstraight_celery import StreamTask
 
 THREADS = "threads"
-LINGER = "linger"
+AT_ONCE = "at-once"
 PREFORK = "prefork"
 NOBODY = "nobody"
-LINGER_S = 0.005
 PREFORK_PROCESSES = 2
 SERVER = "server"
 VARIABLES = {
@@ -33,10 +32,11 @@ app = Celery("benchmarks.ours")
 app.conf.update(
     {key: os.environ[name] for key, name in VARIABLES.items() if name in os.environ},
     stream_secret="only for the benchmark, on loopback",
-    stream_linger=float(os.environ.get("BENCH_LINGER", "0")),
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
 )
+if "BENCH_LINGER" in os.environ:
+    app.conf.stream_linger = float(os.environ["BENCH_LINGER"])
 
 
 def produce(job_arguments: dict[str, Any]) -> Iterator[Any]:
@@ -89,9 +89,9 @@ class Ours(Stack):
         self.processes[SERVER].wait_for_port(self.port)
 
     def start_lanes(self) -> None:
-        lingering = {**self.environment, "BENCH_LINGER": str(LINGER_S)}
+        at_once = {**self.environment, "BENCH_LINGER": "0"}
         self.start_worker(worker(THREADS), queue=THREADS, env=self.environment)
-        self.start_worker(worker(LINGER), queue=LINGER, env=lingering)
+        self.start_worker(worker(AT_ONCE), queue=AT_ONCE, env=at_once)
         self.start_worker(
             worker(PREFORK),
             queue=PREFORK,

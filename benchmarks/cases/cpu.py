@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cases.subjects import OURS, OURS_LINGER, PUBLISH, SDK, XADD, XADD_512
+from benchmarks.cases.subjects import OURS, OURS_AT_ONCE, PUBLISH, SDK, XADD, XADD_512
 from benchmarks.chunks import EVENTS
 from benchmarks.results import Group
 from benchmarks.runs import Pace, flat_out, paced
@@ -10,7 +10,7 @@ from benchmarks.session import Session, Subject
 from benchmarks.stats import interleaved
 
 CASE = "cpu"
-SINGLE = (OURS, OURS_LINGER, PUBLISH, XADD, SDK)
+SINGLE = (OURS, OURS_AT_ONCE, PUBLISH, XADD, SDK)
 BATCHED = (OURS, PUBLISH, XADD_512, SDK)
 WORKER = "worker"
 

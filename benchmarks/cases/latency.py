@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cases.subjects import OURS, OURS_LINGER, PUBLISH, SDK, XADD
+from benchmarks.cases.subjects import OURS, OURS_AT_ONCE, PUBLISH, SDK, XADD
 from benchmarks.results import Group
 from benchmarks.runs import Pace, paced
 from benchmarks.session import Session
@@ -11,7 +11,7 @@ from benchmarks.stats import at_most, interleaved
 CASE = "latency"
 STREAMS = 50
 RATE = 50.0
-SUBJECTS = (OURS, OURS_LINGER, PUBLISH, XADD, SDK)
+SUBJECTS = (OURS, OURS_AT_ONCE, PUBLISH, XADD, SDK)
 
 
 def run(session: Session) -> list[Group]:
@@ -23,7 +23,7 @@ def run(session: Session) -> list[Group]:
         f"{title}, CPU a chunk in all",
         "us",
         OURS.name,
-        {OURS_LINGER.name: at_most(0.6, of=PUBLISH.name)},
+        {OURS_AT_ONCE.name: at_most(0.6, of=PUBLISH.name)},
     )
     groups = [p50, p99, cpu]
     pace = Pace(STREAMS, RATE, skip_s=1.0, length_s=3.0 if session.quick else 8.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.ours import LINGER, PREFORK, Ours
+from benchmarks.ours import AT_ONCE, PREFORK, Ours
 from benchmarks.peers.bare_redis import BareRedis
 from benchmarks.peers.publish_recipe import PublishRecipe
 from benchmarks.peers.streamstraight_sdk import StreamstraightSdk
@@ -12,7 +12,7 @@ from benchmarks.session import Subject
 
 # 300,000 events are just below the default stream_max_bytes of 64 MiB.
 OURS = Subject("ours", Ours, flat_chunks=300_000)
-OURS_LINGER = replace(OURS, name="ours, 5 ms linger", lane=LINGER)
+OURS_AT_ONCE = replace(OURS, name="ours, no linger", lane=AT_ONCE)
 OURS_PREFORK = replace(OURS, name="ours, prefork", lane=PREFORK)
 PUBLISH = Subject("PUBLISH recipe", PublishRecipe, flat_chunks=20_000)
 XADD = Subject("XADD", BareRedis, flat_chunks=15_000)

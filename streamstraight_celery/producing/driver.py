@@ -264,7 +264,7 @@ class Driver(Interruptible):
     # -- sync
 
     def _consume(self, chunks: Iterator[Any], writer: StreamWriter) -> Any:
-        encode, write = self._encode, writer.write
+        encode, write = self._encode, self._write
         while True:
             # In this order: a stop between the two lines is seen by one of them.
             self._waiting = True
@@ -278,7 +278,7 @@ class Driver(Interruptible):
                 raise self.interruption()
             text = encode(chunk)
             if text:
-                write(text)
+                write(text, writer)
 
     def _thrown_into(self, chunks: Iterator[Any]) -> Any:
         """What the generator makes of an interrupt that comes between two chunks."""

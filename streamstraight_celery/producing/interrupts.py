@@ -113,6 +113,16 @@ class Interruptible:
             with self._gate:
                 self._waiting = waiting
 
+    def _write(self, text: str, writer: StreamWriter) -> None:
+        """Write what the generator yields. A time limit during the round trip is for it to hear."""
+        self._undisturbed = True
+        try:
+            writer.put(text)
+        finally:
+            self._undisturbed = False
+        if writer.full():
+            writer.wait_for_space()
+
 
 def current_asyncio_task() -> asyncio.Task[object] | None:
     """The asyncio task that runs now, if any."""

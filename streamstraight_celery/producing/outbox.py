@@ -42,7 +42,8 @@ class Outbox:
     """One attempt's chunks on their way.
 
     The producer only appends to `pending`, counts `written`, and sets `checkpoint`, `final`,
-    `signalled` and `blocked`; everything else belongs to the sender. So neither needs a lock.
+    `signalled` and `blocked`; everything else belongs to the sender, or to the producer's thread
+    while that has the sender's turn. So neither needs a lock.
 
     Args:
         claim, answer: how the attempt began.
@@ -127,13 +128,14 @@ class Outbox:
 
     @property
     def urgent(self) -> bool:
-        """Whether a flush must not linger: the first chunk, the end, a full batch, a repetition."""
+        """Whether a flush must not linger: first chunk, end, full batch or buffer, repetition."""
         return (
             not self._entries
             or self.final is not None
             or self._lost
             or self._next < len(self._entries)
             or len(self.pending) >= FLUSH_CHUNKS
+            or self.blocked
         )
 
     @property
@@ -187,6 +189,23 @@ class Outbox:
             self.stream_id, self.attempt, self.nonce, entry.first, count, entry.data, end, error,
             self._received,
         )  # fmt: skip
+
+    def alone(self, text: str) -> Append | None:
+        """What sends this chunk by itself; None, and it was not taken: something else waits.
+
+        For the producer's own thread, which a signal may interrupt anywhere: the chunk is either
+        in an entry, which the sender sends (again), or it is not.
+        """
+        if self.has_more or self.received or self._failing_since is not None:
+            return None
+        number, data = self._last() + 1, utf8(text)
+        self._entries.append(Entry(number, number, data))
+        self.size += len(data)
+        self.written += len(text)
+        self.taken += len(text)
+        return Append(
+            self.stream_id, self.attempt, self.nonce, number, 1, data, "", "", self._received
+        )
 
     def has_room(self) -> bool:
         """Whether the buffer is at most half full."""

@@ -1,7 +1,8 @@
-"""The sender thread of a process: one for all its streams.
+"""The sender of a process: one for all its streams.
 
-It sends what has gathered in one round trip, and again as soon as that returns: a lone chunk leaves
-at once, and batches grow by themselves under load. It also keeps the leases of silent streams.
+A lone chunk is sent by the thread that produced it, at once. While several streams are busy, a
+thread sends what has gathered in one round trip, and again as soon as that returns: batches grow
+by themselves under load. The thread also keeps the leases of silent streams.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ..errors import (
     StreamExistsError,
 )
 from ..offsets import new_nonce
-from ..os_threads import Mailbox
+from ..os_threads import Mailbox, green_threads, os_lock
 from ..relays.about import NOWHERE, UNKNOWN, About, Workplace
 from ..relays.base import Relay
 from ..relays.requests import Answer, Append, Claim, Enlist, Request
@@ -47,6 +48,8 @@ FIRST_BACKOFF = 0.02
 # How long to leave a relay alone that has not acknowledged something yet.
 WAIT = 0.005
 MAX_BACKOFF = 1.0
+# So many writes in as many times `stream_linger` are a load: to wait for others then pays.
+LOAD_WRITES = 8
 
 
 class _Refused(NamedTuple):
@@ -81,6 +84,11 @@ class Sender:
         self._quiet: deque[Outbox] = deque()
         self._open: dict[int, Outbox] = {}
         self._lock = threading.Lock()
+        # Held by whoever works on outboxes: the thread, or a producer with a lone chunk.
+        self._turn = os_lock()
+        self._alone = relay.quick and not green_threads()
+        self._away = False
+        self._writes: deque[float] = deque(maxlen=LOAD_WRITES)
         self._thread: threading.Thread | None = None
         self._closing = False
         self._check_now = False
@@ -150,7 +158,8 @@ class Sender:
             )
         writer = StreamWriter(
             claim, answer, self._settings,
-            signal=self.signal, forget=self.forget, on_interrupt=on_interrupt, now=self.now,
+            signal=self.signal, send_alone=self.send_alone, forget=self.forget,
+            on_interrupt=on_interrupt, now=self.now,
         )  # fmt: skip
         with self._lock:
             self._open[id(writer.outbox)] = writer.outbox
@@ -167,11 +176,54 @@ class Sender:
         if self._closing:
             self._abandon(outbox)
             return
+        self._writes.append(self.now())
         if self._lingering and not outbox.urgent:
             self._quiet.append(outbox)
             if self._lingering:
                 return
         self._signals.put(outbox)
+
+    def send_alone(self, outbox: Outbox, take: Callable[[str], Append | None], text: str) -> bool:
+        """Send a chunk on the calling thread if nothing else is under way; False: it was not taken.
+
+        Args:
+            outbox: the stream's.
+            take: makes the request; None: the chunk has to wait for others of its stream.
+            text: the chunk.
+        """
+        if not self._alone or self._closing or self._away or self._turn.locked() or self._loaded():
+            return False
+        # As a context manager, which no signal can leave between taking and giving back. Somebody
+        # else may be faster; then this waits for one round trip.
+        with self._turn:
+            request = take(text)
+            if request is None:
+                return False
+            now = self.now()
+            self._writes.append(now)
+            requests: list[tuple[Outbox, Request]] = [(outbox, request)]
+            try:
+                answers = self._execute(requests)
+                self._tell(requests, now, answered=True)
+                self._accept(requests, answers, {})
+            except RelayUnavailableError as error:
+                self._tell(requests, now, answered=False)
+                self._away = True
+                self._unanswered(requests, error)
+            finally:
+                # Also when a signal has interrupted this: the thread repeats the request.
+                if outbox.has_more:
+                    self.signal(outbox)
+        return True
+
+    def _loaded(self) -> bool:
+        """Whether chunks come so fast that to wait for more of them pays."""
+        linger, writes = self._settings.linger, self._writes
+        return (
+            linger > 0
+            and len(writes) == LOAD_WRITES
+            and self.now() - writes[0] <= LOAD_WRITES * linger
+        )
 
     def check_stops(self) -> None:
         """Ask the relay for stops now. Safe in a signal handler."""
@@ -246,30 +298,34 @@ class Sender:
             )
             renew_at = min(renew_at, self.now() + interval)
             self._wait(ready, min([renew_at, *(each.due for each in refused.values())]))
-            self._hold_back(ready, refused)
-            requests = [
-                (outbox, request)
-                for outbox in ready.values()
-                if (request := outbox.next_request()) is not None
-            ]
-            now = self.now()
-            if self._check_now or now >= renew_at:
-                before = now if self._check_now else now - interval / 2
-                self._check_now = False
-                requests += self._renewals(ready, before)
-                renew_at = now + interval
-            if not requests:
-                ready.clear()
-                continue
-            try:
-                answers = self._execute(requests)
-                self._tell(requests, now, answered=True)
-            except RelayUnavailableError as error:
-                self._tell(requests, now, answered=False)
-                ready = self._unanswered(requests, error)
+            with self._turn:
+                self._hold_back(ready, refused)
+                requests = [
+                    (outbox, request)
+                    for outbox in ready.values()
+                    if (request := outbox.next_request()) is not None
+                ]
+                now = self.now()
+                if self._check_now or now >= renew_at:
+                    before = now if self._check_now else now - interval / 2
+                    self._check_now = False
+                    requests += self._renewals(ready, before)
+                    renew_at = now + interval
+                if not requests:
+                    ready.clear()
+                    continue
+                try:
+                    answers = self._execute(requests)
+                    self._tell(requests, now, answered=True)
+                    ready, waits = self._accept(requests, answers, refused)
+                    self._away = False
+                except RelayUnavailableError as error:
+                    self._tell(requests, now, answered=False)
+                    self._away = True
+                    ready = self._unanswered(requests, error)
+            if self._away:
                 time.sleep(backoff.next())
                 continue
-            ready, waits = self._accept(requests, answers, refused)
             backoff.reset()
             if waits:
                 self._take(ready, WAIT)
@@ -350,16 +406,16 @@ class Sender:
 
     def _wait(self, ready: dict[int, Outbox], until: float) -> None:
         """Add the streams that have something to send; return when it is time to send."""
-        linger = self._settings.linger
         for key in [key for key, outbox in ready.items() if not outbox.has_more]:
             del ready[key]
-        if not ready:
+        loaded = self._loaded()
+        if not ready and not loaded:
             self._take(ready, until - self.now())
         while self._take(ready, None):
             pass
-        if linger and ready and not any(outbox.urgent for outbox in ready.values()):
+        if loaded and not any(outbox.urgent for outbox in ready.values()):
             self._lingering = True
-            self._take(ready, linger)
+            self._take(ready, self._settings.linger)
             # In this order: who lined up after the last look sees that nobody lingers any more.
             self._lingering = False
             while self._take(ready, None):

@@ -44,6 +44,7 @@ class StreamWriter:
         settings: StreamSettings,
         *,
         signal: Callable[[Outbox], None],
+        send_alone: Callable[[Outbox, Callable[[str], Append | None], str], bool],
         forget: Callable[[Outbox], None],
         on_interrupt: Callable[[], None] | None,
         now: Callable[[], float],
@@ -65,6 +66,7 @@ class StreamWriter:
         )
         self._settings = settings
         self._signal = signal
+        self._send_alone = send_alone
         self._forget = forget
         self._on_interrupt = on_interrupt
         self._now = now
@@ -101,39 +103,72 @@ class StreamWriter:
             ChunkTooLargeError: larger than `stream_max_chunk_bytes`.
             StreamError: the stream cannot be written any more; which one says why.
         """
-        self.add(text)
+        self.put(text)
         if self.full():
             self.wait_for_space()
 
+    def put(self, text: str) -> None:
+        """As `write`, without waiting for room; for the producer's own thread.
+
+        A chunk that nothing else waits with is sent by this thread, in one round trip.
+        """
+        if not self._send_alone(self.outbox, self._take_alone, text):
+            self.add(text)
+        elif self.on_first_chunk is not None:
+            self._tell_of_first_chunk()
+
     def add(self, text: str) -> None:
         """As `write`, without waiting; `full` tells whether to wait. Safe in every thread."""
+        outbox = self.outbox
+        with self._adding:
+            self._check_open(text)
+            outbox.pending.append(text)
+            outbox.written += len(text)
+            self._count()
+            if self.received != self._noted:
+                self._noted = self.received
+                outbox.received.append((self.continues + self.chunks, self.received))
+            if not outbox.signalled:
+                outbox.signalled = True
+                self._signal(outbox)
+        if self.on_first_chunk is not None:
+            self._tell_of_first_chunk()
+
+    def _take_alone(self, text: str) -> Append | None:
+        """As `add`, for the producer's thread: what sends the chunk, if it need not wait."""
+        with self._adding:
+            self._check_open(text)
+            if self.received != self._noted:
+                return None
+            request = self.outbox.alone(text)
+            if request is not None:
+                self._count()
+            return request
+
+    def _check_open(self, text: str) -> None:
+        """Raise what speaks against adding this chunk."""
         limit = self._settings.max_chunk_bytes
         if len(text) * 4 > limit and (size := len(utf8(text))) > limit:
             raise ChunkTooLargeError(
                 f"a chunk of {size} bytes is larger than stream_max_chunk_bytes ({limit}): "
                 "yield smaller chunks or raise the limit"
             )
-        outbox, first = self.outbox, False
+        if self.outbox.problem is not None:
+            raise self.outbox.problem
+        if self.outbox.final is not None:
+            # `end_early` has not waited for this, or a thread has outlived its task.
+            raise StreamClosedError(self.stream_id, self.outcome)
+
+    def _count(self) -> None:
+        self.chunks += 1
+        if self.first_chunk_at is None:
+            self.first_chunk_at = self._now()
+
+    def _tell_of_first_chunk(self) -> None:
         with self._adding:
-            if outbox.problem is not None:
-                raise outbox.problem
-            if outbox.final is not None:
-                # `end_early` has not waited for this, or a thread has outlived its task.
-                raise StreamClosedError(self.stream_id, self.outcome)
-            outbox.pending.append(text)
-            outbox.written += len(text)
-            self.chunks += 1
-            if self.received != self._noted:
-                self._noted = self.received
-                outbox.received.append((self.continues + self.chunks, self.received))
-            if not outbox.signalled:
-                outbox.signalled = True
-                first = self.first_chunk_at is None
-                if first:
-                    self.first_chunk_at = self._now()
-                self._signal(outbox)
-        if first and self.on_first_chunk is not None:
-            self.on_first_chunk()
+            tell, self.on_first_chunk = self.on_first_chunk, None
+        if tell is not None:
+            tell()
 
     def checkpoint(self, text: str) -> None:
         """Have a JSON text kept for the next attempt, as soon as the chunks written so far are.
@@ -184,6 +219,7 @@ class StreamWriter:
             # In this order: the sender takes chunks and then looks whether the producer waits.
             outbox.blocked = True
             if not outbox.has_room() and not outbox.done:
+                self._signal(outbox)  # a sender that lingers does so no longer
                 self._space.wait()
             outbox.blocked = False
         self.check()

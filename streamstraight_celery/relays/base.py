@@ -190,7 +190,13 @@ def checked(answers: list[Answer]) -> list[Answer]:
 
 
 class Relay(ABC):
-    """Carries out requests for workers and web routes. Thread-safe."""
+    """Carries out requests for workers and web routes. Thread-safe.
+
+    Attributes:
+        quick: a request takes one short round trip, so that a producer may make it itself.
+    """
+
+    quick = False
 
     @abstractmethod
     def execute(self, requests: Sequence[Request]) -> list[Answer]:

@@ -54,7 +54,8 @@ class StreamSettings:
         ttl: how long a stream is kept after its last write.
         lease: how long a silent producer counts as alive.
         reap_after: how long after its lease a lost producer's stream is ended.
-        linger: wait before a flush, to batch more (0 to 0.005); never the first chunk or the end.
+        linger: longest wait of a chunk for others, under load (0 to 0.005); never of the first
+            chunk or the end.
         relay_timeout: how long a producer waits for a relay that does not answer.
         max_chunk_bytes: largest encoded chunk.
         max_bytes: largest sum of a stream's encoded chunks.
@@ -92,7 +93,7 @@ class StreamSettings:
     ttl: float = 3600.0
     lease: float = 10.0
     reap_after: float = 30.0
-    linger: float = 0.0
+    linger: float = 0.0015
     relay_timeout: float = 30.0
     max_chunk_bytes: int = 4 * 1024 * 1024
     max_bytes: int = 64 * 1024 * 1024

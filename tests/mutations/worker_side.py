@@ -12,6 +12,7 @@ REDELIVERY = "tests/tasks/test_task_redelivery.py"
 STOP = "tests/tasks/test_task_stop.py"
 SENDING = "tests/tasks/test_task_sending.py"
 ENDING = "tests/tasks/test_task_ending.py"
+ALONE = "tests/unit/test_writer_alone.py"
 REQUEST_QUEUE = "tests/unit/test_request_queue.py"
 
 # One broker is enough: Redis.
@@ -20,6 +21,22 @@ GIVEN_BACK = f"{ENDS} -k given_back_begins_anew_at_once[redis-9]"
 WAITING = f"{STOP} -k 'test_a_generator_that_waits_is_closed and"
 
 WORKER_SIDE = (
+    # -- chunks that the producer's thread sends
+    Mutation(
+        "a lone chunk after others of its stream", "producing/outbox.py",
+        "if self.has_more or self.received or self._failing_since is not None:",
+        "if self._failing_since is not None:", (ALONE,),
+    ),
+    Mutation(
+        "leaving a store that is away to the thread", "producing/sender.py",
+        "                self._away = True\n                self._unanswered(requests, error)\n"
+        "            finally:",
+        "                self._unanswered(requests, error)\n            finally:", (ALONE,),
+    ),
+    Mutation(
+        "not waiting for another producer's round trip", "producing/sender.py",
+        "self._away or self._turn.locked() or", "self._away or", (ALONE,),
+    ),
     # -- another delivery
     Mutation(
         "coming back to a stream that is held", "worker/attempt.py",

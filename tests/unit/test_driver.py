@@ -29,7 +29,7 @@ class Written:
     def write(self, text: str) -> None:
         self.texts.append(text)
 
-    add = write
+    add = put = write
 
     def full(self) -> bool:
         return False
