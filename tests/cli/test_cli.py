@@ -12,80 +12,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from celery.bin.base import CLIContext
-from celery.bin.celery import celery
-from click import Context
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from streamstraight_celery.cli import streams as streams_command
-from streamstraight_celery.errors import ConfigurationError
-from streamstraight_celery.relays.base import RelayOptions
-from streamstraight_celery.relays.redis.relay import RedisRelay
-from streamstraight_celery.runtime import Runtime
-from tests.cli.app import make_app
-from tests.cli.terminal import on_a_terminal, on_a_terminal_here
+from tests.cli.streams import Streams, celery_context
+from tests.cli.terminal import on_a_terminal
 from tests.conftest import ROOT, eventually, free_port
-from tests.server.producer import Producer
 from tests.support.clusters import Cluster
 
 COMMAND = [sys.executable, "-m", "celery", "-A", "tests.cli.app", "streams"]
 WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from celery.__main__ import main; main()"
-
-
-class Streams:
-    """Calls the command line against one Redis, in this process."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        # Nobody renews the leases of these producers, and commands take long on a busy machine.
-        self.relay = RedisRelay(url, RelayOptions(lease=600_000))
-
-    def environment(self, **conf: Any) -> dict[str, str]:
-        return {**os.environ, "BROKER": self.url, "CONF": json.dumps(conf), "COLUMNS": "160"}
-
-    def __call__(self, *arguments: str, **conf: Any) -> Result:
-        with celery_context(self.url, conf) as parent:
-            runner = CliRunner(env={"COLUMNS": "160"})
-            done = runner.invoke(streams_command, arguments, parent=parent)
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done
-
-    def on_a_terminal(self, *arguments: str, columns: int = 160, colours: bool = True) -> str:
-        """What a command writes to a terminal of that width."""
-        with celery_context(self.url, {}, colours=colours) as parent:
-            return on_a_terminal_here(
-                lambda: streams_command.main(arguments, standalone_mode=False, parent=parent),
-                columns=columns,
-            )
-
-    def json(self, *arguments: str, **conf: Any) -> Any:
-        return json.loads(self(*arguments, "--json", **conf).stdout)
-
-    def producer(self, stream_id: str) -> Producer:
-        return Producer(self.relay, stream_id).create()
-
-
-@contextmanager
-def celery_context(url: str, conf: dict[str, Any], *, colours: bool = True) -> Iterator[Context]:
-    """What `celery -A tests.cli.app` hands to its commands."""
-    with make_app(url, conf) as app:
-        context = Context(celery, info_name="celery")
-        context.params["app"] = app
-        context.obj = CLIContext(app=app, no_color=not colours, workdir=None, quiet=False)
-        yield context
-        with suppress(ConfigurationError):
-            Runtime.of(app).close()
-
-
-@pytest.fixture
-def streams(redis_url: str) -> Iterator[Streams]:
-    found = Streams(redis_url)
-    yield found
-    found.relay.close()
 
 
 @pytest.fixture
