@@ -33,7 +33,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json([each._asdict() for each in found])
     else:
-        print_table(("check", "", "found"), list(_rows(found)))
+        print_table(("check", "", "found"), list(_rows(found)), styled="")
         click.echo(_count(found))
     ctx.exit(1 if any(each.grade == "error" for each in found) else 0)
 

@@ -11,12 +11,16 @@ from itertools import count
 import click
 from celery import Celery
 
+from ..conversations.events import read_events
+from ..conversations.tree import members
 from ..enqueue.ending import state_of
 from ..enqueue.handle import get_stream
-from ..errors import StreamError
+from ..errors import StreamError, StreamNotFoundError
+from ..ids import check_conversation_name, conversation_id
 from ..relays import Relay
 from ..relays.index import Query
 from ..relays.overview import Overview, overview
+from ..relays.requests import Read
 from ..runtime import Runtime
 from .group import StreamsCommand, json_option
 from .output import (
@@ -27,10 +31,15 @@ from .output import (
     rich_console,
     rich_table,
     shown_duration,
+    shown_moment,
+    shown_percentiles,
     shown_size,
 )
 
-COLUMNS = ("stream", "status", "chunks", "size", "age", "first chunk", "task")
+COLUMNS = (
+    "task", "stream", "status", "chunks", "size", "first chunk", "lasted", "queue", "worker",
+    "labels", "requested",
+)  # fmt: skip
 
 
 @click.command(cls=StreamsCommand)
@@ -38,6 +47,7 @@ COLUMNS = ("stream", "status", "chunks", "size", "age", "first chunk", "task")
 @click.option("--state", "states", multiple=True, help="A status or an end reason; repeatable.")
 @click.option("--task", default="", help="Only streams of the task of that name.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Repeatable.")
+@click.option("--conversation", default="", metavar="NAME", help="The streams of one, as a tree.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Newest N.")
 @json_option
 @click.pass_context
@@ -47,10 +57,16 @@ def ls(
     states: Sequence[str],
     task: str,
     labels: Sequence[str],
+    conversation: str,
     limit: int,
     as_json: bool,
 ) -> None:
     """List streams, the newest first."""
+    if conversation:
+        if states or active or task or labels:
+            raise click.UsageError("--conversation lists all streams of one: no other filters")
+        _list_conversation(relay_of(ctx), conversation, as_json)
+        return
     wanted = (*states, "active") if active else states
     query = Query.of(labels=labels_of(labels), task=task, state=wanted, limit=limit)
     found = relay_of(ctx).find(query)
@@ -59,10 +75,52 @@ def ls(
         print_json(views)
         return
     print_table(COLUMNS, [line(each) for each in views])
+    if sys.stdout.isatty():
+        for each in percentiles(views):
+            click.echo(each)
     if found.more:
         click.echo("there are more; see --limit", err=True)
     if not found.complete:
         click.echo("streams of an earlier version are still looked for: run it again", err=True)
+
+
+def _list_conversation(relay: Relay, name: str, as_json: bool) -> None:
+    """Print a conversation's streams, those that others started below those.
+
+    Raises:
+        StreamNotFoundError: there is no such conversation.
+    """
+    log = conversation_id(check_conversation_name(name))
+    found = members(read_events(relay, log))
+    if not found:
+        raise StreamNotFoundError(f"no conversation {name!r}, or none with streams")
+    rows, views = [], []
+    for each in found:
+        page = relay.read(Read(each.stream_id))
+        about = f"{'  ' * each.depth}{each.title or each.task or '-'}"
+        if page is None:
+            views.append({"status": "expired", **each._asdict()})
+            rows.append((about, each.stream_id, "expired", *["-"] * (len(COLUMNS) - 3)))
+        else:
+            view = overview(each.stream_id, page.state)
+            views.append({**view, **each._asdict()})
+            rows.append((about, *line(view)[1:]))
+    if as_json:
+        print_json(views)
+    else:
+        print_table(COLUMNS, rows)
+
+
+def percentiles(views: Sequence[Overview]) -> Iterator[str]:
+    """What is worth knowing of the times of all streams that are listed."""
+    first = [each["first_chunk_after"] for each in views if each["first_chunk_after"] is not None]
+    lasted = [
+        each["duration"] for each in views if each["duration"] is not None and each["end_reason"]
+    ]
+    if first:
+        yield f"first chunk: {shown_percentiles(first)}"
+    if lasted:
+        yield f"lasted: {shown_percentiles(lasted)}"
 
 
 def labels_of(given: Sequence[str]) -> dict[str, str]:
@@ -87,19 +145,25 @@ def show(ctx: click.Context, stream_id: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    ago = shown_duration(found["age"])
     rows = [
+        ("task", found["task"] or "-"),
         ("status", shown_status(found)),
-        ("task", found["task_id"] or "-"),
-        ("attempt", str(found["attempt"])),
+        ("requested", f"{shown_moment(found['requested_at'])} ({ago} ago)"),
+        ("first chunk", shown_duration(found["first_chunk_after"])),
+        ("lasted", shown_duration(found["duration"])),
         ("chunks", f"{found['chunks']} ({shown_size(found['bytes'])})"),
-        ("asked for", f"{shown_duration(found['age'])} ago"),
-        ("first chunk after", shown_duration(found["first_chunk_after"])),
-        ("streamed for", shown_duration(found["duration"])),
+        ("attempt", str(found["attempt"])),
+        ("queue", found["queue"] or "-"),
+        ("worker", found["worker"] or "-"),
+        ("labels", shown_labels(found)),
+        ("conversation", found["conversation"] or "-"),
+        ("task id", found["task_id"] or "-"),
         ("stop asked", "yes" if found["stop_asked"] else "no"),
     ]
     if found["error"]:
         rows.append(("error", str(json.loads(found["error"]).get("message", found["error"]))))
-    print_table((stream_id, ""), rows)
+    print_table((stream_id, ""), rows, styled="")
 
 
 @click.command(cls=StreamsCommand)
@@ -157,7 +221,7 @@ def top(ctx: click.Context, interval: float, rounds: int, as_json: bool) -> None
             live.update(rich_table(columns, rows) or "", refresh=True)
 
 
-TOP_COLUMNS = ("stream", "status", "chunks", "size", "chunks/s", "first chunk", "age")
+TOP_COLUMNS = ("task", "stream", "status", "chunks", "size", "chunks/s", "first chunk", "age")
 
 
 RUNNING = Query(states=("active",), limit=1000)
@@ -195,6 +259,7 @@ def rate_of(found: Overview, before: dict[str, int], seconds: float) -> float | 
 
 def top_line(found: Rated) -> tuple[str, ...]:
     return (
+        found["task"] or "-",
         found["stream_id"],
         shown_status(found),
         str(found["chunks"]),
@@ -212,14 +277,22 @@ def relay_of(ctx: click.Context) -> Relay:
 
 def line(found: Overview) -> tuple[str, ...]:
     return (
+        found["task"] or "-",
         found["stream_id"],
         shown_status(found),
         str(found["chunks"]),
         shown_size(found["bytes"]),
-        shown_duration(found["age"]),
         shown_duration(found["first_chunk_after"]),
-        found["task_id"] if found["task_id"] != found["stream_id"] else "=",
+        shown_duration(found["duration"]),
+        found["queue"] or "-",
+        found["worker"] or "-",
+        shown_labels(found),
+        shown_moment(found["requested_at"]),
     )
+
+
+def shown_labels(found: Overview) -> str:
+    return " ".join(f"{name}={value}" for name, value in found["labels"].items()) or "-"
 
 
 def shown_status(found: Overview) -> str:

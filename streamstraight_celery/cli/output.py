@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,10 @@ UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 LEFT_BY_JSON = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 # What a narrow terminal does without, the first first.
-DISPENSABLE = ("task", "size", "first chunk", "age", "chunks/s", "chunks")
+DISPENSABLE = (
+    "labels", "worker", "size", "queue", "lasted", "age", "first chunk", "chunks/s", "chunks",
+    "requested", "task",
+)  # fmt: skip
 GAP = 3  # between two columns
 
 
@@ -45,8 +49,15 @@ def print_json(value: object) -> None:
     click.echo(json_text(value, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, styled: int = 1) -> None:
-    """Print rows under a header. The cell in column `styled` says how a row is coloured."""
+def visible_lines(text: str) -> str:
+    """As `visible`, on as many lines as it has."""
+    return "\n".join(visible(line) for line in text.replace("\r\n", "\n").split("\n"))
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, styled: str = "status"
+) -> None:
+    """Print rows under a header. The cells in the column `styled` have colours."""
     lines = [columns, *([visible(cell) for cell in row] for row in rows)]
     if not sys.stdout.isatty():
         for line in lines:
@@ -85,7 +96,7 @@ def rich_console() -> Any:
 
 
 def rich_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, styled: int = 1
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, styled: str = "status"
 ) -> Any | None:
     """The table as rich draws it; None when rich is not installed."""
     try:
@@ -97,14 +108,20 @@ def rich_table(
     for name in columns:
         table.add_column(name, overflow="fold", justify="right" if name in NUMBERS else "left")
     for row in rows:
-        style = STYLES.get(row[styled], "red" if row[styled] in FAILURES else "")
         table.add_row(
-            *[Text(cell, style=style if i == styled else "") for i, cell in enumerate(row)]
+            *[
+                Text(cell, style=_style(cell) if name == styled else "")
+                for name, cell in zip(columns, row, strict=True)
+            ]
         )
     return table
 
 
-NUMBERS = {"chunks", "size", "age", "first chunk", "chunks/s", "attempt"}
+def _style(word: str) -> str:
+    return STYLES.get(word, "red" if word in FAILURES else "")
+
+
+NUMBERS = {"chunks", "size", "age", "first chunk", "lasted", "chunks/s", "attempt", "requested"}
 
 
 def shown_duration(seconds: float | None) -> str:
@@ -120,6 +137,20 @@ def shown_duration(seconds: float | None) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h"
+
+
+def shown_moment(seconds: float) -> str:
+    """When something was: the time today, else the day too; the local time."""
+    moment = time.localtime(seconds)
+    today = moment[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", moment)
+
+
+def shown_percentiles(values: Sequence[float]) -> str:
+    """As in "p50 18 ms, p95 898 ms"."""
+    ranked = sorted(values)
+    p50, p95 = (ranked[min(len(ranked) - 1, int(part * len(ranked)))] for part in (0.5, 0.95))
+    return f"p50 {shown_duration(p50)}, p95 {shown_duration(p95)}"
 
 
 def shown_size(size: float) -> str:

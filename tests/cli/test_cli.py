@@ -19,9 +19,14 @@ import pytest
 from click.testing import CliRunner
 
 from streamstraight_celery.cli import streams as streams_command
+from streamstraight_celery.conversations.events import stream_began, stream_id_of_event
+from streamstraight_celery.offsets import new_nonce
+from streamstraight_celery.relays.about import About, Workplace
+from streamstraight_celery.relays.requests import Claim, Create, Post
 from tests.cli.streams import Streams, celery_context
 from tests.cli.terminal import on_a_terminal
 from tests.conftest import ROOT, eventually, free_port
+from tests.server.producer import Producer
 from tests.support.clusters import Cluster
 
 COMMAND = [sys.executable, "-m", "celery", "-A", "tests.cli.app", "streams"]
@@ -42,8 +47,9 @@ def three(streams: Streams) -> Streams:
 def test_ls_lists_all_streams_the_newest_first(three: Streams) -> None:
     done = three("ls")
     lines = [line.split("\t") for line in done.stdout.splitlines()]
-    assert lines[0][:3] == ["stream", "status", "chunks"]
-    assert [line[:3] for line in lines[1:]] == [
+    assert lines[0][:4] == ["task", "stream", "status", "chunks"]
+    assert lines[0][-1] == "requested"
+    assert [line[1:4] for line in lines[1:]] == [
         ["completed-one", "completed", "1"],
         ["streaming-one", "streaming", "2"],
         ["queued-one", "queued", "0"],
@@ -61,6 +67,71 @@ def test_ls_as_json(three: Streams) -> None:
 def test_show_tells_of_one_stream(three: Streams) -> None:
     assert three.json("show", "completed-one")["end_reason"] == "completed"
     assert "completed" in three("show", "completed-one").stdout
+
+
+ABOUT = About.of("proj.tasks.answer", {"user": "42"})
+
+
+def begin(streams: Streams, name: str, **options: str) -> Producer:
+    """A stream with all that a worker says of it."""
+    producer, nonce = Producer(streams.relay, name), new_nonce()
+    streams.relay.call(Create(name, name, about=ABOUT, **options))
+    streams.relay.call(Claim(name, nonce, name, about=ABOUT, at=Workplace("celery@web-1", "slow")))
+    producer.attempt, producer.nonce = 1, nonce
+    return producer
+
+
+def test_what_runs_and_where(streams: Streams) -> None:
+    begin(streams, "named").append("a", end="completed")
+    header, named = [line.split("\t") for line in streams("ls").stdout.splitlines()]
+    found = dict(zip(header, named, strict=True))
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", found.pop("requested"))
+    for timed in ("first chunk", "lasted", "size"):
+        assert found.pop(timed)
+    assert found == {
+        "task": "proj.tasks.answer", "stream": "named", "status": "completed", "chunks": "1",
+        "queue": "slow", "worker": "celery@web-1", "labels": "user=42",
+    }  # fmt: skip
+    told = dict(line.split("\t") for line in streams("show", "named").stdout.splitlines()[1:])
+    assert {
+        "task": "proj.tasks.answer",
+        "queue": "slow",
+        "labels": "user=42",
+    }.items() <= told.items()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \(.* ago\)", told["requested"])
+    table = streams.on_a_terminal("ls")
+    assert re.search(r"first chunk: p50 .*, p95 ", table)
+    assert re.search(r"lasted: p50 .*, p95 ", table)
+
+
+def test_the_streams_of_a_conversation_are_a_tree(streams: Streams) -> None:
+    for name, parent in (("planner", None), ("searcher", "planner"), ("gone", None)):
+        event = stream_began(name, task=ABOUT.task, title=name.title(), parent=parent)
+        streams.relay.call(Post("chat-42", stream_id_of_event(name), event))
+        if name != "gone":
+            begin(streams, name, conversation="chat-42")
+    lines = streams("ls", "--conversation", "chat-42").stdout.splitlines()[1:]
+    assert [line.split("\t")[:3] for line in lines] == [
+        ["Planner", "planner", "streaming"], ["  Searcher", "searcher", "streaming"],
+        ["Gone", "gone", "expired"],
+    ]  # fmt: skip
+    found = streams.json("ls", "--conversation", "chat-42")
+    assert [(each["stream_id"], each["depth"]) for each in found] == [
+        ("planner", 0), ("searcher", 1), ("gone", 0),
+    ]  # fmt: skip
+    none = streams("ls", "--conversation", "chat-43")
+    assert (none.exit_code, "no conversation 'chat-43'" in none.stderr) == (1, True)
+    assert streams("ls", "--conversation", "chat-42", "--active").exit_code == 2
+
+
+def test_the_words_alone(streams: Streams) -> None:
+    producer = streams.producer("words").claim()
+    producer.append({"type": "start"}, "Hel", {"type": "text-delta", "delta": "lo\n\x1b[31m!"})
+    producer.append(end="completed")
+    done = streams("tail", "words", "--text")
+    assert done.stdout == "Hello\n\\x1b[31m!"
+    assert done.stderr.strip() == "-- completed --"
+    assert streams("tail", "words", "--text", "--json").exit_code == 2
 
 
 def test_a_stream_that_is_not_there(streams: Streams) -> None:
@@ -135,9 +206,22 @@ def test_what_a_model_wrote_does_not_steer_the_terminal(streams: Streams) -> Non
 @pytest.mark.parametrize(
     ("columns", "header"),
     [
-        (110, ["stream", "status", "chunks", "size", "age", "first chunk", "task"]),
-        (86, ["stream", "status", "chunks", "size", "age", "first chunk"]),
-        (80, ["stream", "status", "chunks", "age", "first chunk"]),
+        (
+            112,
+            [
+                "task",
+                "stream",
+                "status",
+                "chunks",
+                "size",
+                "first chunk",
+                "lasted",
+                "queue",
+                "requested",
+            ],
+        ),
+        (90, ["task", "stream", "status", "chunks", "first chunk", "requested"]),
+        (80, ["task", "stream", "status", "chunks", "requested"]),
         (50, ["stream", "status"]),
     ],
 )
@@ -156,14 +240,14 @@ def test_a_narrow_terminal_shows_whole_ids(
     written = streams.on_a_terminal("ls", columns=columns)
     first, second, *rest = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
     assert re.split(" {3,}", first.strip()) == header
-    assert second.startswith(f"{name}   queued")
+    assert f"{name}   queued" in second
     assert rest == []
 
 
 def test_top_shows_rates(three: Streams) -> None:
     done = three("top", "--interval", "0.2", "--rounds", "2")
     lines = [line.split("\t") for line in done.stdout.splitlines()]
-    shown = {line[0]: line[4] for line in lines[len(lines) // 2 :]}
+    shown = {line[1]: line[5] for line in lines[len(lines) // 2 :]}
     assert shown["streaming-one"] == "0.0"
     assert "completed-one" not in shown
 
@@ -194,7 +278,7 @@ def test_a_terminal_gets_columns_without_rich(three: Streams) -> None:
         [sys.executable, "-c", WITHOUT_RICH, *COMMAND[3:], "ls"], three.environment()
     )
     header, newest, *_ = text.splitlines()
-    assert header.index("status") == newest.index("completed ") == len("completed-one   ")
+    assert header.index("status") == newest.index("completed ") == len("task   completed-one   ")
     assert "\t" not in text
 
 

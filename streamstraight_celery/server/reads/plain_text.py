@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 
+from ...codecs.words import words_of
 from ...offsets import Verdict
 from ...relays.end_reasons import GOOD_ENDS
 from ...relays.requests import Entry
@@ -19,8 +20,6 @@ from ..live.reader import Log
 
 TEXT = "/v1/text/"
 MEDIA_TYPE = "text/plain; charset=utf-8"
-# Chunks that carry a piece of the answer's text, and in which field.
-_PIECES = {"text-delta": "delta", "response.output_text.delta": "delta"}
 
 
 class TextFrames:
@@ -37,7 +36,7 @@ class TextFrames:
         pieces = [json.loads(chunk) for chunk in entry.data.split(b"\n")]
         if log.kind == "bytes":
             return b"".join(map(b64decode, pieces))
-        text = "".join(map(_text_of, pieces))
+        text = "".join(map(words_of, pieces))
         # Two halves of an emoji may come in two chunks; a half alone can't be sent.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
@@ -60,9 +59,3 @@ class TextFrames:
     def completes(self, reason: str) -> bool:
         """Only a good end is a clean end; `reason` is `""` before the stream's end."""
         return reason in GOOD_ENDS
-
-
-def _text_of(chunk: object) -> str:
-    if isinstance(chunk, dict):
-        chunk = chunk.get(_PIECES.get(str(chunk.get("type")), ""))
-    return chunk if isinstance(chunk, str) else ""
