@@ -18,6 +18,7 @@ from .ends.sweeping import Swept, sweep
 from .ends.telling import tell_application
 from .errors import ConfigurationError
 from .producing.request_queue import RequestQueue
+from .producing.sealer import Sealer
 from .producing.sender import Sender
 from .relays import STREAMSTRAIGHT, Relay, open_relay
 from .settings import StreamSettings, check_app, read_settings
@@ -168,7 +169,9 @@ class Runtime:
             relay = self.relay
             with self._lock:
                 if self._sender is None or self._pid != pid:
-                    self._sender, self._pid = Sender(relay, self.settings), pid
+                    sealer = Sealer(relay)
+                    self._sender = Sender(relay, self.settings, sealer=sealer)
+                    self._pid = pid
         return self._sender
 
     @property

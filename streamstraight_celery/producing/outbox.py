@@ -30,6 +30,7 @@ from ..relays.requests import (
     Renew,
     Request,
 )
+from ..relays.sealing import can_be_sealed
 from ..settings import StreamSettings
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Outbox:
         stop_asked: whether the relay has said that a stop is asked.
         problem: why nothing can be written any more.
         done: whether nothing is left to do: acknowledged to the end, or a problem.
+        whole: all of the stream, once it has ended, if it can be sealed.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Outbox:
         self.stop_asked = answer.stop
         self.problem: StreamError | None = None
         self.done = False
+        self.whole: list[Entry] = []
         self._claim = claim
         self._on_room = on_room
         self._on_change = on_change
@@ -286,7 +289,7 @@ class Outbox:
 
     def _changed(self, stop: bool) -> None:
         if self.done:
-            self._entries.clear()  # now, and not when the garbage collector finds the writer
+            self._entries = []  # now, and not when the garbage collector finds the writer
         self._on_change(stop)
 
     def _last(self) -> int:
@@ -328,6 +331,8 @@ class Outbox:
                 self._next += 1
             if request.end:
                 self.done = True
+                if not self._base and can_be_sealed(request.end):
+                    self.whole = self._entries
         # A renewal that finds less than was acknowledged: Redis has lost its tail.
         elif answer.last_seq < (self._entries[self._next - 1].last if self._next else self._base):
             self._rewind(answer.last_seq + 1)

@@ -33,6 +33,7 @@ from ..relays.requests import Answer, Append, Claim, Enlist, Request
 from ..settings import StreamSettings
 from ..signals import stream_flushed
 from .outbox import Outbox
+from .sealer import Sealer
 from .writer import StreamWriter
 
 log = logging.getLogger(__name__)
@@ -70,13 +71,19 @@ class Sender:
         relay: where to.
         settings: lease, linger, limits and time-outs.
         now: the clock, seconds.
+        sealer: seals what has ended.
     """
 
     def __init__(
-        self, relay: Relay, settings: StreamSettings, now: Callable[[], float] = time.monotonic
+        self,
+        relay: Relay,
+        settings: StreamSettings,
+        now: Callable[[], float] = time.monotonic,
+        sealer: Sealer | None = None,
     ) -> None:
         self.now = now
         self._relay = relay
+        self._sealer = sealer
         self._settings = settings
         self._signals: Mailbox[Outbox | None] = Mailbox()
         # While the thread lingers, streams that can wait line up here and do not wake it.
@@ -248,6 +255,8 @@ class Sender:
             left = list(self._open.values())
         for outbox in left:
             self._abandon(outbox)
+        if self._sealer is not None:
+            self._sealer.close()
 
     def _abandon(self, outbox: Outbox) -> None:
         """Whoever waits for this stream's last words would wait for ever."""
@@ -384,6 +393,9 @@ class Sender:
                 _log_failure(outbox)
             before = refused.pop(key, None) if refused else None
             if outbox.done:
+                if outbox.whole and self._sealer is not None:
+                    self._sealer.seal(outbox)
+                outbox.whole = []
                 continue
             ready[key] = outbox
             waits = waits or answer.kind == "waits"

@@ -23,13 +23,14 @@ PART_BYTES = 64 * 1024
 SMALL = 16 * 1024
 
 
-def may_be_sealed(state: StreamState) -> bool:
-    """Whether it is worth it: not while another attempt may continue the log."""
-    return (
-        bool(state.end and state.last)
-        and state.end != "producer-disconnected"
-        and not (state.sealed or state.deleted)
-    )
+def can_be_sealed(end: str) -> bool:
+    """Whether no attempt may continue a stream that has ended like that, as it may a lost one."""
+    return bool(end) and end != "producer-disconnected"
+
+
+def is_to_be_sealed(state: StreamState) -> bool:
+    """Whether nobody has sealed it yet."""
+    return can_be_sealed(state.end) and state.last > 0 and not (state.sealed or state.deleted)
 
 
 def seal_requests(

@@ -32,7 +32,7 @@ from streamstraight_celery.relays.requests import (
 from streamstraight_celery.relays.sealing import (
     BLOCK_BYTES,
     BLOCK_CHUNKS,
-    may_be_sealed,
+    is_to_be_sealed,
     seal_requests,
 )
 from tests.support.keys import without_index
@@ -187,7 +187,7 @@ def test_a_lost_producer_s_stream_waits_for_the_next_attempt(make_relay: MakeRel
         time.sleep(0.005)
     state = relay.state(S)
     assert state.end == "producer-disconnected"
-    assert not may_be_sealed(state)
+    assert not is_to_be_sealed(state)
 
 
 def test_a_sealed_stream_is_deleted(relay: Relay) -> None:

@@ -15,11 +15,13 @@ from ...errors import RelayUnavailableError, StreamNotFoundError
 from ...offsets import Verdict
 from ...relays.base import AsyncRelay, Notice, Watcher
 from ...relays.requests import Read, Reap
+from ...relays.sealing import is_to_be_sealed
 from ...settings import StreamSettings
 from ..counters import Tally
 from .backlog import Backlog
 from .feed import Feed
 from .reader import Reader
+from .sealer import Sealer
 from .window import Window
 
 logger = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class Hub:
         self._watcher: Watcher | None = None
         self._wanted: deque[Feed] = deque()
         self._backlog = Backlog(relay)
+        self._sealer = Sealer(relay)
         self._pumps = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._unavailable = False
@@ -271,6 +274,8 @@ class Hub:
             return
         feed.reading = False
         more = feed.absorb(asked, page, self.now())
+        if is_to_be_sealed(page.state):
+            self._spawn(self._sealer.seal(feed.stream_id, page))
         feed.opening = None
         feed.idle_since = self.now()  # waiters may join only after the next tick
         opening.set_result(None)
