@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -44,6 +46,20 @@ S = "s"
 NONCE = "aaaaaaaa"
 # The memory relay and a Streamstraight service do not seal; what holds is the same.
 SEALED = (["ok"], ["refused"])
+
+
+KEYS = ("ss:{s}:m", "ss:{s}:s")
+READS_OF_NO_CHUNK = ((0, 0, 0, ""), (0, 0, 0, "1"), (1, 40, 100, "1"))
+
+
+def script(name: str) -> str:
+    """A script of the last version that does not seal."""
+    return (Path(__file__).parent / "older" / f"{name}.lua").read_text()
+
+
+def without_empty(said: Any) -> list[bytes | None]:
+    """The fields of a state: sealing leaves out what is empty."""
+    return [each or None for each in said[1]]
 
 
 def append(first: int, *texts: str, end: str = "", attempt: int = 1, nonce: str = NONCE) -> Append:
@@ -273,11 +289,10 @@ class TestOnRedis:
         assert len([key for key in without_index(client.scan_iter()) if b":z:" in key]) <= 1
 
     def test_a_failover_loses_the_seal(self, relay: RedisRelay, client: redis.Redis) -> None:
-        keys = ("ss:{s}:m", "ss:{s}:s")
         texts = write(relay, 40)
-        before = [client.dump(key) for key in keys]
+        before = [client.dump(key) for key in KEYS]
         seal(relay, S)
-        for key, value in zip(keys, before, strict=True):
+        for key, value in zip(KEYS, before, strict=True):
             client.restore(key, 60_000, value, replace=True)  # type: ignore[arg-type]
         assert texts_of(entries_of(relay, S)) == texts
         assert seal(relay, S) == ["ok"]
@@ -291,16 +306,35 @@ class TestOnRedis:
         assert page is not None
         assert (page.state.last, page.entries) == (40, ())
 
-    def test_an_old_worker_begins_it_again(self, relay: RedisRelay, client: redis.Redis) -> None:
-        """It knows nothing of the mark, which is then of an attempt that is over."""
+    def test_a_relay_server_before_sealing_refuses_or_is_right(
+        self, relay: RedisRelay, client: redis.Redis
+    ) -> None:
+        """Its script answers who wants no chunks, and fails for all others: HTTP 503."""
+        write(relay, 40)
+        before = [client.eval(script("read"), 2, *KEYS, *asked) for asked in READS_OF_NO_CHUNK]
+        seal(relay, S)
+        after = [client.eval(script("read"), 2, *KEYS, *asked) for asked in READS_OF_NO_CHUNK]
+        assert [without_empty(said) for said in after] == [without_empty(said) for said in before]
+        assert [said[2] for said in after] == [[], [], []]
+        for seq in (0, 1, 39):
+            with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+                client.eval(script("read"), 2, *KEYS, 1, seq, 100, "")
+
+    def test_a_worker_before_sealing_begins_it_again(
+        self, relay: RedisRelay, client: redis.Redis
+    ) -> None:
+        """It leaves the mark that the attempt before is sealed."""
         write(relay, 40)
         seal(relay, S)
-        relay.call(Claim(S, "bbbbbbbb", "task", overwrite=True))
-        client.hset("ss:{s}:m", "Z", "1")
+        words = ("bbbbbbbb", 10_000, 60_000, 0, "task", "json", "PUBLISH", "", "1", "ss:{s}:n", "",
+                 "", "", "", "0")  # fmt: skip
+        assert client.eval(script("claim"), 2, *KEYS, *words)[:2] == [b"ok", 2]
+        assert client.hget(KEYS[0], "Z") == b"1"
         relay.call(append(1, "x", end="completed", attempt=2, nonce="bbbbbbbb"))
         assert not relay.state(S).sealed
         assert texts_of(entries_of(relay, S)) == ["x"]
         assert seal(relay, S) == ["ok"]
+        assert texts_of(entries_of(relay, S)) == ["x"]
 
     async def test_sealed_while_a_long_page_is_read(
         self, relay: RedisRelay, redis_url: str
