@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streamstraight_celery.errors import RelayUnavailableError
+from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.about import ACTIVE, RECENT
-from streamstraight_celery.relays.base import RelayOptions
+from streamstraight_celery.relays.base import AsyncRelay, Relay, RelayOptions
 from streamstraight_celery.relays.index import Found, Query
 from streamstraight_celery.relays.redis.async_relay import AsyncRedisRelay
 from streamstraight_celery.relays.redis.relay import RedisRelay
@@ -50,8 +51,9 @@ from streamstraight_celery.relays.requests import (
     list_of,
 )
 from streamstraight_celery.relays.sealing import seal_requests
+from streamstraight_celery.settings import StreamSettings
 from tests.conftest import ROOT
-from tests.support.clusters import Server
+from tests.support.clusters import Cluster, Server
 
 RULE = re.compile(r"^ACL SETUSER (\S+) on >\S+ (.*)$", re.MULTILINE)
 # Sent by redis-py to every Redis, whoever logs in; refused to nobody, or of no consequence.
@@ -116,7 +118,7 @@ def of_tasks() -> list[Request]:
     ]  # fmt: skip
 
 
-def tell_end(relay: RedisRelay, stream_id: str) -> None:
+def tell_end(relay: Relay, stream_id: str) -> None:
     """All that telling an end asks for, and the sweep."""
     mark = relay.call(Enlist(stream_id)).mark
     assert relay.call(Enlist(stream_id, seen=mark)).kind == "ok"
@@ -145,8 +147,16 @@ def over_http() -> list[Request]:
     ]  # fmt: skip
 
 
+def sync_relay(url: str) -> Relay:
+    return open_relay(StreamSettings(relay_url=url))
+
+
+def async_relay(url: str) -> AsyncRelay:
+    return open_async_relay(StreamSettings(relay_url=url))
+
+
 async def as_worker(url: str) -> None:
-    with contextlib.closing(RedisRelay(url, RelayOptions())) as relay:
+    with contextlib.closing(sync_relay(url)) as relay:
         for request in of_tasks():
             assert relay.call(request).kind != "error", request
         relay.tidy([RECENT, ACTIVE])
@@ -157,14 +167,14 @@ async def as_worker(url: str) -> None:
 
 async def as_web(url: str) -> None:
     await as_worker(url)
-    with contextlib.closing(RedisRelay(url, RelayOptions())) as relay:
+    with contextlib.closing(sync_relay(url)) as relay:
         assert names(relay.find(Query.of())) >= {"a"}
     await reads(url)
 
 
 async def as_relay_server(url: str) -> None:
     await as_web(url)  # producers of the Streamstraight SDK write through it
-    relay = AsyncRedisRelay(url, RelayOptions())
+    relay = async_relay(url)
     for answer in await relay.execute(over_http()):
         assert answer.kind != "error"
     await relay.ping()
@@ -173,13 +183,14 @@ async def as_relay_server(url: str) -> None:
 
 
 async def as_command_line(url: str) -> None:
-    with contextlib.closing(RedisRelay(url, RelayOptions())) as relay:
+    with contextlib.closing(sync_relay(url)) as relay:
         assert names(relay.find(Query.of())) == {"made", "sealed"}
         assert relay.state("made").last == 200
         assert relay.call(Stop("made")).kind == "ended"
         assert relay.call(Reap("made")).kind == "closed"
         tell_end(relay, "made")
-        assert relay.server_info()["redis_version"]
+        if isinstance(relay, RedisRelay):
+            assert relay.server_info()["redis_version"]
     await reads(url)
 
 
@@ -189,7 +200,7 @@ def names(found: Found) -> set[str]:
 
 async def reads(url: str) -> None:
     """Read pages, long ones too, and hear notices."""
-    relay = AsyncRedisRelay(url, RelayOptions())
+    relay = async_relay(url)
     watcher = relay.watch(lambda *_: None, lambda: None)
     await asyncio.wait_for(watcher.subscribe("a"), 30)
     watcher.unsubscribe("a")
@@ -210,26 +221,63 @@ ROLES: dict[str, Callable[[str], Coroutine[Any, Any, None]]] = {
 @pytest.mark.parametrize("role", ROLES)
 async def test_the_rights_of_a_role_are_enough_and_not_more(server: Server, role: str) -> None:
     assert set(rules()) == set(ROLES)
-    make(server, 200 if role != "worker" else 1)
+    made_before(f"redis://127.0.0.1:{server.port}/0", 200 if role != "worker" else 1)
+    server.client.script_flush()
     url = user(server, *rules()[role])
     await ROLES[role](url)
+    check_rights([server], rules()[role])
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_so_are_those_for_a_cluster(cluster: Cluster, role: str) -> None:
+    more, instead = rights_in_a_cluster()
+    # `doctor` asks one Redis only for its `info`.
+    rule = [word for word in (*rules()[role], *more) if word not in (*instead, "+info")]
+    notices = {"+publish"} if role == "worker" else set(instead)
+    rule += [word for given, word in instead.items() if given in notices]
+    cluster.flush()
+    made_before(cluster.url, 200 if role != "worker" else 1)
+    for node in cluster.nodes:
+        node.client.script_flush()
+        user(node, *rule)
+    await ROLES[role](cluster.url.replace("://", "://someone:hush@"))
+    check_rights(cluster.nodes, rule)
+
+
+def rights_in_a_cluster() -> tuple[list[str], dict[str, str]]:
+    """What users need besides, and what in place of what, in a cluster."""
+    text = (ROOT / "docs" / "how-to" / "redis.md").read_text().replace("\n", " ")
+    found = re.search(
+        r"In a Redis Cluster they also need `([^`]+)`, and `([^`]+)` in place of `([^`]+)`", text
+    )
+    assert found is not None
+    more, new, old = (words.split() for words in found.groups())
+    return more, dict(zip(old, new, strict=True))
+
+
+def check_rights(servers: Sequence[Server], rule: Sequence[str]) -> None:
+    """Nothing was refused, and nothing is allowed that was not used."""
     refused = {
-        (entry["reason"], entry["object"]) for entry in server.client.acl_log()
-    } - {("command", "client|setinfo")}  # fmt: skip
+        (entry["reason"], entry["object"])
+        for server in servers
+        for entry in server.client.acl_log()
+    } - {("command", "client|setinfo")}
     assert not refused
     used = {
         name.removeprefix("cmdstat_")
+        for server in servers
         for name, counts in server.client.info("commandstats").items()
         if counts["calls"] > counts.get("rejected_calls", 0)
     }
-    allowed = {word[1:] for word in rules()[role] if word.startswith("+")}
-    assert allowed - used - {"ping"} == set()
+    allowed = {word[1:] for word in rule if word.startswith("+")}
+    # `asking` is for slots that move.
+    assert allowed - used - {"ping", "asking"} == set()
     assert used - allowed <= OF_EVERY_CONNECTION | OURS
 
 
-def make(server: Server, entries: int) -> None:
+def made_before(url: str, entries: int) -> None:
     """A stream of another producer, with more entries than one script reads."""
-    with contextlib.closing(RedisRelay(f"redis://127.0.0.1:{server.port}/0", RelayOptions())) as to:
+    with contextlib.closing(sync_relay(url)) as to:
         to.call(Create("made", "another"))
         to.call(Claim("made", "eeeeeeee", "another"))
         for number in range(1, entries + 1):
@@ -240,7 +288,6 @@ def make(server: Server, entries: int) -> None:
         to.call(Claim("sealed", "eeeeeeee", "another"))
         to.call(append("sealed", 1, "eeeeeeee", "completed"))
         assert [to.call(each).kind for each in sealing("sealed", "eeeeeeee")] == ["ok"]
-    server.client.script_flush()
 
 
 async def test_a_refused_notice_is_not_a_refused_write(
