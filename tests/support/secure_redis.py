@@ -72,3 +72,35 @@ class SecureRedis:
         self.client.close()
         self._server.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+class SecureSentinel:
+    """A sentinel that speaks TLS only, also to its primary, which asks for no password."""
+
+    service = "streams"
+
+    def __init__(self) -> None:
+        self.primary = SecureRedis()
+        self.port = free_port()
+        self._directory = Path(tempfile.mkdtemp(prefix="streamstraight-sentinel-"))
+        files = self.primary.certificates
+        conf = self._directory / "sentinel.conf"
+        conf.write_text(
+            f"port 0\ntls-port {self.port}\nbind 127.0.0.1\ndir {self._directory}\n"
+            f"tls-ca-cert-file {files.ca}\ntls-cert-file {files.certificate}\n"
+            f"tls-key-file {files.key}\ntls-auth-clients no\ntls-replication yes\n"
+            f"sentinel monitor {self.service} 127.0.0.1 {self.primary.port} 1\n"
+        )
+        with (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["redis-server", str(conf), "--sentinel"], stdout=log, stderr=log
+            )
+        self.client = redis.Redis("127.0.0.1", self.port, ssl=True, ssl_ca_certs=str(files.ca))
+        wait_for(self.client.ping, "the sentinel answers")
+
+    def close(self) -> None:
+        self.client.close()
+        self._process.kill()
+        self._process.wait()
+        self.primary.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
