@@ -138,6 +138,24 @@ class StreamBusyError(StreamError):
         )
 
 
+class StreamWaitingError(StreamError):
+    """The stream's task is suspended; the message of an input or its deadline continues it.
+
+    In Celery's state RETRY it is the reason.
+    """
+
+    code = "waiting"
+
+    def __init__(self, stream_id: str, seconds: float = 0.0) -> None:
+        super().__init__(stream_id, seconds)
+        self.stream_id = stream_id
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        limit = f", for {self.seconds:.0f} s at most" if self.seconds else ""
+        return f"stream {self.stream_id!r} waits for an input{limit}"
+
+
 class StreamFencedError(StreamError):
     """A newer attempt writes this stream; this producer's chunks are refused."""
 
@@ -261,6 +279,17 @@ class StreamStopped(BaseException):
     Like `GeneratorExit` it does not derive from `Exception`, so `except Exception` around an LLM
     call does not swallow it; `finally` and `with` blocks run.
     """
+
+
+class StreamSuspended(StreamStopped):
+    """Raised inside a task that is suspended: its clean-up runs, and another attempt continues.
+
+    `seconds`: until the deadline.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 class PublicError(StreamError):

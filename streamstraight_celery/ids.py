@@ -16,6 +16,8 @@ CONVERSATION_HEADER = "stream_conversation"
 PARENT_HEADER = "stream_parent"
 # Says that the message was sent before it is the stream's turn in its conversation.
 QUEUED_HEADER = "stream_queued"
+# Of a message that continues a suspended task: the attempt that was suspended.
+WAKES_HEADER = "stream_wakes"
 # One that names the task that is told of the stream's end, instead of the task's own option.
 ON_END_HEADER = "stream_on_end"
 # Labels of a stream (a dict), and how long it is kept after its end (seconds).

@@ -12,6 +12,7 @@ from celery import Celery
 
 from .conversations.ending import tell_end
 from .conversations.turns import advance
+from .conversations.waking import wake_quietly
 from .ends.on_end import on_end_name
 from .ends.soon import EndTeller
 from .ends.sweeping import Swept, sweep
@@ -134,7 +135,7 @@ class Runtime:
             RelayUnavailableError: the store does not answer.
         """
         assert self.app is not None
-        return sweep(self.app, self.relay, self._tell_conversation_quietly)
+        return sweep(self.app, self.relay, self._tell_conversation_quietly, self.wake)
 
     def _tell_conversation_quietly(self, stream_id: str) -> None:
         try:
@@ -153,6 +154,13 @@ class Runtime:
         """
         if self.app is not None:
             advance(self.app, self.relay, conversation)
+
+    def wake(self, conversation: str) -> int:
+        """Begin suspended tasks of a conversation again whose input or deadline has come.
+
+        What prevents it is only logged, and left to the sweep.
+        """
+        return 0 if self.app is None else wake_quietly(self.app, self.relay, conversation)
 
     @property
     def tokens(self) -> Tokens:

@@ -50,7 +50,7 @@ export interface StreamTransportOptions {
    */
   stopOnAbort?: boolean | undefined;
   /**
-   * Called with what an answer waits for, which `useChat` does not show: `queued` (no worker has begun it),
+   * Called with what an answer waits for, which `useChat` does not show: `queued` (no worker has begun it), `waiting`,
    * `waiting-for-connection`, `stalled`, `reconnecting`, `open`, `closed`.
    */
   onStatus?: ((chatId: string, status: StreamStatus) => void) | undefined;

@@ -53,8 +53,11 @@ export interface Arrival {
 
 /** What the relay says of the producer. */
 export interface Note {
-  producer: "queued" | "open" | "stalled";
+  producer: (typeof PRODUCER)[number] | "open";
 }
+
+/** What it says beside `running`. */
+const PRODUCER = ["queued", "waiting", "stalled"] as const;
 
 export class Protocol {
   #offset: string;
@@ -164,7 +167,7 @@ export class Protocol {
       this.#cursor = text(streamCursor) || this.#cursor;
       // The end may have no offset; chunks that were held still belong before it.
       const found: (Arrival | Note | Move)[] = offset || streamClosed ? this.#deliver(offset) : [];
-      if (status) found.push({ producer: status === "queued" || status === "stalled" ? status : "open" });
+      if (status) found.push({ producer: PRODUCER.find((each) => each === status) ?? "open" });
       if (!streamClosed || found.some((item) => "do" in item)) return found;
       // Fewer chunks than were read before: it is another attempt.
       if (this.#skip) return [this.#restart(0)];

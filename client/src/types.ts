@@ -29,6 +29,7 @@ export type EndReason =
  * - `waiting-for-connection`: no answer for 3 seconds. Over HTTP/1.1 a browser has six connections to a
  *   host, for all tabs together, and they may all be in use.
  * - `queued`: connected; no worker has started the task yet.
+ * - `waiting`: connected; the task waits for a message to its conversation, without a worker.
  * - `open`: connected.
  * - `stalled`: connected, but the worker has not been heard of for a while. The stream continues, or
  *   ends as `producer-disconnected`.
@@ -39,6 +40,7 @@ export type StreamStatus =
   | "connecting"
   | "waiting-for-connection"
   | "queued"
+  | "waiting"
   | "open"
   | "stalled"
   | "reconnecting"

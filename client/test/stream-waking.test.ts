@@ -171,9 +171,9 @@ test("the status says that a stream is queued, or that its worker is stalled", a
   const says = (status: string) => control(at(0), { status });
   const told: string[] = [];
   const relay = script(
-    sse([says("queued"), says("running"), says("stalled"), data(at(1), ["a"]), says("stalled"), says("running"), closed(at(1))]),
+    sse([says("queued"), says("running"), says("waiting"), says("stalled"), data(at(1), ["a"]), says("stalled"), says("running"), closed(at(1))]),
   );
   const stream = openStream(URL_OF_STREAM, options(relay, { onStatus: (status) => told.push(status) }));
   assert.deepEqual((await drain(stream)).chunks, ["a"]);
-  assert.deepEqual(told, ["connecting", "open", "queued", "open", "stalled", "open", "stalled", "open", "closed"]);
+  assert.deepEqual(told, ["connecting", "open", "queued", "open", "waiting", "stalled", "open", "stalled", "open", "closed"]);
 });

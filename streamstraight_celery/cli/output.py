@@ -16,7 +16,7 @@ from ..relays.end_reasons import FAILURES
 
 STYLES = {
     "queued": "yellow", "streaming": "green", "open": "green", "stalled": "bold red",
-    "retrying": "yellow", "completed": "dim", "stopped": "dim", "ok": "green",
+    "retrying": "yellow", "waiting": "cyan", "completed": "dim", "stopped": "dim", "ok": "green",
     "warning": "yellow", "error": "bold red", "not checked": "dim",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Tell a conversation that one of its streams has ended, and give the turn to the next."""
+"""Tell a conversation what became of a stream, and send the messages that are due then."""
 
 from __future__ import annotations
 
@@ -10,30 +10,39 @@ from ..relays.conversations import Post
 from ..relays.requests import Read
 from .events import stream_ended
 from .turns import advance
+from .waking import wake
 
 
 def tell_end(app: Celery | None, relay: Relay, stream_id: str) -> None:
     """Tell the stream's conversation of its end, if it has both: at least once, added once.
+
+    If it is suspended, and an input or its deadline has come, its task is continued.
 
     Raises:
         RelayUnavailableError: the store does not answer.
         kombu.exceptions.OperationalError: the broker does not take the next task.
     """
     try:
-        post = _end_of(stream_id, relay.read(Read(stream_id)))
+        page = relay.read(Read(stream_id))
     except RelayRefusedError:  # the hosted service, which has no conversations
         return
+    post = _end_of(stream_id, page)
     if post is not None:
-        relay.call(post)
+        answer = relay.call(post)
         if app is not None:
             advance(app, relay, post.key)
+            if answer.stop:
+                wake(app, relay, post.key)
+    elif app is not None and page is not None and page.state.suspended:
+        wake(app, relay, page.state.conversation)
 
 
 async def atell_end(relay: AsyncRelay, stream_id: str) -> str | None:
-    """As `tell_end`, but for the turn: returns the conversation in which somebody may have it."""
-    post = _end_of(stream_id, (await relay.read([Read(stream_id)]))[0])
+    """As `tell_end`, but for messages: returns the conversation in which some may be due."""
+    (page,) = await relay.read([Read(stream_id)])
+    post = _end_of(stream_id, page)
     if post is None:
-        return None
+        return page.state.conversation if page is not None and page.state.suspended else None
     await relay.execute([post])
     return post.key
 

@@ -70,7 +70,7 @@ def stream_ended(conversation: str, stream_id: str, reason: str, error: str = ""
         "type": "ended", "stream_id": stream_id, "reason": reason,
         "error": json.loads(error) if error else None,
     }  # fmt: skip
-    return Post(conversation, f"ended:{stream_id}", event_bytes(fields), vital=True)
+    return Post(conversation, f"ended:{stream_id}", event_bytes(fields), vital=True, ends=stream_id)
 
 
 def check_type(kind: str) -> str:

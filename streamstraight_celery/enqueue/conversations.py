@@ -260,8 +260,7 @@ class Conversation:
             QuestionClosedError: another answer came first, or nobody waits any more.
             StreamTooLargeError: the conversation is full.
             ChunkTooLargeError: the value is larger than `stream_max_chunk_bytes`.
-            RelayUnavailableError: the store does not answer; sending again with the same `id` is
-                safe.
+            RelayUnavailableError: the store does not answer; send again, with the same `id`.
         """
         event_id = uuid() if id is None else check_event_id(id)
         text = value_text(value)
@@ -273,11 +272,17 @@ class Conversation:
         fields = {
             "type": check_type(type), "id": event_id, "stream_id": _sender, "answers": answers,
         }  # fmt: skip
-        post = Post(self.name, event_id, event_bytes(fields, text), answers=answers or "")
-        answer = self._runtime.relay.call(post)
+        answer = self._runtime.relay.call(
+            Post(
+                self.name, event_id, event_bytes(fields, text), answers=answers or "",
+                wakes=type == "input", sender=_sender or "",
+            )
+        )  # fmt: skip
         if answer.kind == "closed":
             raise QuestionClosedError(answers or "")
         check_posted(self.name, answer)
+        if answer.stop:
+            self._runtime.wake(self.name)
         return event_id
 
     def delete(self) -> None:
@@ -419,7 +424,7 @@ class Conversation:
         page = relay.read(Read(stream_id))
         if page is None or page.state.end:
             return None
-        if page.state.lease_left < 0 and relay.call(Reap(stream_id)).kind != "alive":
+        if page.state.lease_left < 0 and relay.call(Reap(stream_id)).kind not in ("alive", "waits"):
             # Its producer was lost, and no reader has come by since.
             return None
         return page.state.owner

@@ -28,7 +28,9 @@ CHECK_STOPS = INTERRUPT
 LIMIT: Any = getattr(signal, "SIGUSR1", None)
 
 
-Ending = Literal["stopped", "time-limit", "revoked", "shutdown", "terminated", "failed"]
+Ending = Literal[
+    "stopped", "time-limit", "revoked", "shutdown", "terminated", "failed", "suspended"
+]  # fmt: skip
 # From without: celery's parent process has the pool process or the greenlet terminated.
 _TERMINATIONS = ("SystemExit", "KeyboardInterrupt", "GreenletExit")
 
@@ -41,12 +43,13 @@ class Interruptible:
 
     Attributes:
         heard: it has been interrupted, and what it sends from now on are its last chunks.
+        suspended: its task ends this attempt, to wait without a worker.
     """
 
     def __init__(self, why_terminated: Callable[[], Ending] = lambda: "terminated") -> None:
         self._why_terminated = why_terminated
         self._terminated = False
-        self.heard = False
+        self.heard = self.suspended = False
         self._stopping = False
         self._limited = False
         # The generator names SoftTimeLimitExceeded, so it gets that first; `_told`: it has.
@@ -80,7 +83,7 @@ class Interruptible:
 
     @property
     def ending(self) -> Ending | None:
-        """Why the generator is ended from without; None: it is not."""
+        """Why the generator is ended from without, or suspended; None: it is not."""
         if self._failure is not None:
             return "failed"
         if self._stopping:
@@ -89,7 +92,7 @@ class Interruptible:
             return "time-limit"
         if self._terminated or type(sys.exc_info()[1]).__name__ in _TERMINATIONS:
             return self._why_terminated()
-        return None
+        return "suspended" if self.suspended else None
 
     def runs_here(self) -> bool:
         """Whether this is the thread, greenlet or asyncio task in which the generator runs."""

@@ -112,7 +112,7 @@ class Outbox:
 
     @property
     def outcome(self) -> str:
-        """An end reason, `released`, or the code of the problem; `""` while it is undecided."""
+        """An end reason, `released`, `suspended`, or a problem's code; `""`: undecided."""
         problem, final = self.problem, self.final
         if isinstance(problem, StreamClosedError):
             return problem.reason
@@ -121,7 +121,7 @@ class Outbox:
         if problem is not None:
             return problem.code
         if isinstance(final, Release):
-            return self._ended or "released"
+            return self._ended or ("suspended" if final.suspends else "released")
         return final.end if final is not None else ""
 
     @property

@@ -24,6 +24,7 @@ from ..errors import (
     StreamBusyError,
     StreamClosedError,
     StreamExistsError,
+    StreamWaitingError,
 )
 from ..offsets import new_nonce
 from ..os_threads import Mailbox, green_threads, os_lock
@@ -116,6 +117,7 @@ class Sender:
         on_end: str = "",
         about: About = UNKNOWN,
         at: Workplace = NOWHERE,
+        wakes: int = 0,
         on_interrupt: Callable[[], None] | None = None,
     ) -> StreamWriter:
         """Claim the stream and return its writer.
@@ -132,11 +134,13 @@ class Sender:
             on_end: name of the task that is told of its end, if none is kept with the stream yet.
             about: what it is found by.
             at: where it runs.
+            wakes: the suspended attempt that this one follows.
             on_interrupt: called from the sender thread when a stop is asked or writing has become
                 impossible, so that a generator that waits can be interrupted.
 
         Raises:
             StreamBusyError: a living producer holds it.
+            StreamWaitingError: it is suspended, and another message continues it.
             StreamClosedError: it has ended.
             StreamExistsError: it is written over HTTP.
             RelayRefusedError: the relay does not take it.
@@ -145,7 +149,7 @@ class Sender:
         claim = Claim(
             stream_id, nonce or new_nonce(), owner, kind,
             resume=resume, again=again, after_loss=after_loss, on_end=on_end, about=about,
-            at=at,
+            at=at, wakes=wakes,
         )  # fmt: skip
         if on_end:
             # Before it can end.
@@ -154,6 +158,8 @@ class Sender:
         answer = self.patiently(lambda: self._relay.call(claim))
         if answer.kind == "busy":
             raise StreamBusyError(stream_id, answer.retry_in_ms / 1000)
+        if answer.kind == "waits":
+            raise StreamWaitingError(stream_id)
         if answer.kind == "closed":
             raise StreamClosedError(stream_id, answer.end_reason)
         if answer.kind == "refused":

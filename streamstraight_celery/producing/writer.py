@@ -88,7 +88,7 @@ class StreamWriter:
 
     @property
     def outcome(self) -> str:
-        """What the producer made of it: an end reason, `released`, or an error's code."""
+        """What became of it: an end reason, `released`, `suspended`, or an error's code."""
         return self.outbox.outcome
 
     @property
@@ -256,14 +256,20 @@ class StreamWriter:
                 )
                 self._signal(outbox)
 
-    def release(self, wait: float, *, timeout: float | None = None) -> None:
+    def release(self, wait: float, *, timeout: float | None = None, suspends: bool = False) -> None:
         """Give the stream up to the next attempt, awaited for `wait` seconds.
+
+        Args:
+            wait: seconds.
+            timeout: seconds to wait for the acknowledgement at most.
+            suspends: that attempt begins with an input, or after `wait`.
 
         Raises:
             StreamError: the relay did not acknowledge it.
         """
         wait_ms = max(0, round(wait * 1000))
-        self._close(Release(self.stream_id, self.attempt, self.nonce, wait_ms), timeout)
+        final = Release(self.stream_id, self.attempt, self.nonce, wait_ms, suspends)
+        self._close(final, timeout)
 
     def _close(self, final: Append | Release, timeout: float | None) -> None:
         self.check()

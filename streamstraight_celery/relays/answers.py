@@ -138,6 +138,12 @@ class Answer(NamedTuple):
         return self.reason.split()
 
     @property
+    def due(self) -> list[tuple[str, int, str]]:
+        """`ok` to a wake: streams, their attempts and their messages."""
+        rows = (row.split(" ", 2) for row in self.reason.split("\n") if row)
+        return [(stream, int(attempt), message) for stream, attempt, message in rows]
+
+    @property
     def source(self) -> str:
         """`ok` to a delete or a fork: the forked stream to count out now; `""` for none."""
         return self.reason

@@ -48,7 +48,7 @@ class RelayOptions:
         return min(self.lease, self.reap_after)
 
 
-StreamStatus = Literal["queued", "streaming", "stalled", "retrying", "open", "ended"]
+StreamStatus = Literal["queued", "streaming", "stalled", "retrying", "waiting", "open", "ended"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +91,7 @@ class StreamState:
         worker: name of the worker that runs, or ran, the current attempt; `""` for none.
         queue: from which that worker took the task.
         sealed: it has ended, and its chunks are stored deflated.
+        suspended: its task waits for an input, without a worker; `lease_left` is the time left.
     """
 
     attempt: int
@@ -123,6 +124,7 @@ class StreamState:
     worker: str = ""
     queue: str = ""
     sealed: bool = False
+    suspended: bool = False
 
     @property
     def status(self) -> StreamStatus:
@@ -130,7 +132,7 @@ class StreamState:
 
         `queued`: no worker has begun. `streaming`: its producer is alive. `stalled`: its producer
         has not been heard of for longer than its lease. `retrying`: the next attempt is awaited.
-        `open`: it is written over HTTP. `ended`: `end` says why.
+        `waiting`: it is suspended. `open`: it is written over HTTP. `ended`: `end` says why.
         """
         if self.end:
             return "ended"
@@ -138,6 +140,8 @@ class StreamState:
             return "open"
         if not self.attempt:
             return "queued"
+        if self.suspended:
+            return "waiting"
         if self.released:
             return "retrying"
         return "streaming" if self.lease_left > 0 else "stalled"

@@ -12,6 +12,7 @@ from ..ids import conversation_id
 from ..offsets import new_nonce
 
 MAX_QUEUE = 1000  # streams that wait in one conversation
+MOST_WOKEN = 100  # messages of suspended tasks that one caller is to send
 # ms after the last event. Longer than most streams live: the conversation must not be forgotten
 # before its stream has ended.
 CONVERSATION_TTL = 7 * 24 * 3_600_000
@@ -33,7 +34,8 @@ class Post(_Request):
 
     `event`: a JSON object. `vital`: also when the log is full. `nonce`: of the log, if this
     begins it. `answers`: the question that it settles, which only one event does; `refuses`: the
-    event that did, and no longer does.
+    event that did, and no longer does. `wakes`: it is an input, for tasks that are suspended;
+    `sender`: the stream whose task sends it. `ends`: the stream that has ended.
     """
 
     key: str
@@ -42,6 +44,9 @@ class Post(_Request):
     vital: bool = False
     answers: str = ""
     refuses: str = ""
+    wakes: bool = False
+    sender: str = ""
+    ends: str = ""
     nonce: str = field(default_factory=new_nonce, compare=False)
 
 
@@ -98,4 +103,41 @@ class Receive(_Request):
     child: bool = False
 
 
-ConversationRequest = Post | Hold | Queue | Turn | Receive
+@dataclass(frozen=True, slots=True)
+class Await(_Request):
+    """Keep the message that begins the next attempt of `names`, for an input or in `wait` ms.
+
+    `attempt`: the one that waits. `seen`: the last event that it has looked at. `question`: of the
+    answer that it waits for; "": for any other input. `what`: names the wait, whose deadline the
+    first request decides.
+    """
+
+    key: str
+    names: str
+    attempt: int
+    seen: int
+    question: str
+    what: str
+    wait: int
+    message: str
+    nonce: str = field(default_factory=new_nonce, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wake(_Request):
+    """Which tasks' messages are to be sent now? `done`: of this stream's attempt it was sent."""
+
+    key: str
+    done: str = ""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The message that begins the attempt after `attempt` is about to be sent."""
+
+    stream_id: str
+    attempt: int
+
+
+ConversationRequest = Post | Hold | Queue | Turn | Receive | Await | Wake | Resume

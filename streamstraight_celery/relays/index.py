@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PAGE = 200  # entries of one read of the index, at least
 MOST = 2000
-STATUSES = ("queued", "streaming", "stalled", "retrying", "open")
+STATUSES = ("queued", "streaming", "stalled", "retrying", "waiting", "open")
 STATES = ("active", *STATUSES, "ended", "failed", *ENDS)
 
 TIDY = 64  # entries of each kind that one round looks at

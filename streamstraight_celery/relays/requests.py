@@ -44,6 +44,7 @@ class Claim:
     of one that ended as `producer-disconnected`, if `owner` is the same. `again`: how often
     the task ran before, as far as Celery knows; for a relay that cannot tell by itself. `on_end`:
     as in `Create`, whose value counts if there is one. `at`: where it runs.
+    `wakes`: the attempt that was suspended, and that this one follows.
     """
 
     stream_id: str
@@ -58,6 +59,7 @@ class Claim:
     on_end: str = ""
     about: About = UNKNOWN
     at: Workplace = NOWHERE
+    wakes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,13 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Release:
+    """`suspends`: an input or a deadline, in `wait` ms, begins the next attempt."""
+
     stream_id: str
     attempt: int
     nonce: str
     wait: int
+    suspends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

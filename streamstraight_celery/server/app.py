@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from ..conversations.turns import advance
+from ..conversations.waking import wake
 from ..ends.soon import EndTeller
 from ..errors import (
     RelayUnavailableError,
@@ -345,7 +346,8 @@ class RelayApp:
         if not is_conversation(stream_id):
             raise not_found()
         limit = self.settings.max_chunk_bytes
-        return await conversations.send(self.start().relay, stream_id, request, receive, limit)
+        due = self._hubs.send_due
+        return await conversations.send(self.start().relay, stream_id, request, receive, limit, due)
 
     async def _grant(self, request: Request, stream_id: str, scope: str) -> Grant:
         relay = self.start().relay
@@ -391,6 +393,7 @@ def tellers_of(app: Celery, settings: StreamSettings) -> dict[str, Any]:
     def on_turn(conversation: str) -> None:
         try:
             advance(app, relay(), conversation)
+            wake(app, relay(), conversation)
         except Exception:
             logger.exception("conversation %s: the next task could not be sent", conversation)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ..conversations.events import MAX_EVENT_ID, check_event_id, event_bytes, value_text
@@ -44,7 +45,12 @@ async def grant_for(
 
 
 async def send(
-    relay: AsyncRelay, stream_id: str, request: Request, receive: Receive, limit: int
+    relay: AsyncRelay,
+    stream_id: str,
+    request: Request,
+    receive: Receive,
+    limit: int,
+    send_due: Callable[[str], Awaitable[None]],
 ) -> Reply:
     """Add a message to a conversation: `{"id", "value"}` (protocol.md, section 10).
 
@@ -54,6 +60,7 @@ async def send(
         request: the request, whose token was checked.
         receive: ASGI's.
         limit: largest value, bytes of JSON.
+        send_due: called when suspended tasks of that conversation are to begin again.
 
     Raises:
         Refused: 400, malformed; 404, there is no such conversation; 409, the question is closed;
@@ -65,7 +72,8 @@ async def send(
     if page is None or page.state.deleted:
         raise not_found()
     fields = {"type": "input", "id": event_id, "answers": answers or None}
-    post = Post(page.state.conversation, event_id, event_bytes(fields, value), answers=answers)
+    name = page.state.conversation
+    post = Post(name, event_id, event_bytes(fields, value), answers=answers, wakes=True)
     (answer,) = await relay.execute([post])
     if answer.kind == "error":
         raise RelayUnavailableError(f"the stream store refused an event: {answer.message}")
@@ -75,6 +83,8 @@ async def send(
         raise Refused(413, "too-large", "the conversation is full")
     if answer.kind == "exists":
         raise not_found()
+    if answer.stop:
+        await send_due(name)
     status = "sent" if answer.kind == "ok" else "duplicate"
     return json_reply(200, {"status": status, "id": event_id, "seq": answer.last_seq})
 

@@ -28,12 +28,14 @@ class Place:
         attempt: of the log; another one begins when it was lost.
         seq: of the last event received.
         asked: how often each question was asked.
+        timeouts: how often nothing came in time after that event.
     """
 
     def __init__(self, seq: int) -> None:
         self.attempt = 1
         self.seq = seq
         self.asked: Counter[str] = Counter()
+        self.timeouts: Counter[int] = Counter()
 
 
 class Wanted:
@@ -46,24 +48,45 @@ class Wanted:
         place: where to look on.
         kind: what the value has to be.
         question: the id of the question; `""` for any message that answers none.
+        peeks: only looks whether there is one, which is still to be received then.
     """
 
     def __init__(
-        self, name: str, log: str, stream_id: str, place: Place, kind: Any, question: str = ""
+        self,
+        name: str,
+        log: str,
+        stream_id: str,
+        place: Place,
+        kind: Any,
+        question: str = "",
+        *,
+        peeks: bool = False,
     ) -> None:
         # Only here: most tasks never read.
         from ..reader.decoding import make_decode, name_of
 
-        self._name = name
+        self.name = name
+        self.question = question
         self._log = log
         self._stream_id = stream_id
         self._place = place
         self._kind = name_of(kind)
         self._decode = make_decode(kind, None)
-        self._question = question
         self._seq = place.seq
+        self._peeks = peeks
         self.found = False
         self.value: Any = None
+
+    @property
+    def seen(self) -> int:
+        """The last event that was looked at."""
+        return self._seq
+
+    @property
+    def what(self) -> str:
+        """A name for what is wanted, which another attempt of the task gives it too."""
+        seq = self._place.seq
+        return self.question or f"input {seq} {self._place.timeouts[seq]}"
 
     def next_read(self) -> Read:
         """What to read now."""
@@ -94,13 +117,15 @@ class Wanted:
 
     def timed_out(self, timeout: float | None) -> InputTimeoutError:
         """The error when nothing has come in time."""
-        return InputTimeoutError(self._name, timeout or 0.0)
+        if not self.question:
+            self._place.timeouts[self._place.seq] += 1
+        return InputTimeoutError(self.name, timeout or 0.0)
 
     def _is_wanted(self, event: dict[str, Any]) -> bool:
         return (
             event.get("type") == "input"
             and event.get("stream_id") != self._stream_id
-            and event.get("answers", "") == self._question
+            and event.get("answers", "") == self.question
         )
 
     def _take(self, event: dict[str, Any]) -> Post | None:
@@ -111,9 +136,9 @@ class Wanted:
             raise
         except Exception as error:
             why = str(DecodeError(self._stream_id, None, self._kind, str(error)))
-            return refusal_of(self._name, event, self._kind, why)
+            return refusal_of(self.name, event, self._kind, why)
         self.found = True
-        if not self._question:
+        if not self.question and not self._peeks:
             # An answer may come behind messages that are still to be received.
             self._place.seq = self._seq
         return None

@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
 from celery.utils import uuid
 
@@ -23,6 +23,7 @@ from ..ids import CONVERSATION_HEADER, PARENT_HEADER
 from ..relays.requests import Answer, Post, Receive, Request
 from ..runtime import Runtime
 from .inputs import Place, Wanted
+from .suspending import Timeout, seconds_of, suspend
 
 if TYPE_CHECKING:
     from ..enqueue.handle import StreamHandle
@@ -93,7 +94,7 @@ class TaskConversation(Generic[P]):
         )
         return handle
 
-    def receive(self, *, timeout: float | None = None, type: Any = None) -> Any:
+    def receive(self, *, timeout: Timeout = None, type: Any = None, suspend: bool = False) -> Any:
         """The next message that was sent to the conversation; waits for it.
 
         Each is received once and in order by the attempts of this stream, and by the tasks of the
@@ -101,8 +102,10 @@ class TaskConversation(Generic[P]):
         `refused`, and the next one is waited for.
 
         Args:
-            timeout: seconds to wait at most; 0: only what is there already. None: no limit.
+            timeout: seconds to wait at most, or a `timedelta`; 0: only what is there already.
+                None: no limit.
             type: what the value has to be: as `read_stream` takes.
+            suspend: wait without a worker: see `suspend`.
 
         Raises:
             InputTimeoutError: nothing came in time. It is a `TimeoutError`.
@@ -110,12 +113,44 @@ class TaskConversation(Generic[P]):
             StreamStopped: the stream was stopped.
             RelayUnavailableError: the store has not answered for `stream_relay_timeout`.
         """
-        return self._wait(self._wanted(type), timeout)
+        return self._wait(self._wanted(type), seconds_of(timeout), suspend)
 
-    async def areceive(self, *, timeout: float | None = None, type: Any = None) -> Any:
+    async def areceive(
+        self, *, timeout: Timeout = None, type: Any = None, suspend: bool = False
+    ) -> Any:
         """As `receive`, on an event loop."""
         wanted = await asyncio.to_thread(self._wanted, type)
-        return await self._await(wanted, timeout)
+        return await self._await(wanted, seconds_of(timeout), suspend)
+
+    def suspend(self, *, until: Literal["input"] = "input", timeout: Timeout = None) -> None:
+        """Wait for a message without a worker. Returns when there is one to receive.
+
+        If there is none, this delivery of the task ends: `StreamSuspended` is raised, clean-up
+        runs, the worker is free. The stream stays open, its readers see the status `waiting`. A
+        message, or the end of the time, enqueues the task again; it resumes, as after a retry, and
+        comes here once more.
+
+        Args:
+            until: what ends it.
+            timeout: seconds to wait at most, or a `timedelta`, counted from the first time. None:
+                for as long as a conversation is kept (`stream_conversation_ttl`). The sweep sees
+                that it is over (`celery streams sweep`).
+
+        Raises:
+            InputTimeoutError: nothing came in time. It is a `TimeoutError`.
+            ConfigurationError: the task is not declared with `on_redelivery="resume"`.
+            StreamSuspended: let it pass, as StreamStopped.
+            Exception: as `receive`.
+        """
+        if until != "input":
+            raise ConfigurationError(f"until={until!r}: a task can be suspended until 'input'")
+        here, place = self._here, self._place
+        wanted = Wanted(here.name, here.id, self._task.stream_id, place, None, peeks=True)
+        self._lie_down(wanted, seconds_of(timeout))
+
+    async def asuspend(self, *, until: Literal["input"] = "input", timeout: Timeout = None) -> None:
+        """As `suspend`, on an event loop."""
+        await asyncio.to_thread(self.suspend, until=until, timeout=timeout)
 
     def inputs(self, *, timeout: float | None = None, type: Any = None) -> Iterator[Any]:
         """The messages as they come; ends when none has come for `timeout` seconds."""
@@ -142,8 +177,9 @@ class TaskConversation(Generic[P]):
         payload: Any,
         *,
         type: Any = None,
-        timeout: float | None = None,
+        timeout: Timeout = None,
         id: str | None = None,
+        suspend: bool = False,
     ) -> Any:
         """Ask who reads the conversation, and wait for the answer: the first that fits wins.
 
@@ -154,9 +190,10 @@ class TaskConversation(Generic[P]):
         Args:
             payload: what JSON can say.
             type: what the answer has to be.
-            timeout: seconds to wait at most; None: no limit.
+            timeout: seconds to wait at most, or a `timedelta`; None: no limit.
             id: names the question; default: made of the payload, and how often this attempt has
                 asked it. Give one when a task that resumes asks the same more than once.
+            suspend: wait without a worker: see `suspend`. For people, who may take days.
 
         Raises:
             InputTimeoutError: nobody answered in time; later answers are refused.
@@ -164,7 +201,7 @@ class TaskConversation(Generic[P]):
         """
         wanted, question = self._asking(payload, type, id)
         try:
-            return self._wait(wanted, timeout)
+            return self._wait(wanted, seconds_of(timeout), suspend)
         except InputTimeoutError:
             if not self._give_up(question):
                 return self._wait(wanted, None)  # it was answered just now
@@ -175,13 +212,14 @@ class TaskConversation(Generic[P]):
         payload: Any,
         *,
         type: Any = None,
-        timeout: float | None = None,
+        timeout: Timeout = None,
         id: str | None = None,
+        suspend: bool = False,
     ) -> Any:
         """As `ask`, on an event loop."""
         wanted, question = await asyncio.to_thread(self._asking, payload, type, id)
         try:
-            return await self._await(wanted, timeout)
+            return await self._await(wanted, seconds_of(timeout), suspend)
         except InputTimeoutError:
             if not await asyncio.to_thread(self._give_up, question):
                 return await self._await(wanted, None)
@@ -189,10 +227,30 @@ class TaskConversation(Generic[P]):
 
     # -- waiting
 
-    def _wait(self, wanted: Wanted, timeout: float | None) -> Any:
+    def _lie_down(self, wanted: Wanted, timeout: float | None) -> None:
+        """Return when what is wanted is there.
+
+        Raises:
+            StreamSuspended: it is not.
+        """
+        relay = self._runtime.relay
+        while True:
+            page = self._patiently(lambda: relay.read(wanted.next_read()))
+            for refusal in wanted.absorb(page):
+                self._call(refusal)
+            if wanted.found:
+                return
+            if wanted.is_done(page):
+                self._check()
+                suspend(self._task, self._writer, wanted, timeout)
+
+    def _wait(self, wanted: Wanted, timeout: float | None, suspend: bool = False) -> Any:
         from ..reader.log.shared import SharedLog, StoreAccess
         from ..reader.log.sync_io import Bell
 
+        if suspend:
+            self._lie_down(wanted, timeout)
+            return self._received(wanted)
         deadline = inf if timeout is None else time.monotonic() + timeout
         relay, bell = self._runtime.relay, Bell()
         with contextlib.ExitStack() as stack:
@@ -219,9 +277,11 @@ class TaskConversation(Generic[P]):
                 self._patiently(functools.partial(log.subscribe, self._here.id, bell.ring))
                 heard = True
 
-    async def _await(self, wanted: Wanted, timeout: float | None) -> Any:
+    async def _await(self, wanted: Wanted, timeout: float | None, suspend: bool = False) -> Any:
         from ..reader.log.shared import SharedAsyncRelay, StoreAccess
 
+        if suspend:
+            return await asyncio.to_thread(self._wait, wanted, timeout, suspend)
         deadline = inf if timeout is None else time.monotonic() + timeout
         relay, news = SharedAsyncRelay(StoreAccess(self._runtime.settings)), asyncio.Event()
         patiently = self._runtime.sender.apatiently
@@ -330,7 +390,7 @@ class TaskConversation(Generic[P]):
         if place is None:
             relay = self._runtime.relay
             seq = 0
-            if writer.continues:
+            if writer.attempt > 1 and self._task.on_redelivery == "resume":
                 seq = self._patiently(lambda: relay.state(writer.stream_id)).received
             if not seq:
                 about = Receive(self._here.name, writer.stream_id, child=self._is_child)

@@ -182,8 +182,9 @@ class TaskStream(Generic[P]):
         """Why the running task is being ended, for its `finally` and `except` blocks.
 
         `stopped`, `time-limit` (the soft one), `revoked`, `shutdown` (of the worker, as in a
-        deploy), `terminated` (its process, by somebody else) or `failed` (a chunk cannot be sent
-        or written). None while it runs, and when it returns or raises an error of its own.
+        deploy), `terminated` (its process, by somebody else), `failed` (a chunk cannot be sent
+        or written) or `suspended` (it waits without a worker). None while it runs, and when it
+        returns or raises an error of its own.
         """
         driver: Driver | None = getattr(self._task.request, "stream_driver", None)
         return driver.ending if driver is not None else None

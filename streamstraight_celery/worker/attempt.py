@@ -18,6 +18,7 @@ from celery._state import _task_stack
 from celery.exceptions import Ignore, Reject, Retry
 
 from ..codecs import Codec, wire_encoder
+from ..conversations.membership import header_of
 from ..ends import telling
 from ..errors import (
     ConfigurationError,
@@ -27,6 +28,8 @@ from ..errors import (
     StreamError,
     StreamExistsError,
     StreamStopped,
+    StreamSuspended,
+    StreamWaitingError,
 )
 from ..ids import (
     LABELS_HEADER,
@@ -34,6 +37,7 @@ from ..ids import (
     OVERWRITE_HEADER,
     STREAM_NONCE,
     TTL_HEADER,
+    WAKES_HEADER,
 )
 from ..producing.driver import Driver
 from ..producing.failures import describe_error, error_within, retry_delay
@@ -111,6 +115,9 @@ def run_attempt(self: RunningTask, *args: Any, **kwargs: Any) -> Any:
         if self.request.is_eager:
             raise  # nobody would deliver it again
         _come_back(self, runtime, args, kwargs, busy.retry_after)
+    except StreamWaitingError as waiting:
+        log.info("%s; this delivery of its task is not the one that continues it", waiting)
+        raise Ignore from None
     except StreamClosedError as closed:
         return _had_ended(self, runtime, closed)
     self.request.stream_driver = driver
@@ -136,7 +143,8 @@ def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> 
     request = task.request
     # The parent process knows it too, and can end the stream when this process is killed.
     nonce = (request.properties or {}).get(STREAM_NONCE, "")
-    before = _times_before(request)
+    wakes = int(header_of(request, WAKES_HEADER) or 0)
+    before = _times_before(request) + bool(wakes)
     deadline = time.monotonic() + (HAND_OVER_TIMEOUT if before else 0)
     fails = task.on_redelivery == "fail" and _was_lost(runtime, task)
     while True:
@@ -146,7 +154,7 @@ def _open(task: RunningTask, runtime: Runtime, codec: Codec, driver: Driver) -> 
                 resume=fails or task.on_redelivery == "resume", again=before,
                 untold=_reads_no_messages(request), on_interrupt=driver.interrupt,
                 after_loss=task.on_lost == "run", on_end=_on_end(task, runtime),
-                about=_about(task), at=_workplace(request),
+                about=_about(task), at=_workplace(request), wakes=wakes,
             )  # fmt: skip
             break
         except StreamClosedError:
@@ -248,7 +256,12 @@ def _retriable(task: RunningTask, run: Callable[[], T]) -> T:
 def _produce(
     task: RunningTask, driver: Driver, writer: StreamWriter, args: Any, kwargs: Any
 ) -> tuple[Any, EndReason]:
-    """Run the generator and end the stream; returns its value and the end reason."""
+    """Run the generator and end the stream; returns its value and the end reason.
+
+    Raises:
+        celery.exceptions.Retry: it is suspended.
+        Exception: as `run_attempt`.
+    """
     value: Any = None
     reason: EndReason = "completed"
     kept: list[Any] = []
@@ -258,6 +271,12 @@ def _produce(
         with runs(task):
             value = driver.run(_chunks(task, args, kwargs, kept.append), writer)
         value = storable(task, kept[0] if kept else value)
+    except StreamSuspended as pause:
+        writer.release(pause.seconds, suspends=True)
+        if writer.outcome != "stopped":
+            waiting = StreamWaitingError(writer.stream_id, pause.seconds)
+            raise Retry(str(waiting), waiting, pause.seconds) from None
+        reason = "stopped"
     except StreamStopped:
         if not writer.stop_asked:
             # Interrupted because writing has become impossible; the writer knows why.

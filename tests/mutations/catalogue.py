@@ -142,7 +142,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the grace time before reaping", "relays/redis/lua/reap.lua",
-        "local due = lease + ARGV[1]", "local due = lease", (MODEL,),
+        "math.max(ARGV[1], ARGV[2]) or ARGV[1])", "math.max(ARGV[1], ARGV[2]) or 0)", (MODEL,),
     ),
     Mutation(
         "a notice before reaping", "relays/redis/lua/reap.lua",

@@ -8,6 +8,8 @@ LOG = "tests/contract/test_conversation_log.py"
 TURNS = "tests/contract/test_conversation_turns.py"
 QUEUE = "tests/conversations/test_queue.py"
 INPUTS = "tests/conversations/test_inputs.py"
+SUSPENDING = "tests/contract/test_suspending.py"
+SUSPENDED = "tests/conversations/test_suspending.py"
 LUA = "relays/redis/lua"
 
 CONVERSATIONS = (
@@ -45,5 +47,45 @@ CONVERSATIONS = (
         "conversation: its token for its own streams only", "server/conversations.py",
         "            if name and conversation_id(name) == grant.stream_id:\n",
         "            if True:\n", ("tests/conversations/test_http.py -k 'opens_its and memory'",),
+    ),
+    Mutation(
+        "suspending: events that were not looked at", f"{LUA}/await.lua",
+        "if at.seq > tonumber(ARGV[9]) then", "if false then",
+        (f"{SUSPENDING} -k 'not_seen and redis'",),
+    ),
+    Mutation(
+        "suspending: a message for one caller", f"{LUA}/wake.lua",
+        "    local free = tonumber(held) <= now and", "    local free = true and",
+        (f"{SUSPENDING} -k 'message_once and redis'",),
+    ),
+    Mutation(
+        "suspending: only its own message begins an attempt", f"{LUA}/claim.lua",
+        "  if m[15] and tonumber(ARGV[18]) ~= attempt", "  if false and true",
+        (f"{SUSPENDING} -k 'may_claim and redis'",),
+    ),
+    Mutation(
+        "suspending: a lost process after it", f"{LUA}/conclude.lua",
+        "if m[10] and reason ~= 'stopped'", "if false",
+        (f"{SUSPENDING} -k 'may_claim and redis'",),
+    ),
+    Mutation(
+        "suspending: time for the message at the deadline", f"{LUA}/reap.lua",
+        "(suspended and math.max(ARGV[1], ARGV[2]) or ARGV[1])", "ARGV[1]",
+        (f"{SUSPENDING} -k 'decides_about and redis'",),
+    ),
+    Mutation(
+        "suspending: the deadline stands", f"{LUA}/await.lua",
+        "  if what == ARGV[11] then deadline = each end\n", "",
+        (f"{SUSPENDING} -k 'decides_about and redis'",),
+    ),
+    Mutation(
+        "suspending: a sweep for what nobody has sent", "ends/sweeping.py",
+        "sum([wake(name) for name in suspended])", "0",
+        (f"{SUSPENDED} -k 'found_by_the_sweep and memory'",),
+    ),
+    Mutation(
+        "suspending: a stop sends its message", "relays/memory/conversations.py",
+        "wanted or name == request.ends", "wanted",
+        (f"{SUSPENDED} -k 'stop_ends and memory'",),
     ),
 )  # fmt: skip

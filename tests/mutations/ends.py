@@ -63,7 +63,7 @@ ENDS = (
     ),
     Mutation(
         "ending lost producers in the sweep", "ends/sweeping.py",
-        "        if state.lease_left >= 0 or not (ended := _end(relay, stream_id, swept)):\n",
+        "        if state.lease_left >= 0 or not _end(relay, stream_id, swept):\n",
         "        if True:\n", (SWEEP,),
     ),
     Mutation(

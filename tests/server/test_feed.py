@@ -291,6 +291,15 @@ def test_a_silent_producer_is_stalled_until_it_writes() -> None:
     assert feed.status == "stalled"
 
 
+def test_a_suspended_stream_waits() -> None:
+    feed = new_feed()
+    read(feed, page(0, released=True, suspended=True, lease_left=600_000))
+    feed.tick(300)
+    assert feed.status == "waiting"
+    read(feed, page(0, released=True))
+    assert feed.status == "queued"
+
+
 def test_a_stream_without_a_producer_is_queued() -> None:
     feed = new_feed(attempt=0, nonce="")
     feed.tick(11)

@@ -19,6 +19,7 @@ STATES: dict[str, dict[str, Any]] = {
     "queued": {"attempt": 0},
     "stalled": {"lease_left": -1},
     "retrying": {"released": True, "lease_left": -1},
+    "waiting": {"released": True, "suspended": True},
     "open": {"http_written": True},
     "ended": {"end": "completed", "lease_left": -1},
 }

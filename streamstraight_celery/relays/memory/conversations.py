@@ -1,21 +1,33 @@
 """Conversations in memory: `post.lua`, `hold.lua`, `queue.lua`, `turn.lua`,
-`receive.lua` again.
+`receive.lua`, `await.lua`, `wake.lua`, `resume.lua` again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from ..conversations import MAX_QUEUE, Hold, Post, Queue, Receive, Turn
+from ..conversations import (
+    MAX_QUEUE,
+    MOST_WOKEN,
+    Await,
+    Hold,
+    Post,
+    Queue,
+    Receive,
+    Resume,
+    Turn,
+    Wake,
+)
 from ..requests import Answer, Entry, Kind
-from .stream import NEVER, Stream
+from .stream import NEVER, Stream, Wait
 
 if TYPE_CHECKING:
     from .store import MemoryStore
 
 
-def begun(store: MemoryStore, request: Post | Hold | Queue) -> Stream | None:
+def begun(store: MemoryStore, request: Post | Hold | Queue | Await) -> Stream | None:
     """The conversation, begun if it is not there; None: that stream is not a conversation."""
     stream = store.get(request.stream_id)
     if stream is not None:
@@ -50,7 +62,8 @@ def tell_all(
 
 def keep(store: MemoryStore, stream: Stream) -> None:
     """Let it live on."""
-    stream.expires = store.now() + store.options.kept_conversation
+    kept = max(store.options.kept_conversation, stream.about.ttl)
+    stream.expires = store.now() + kept
 
 
 def post(store: MemoryStore, request: Post) -> Answer:
@@ -69,7 +82,11 @@ def post(store: MemoryStore, request: Post) -> Answer:
     kind, seq = tell_all(store, stream, request, request.vital)
     if request.answers and kind == "ok":
         stream.settled[request.answers] = request.event_id
-    return Answer(kind, seq)
+    new = kind == "ok" and request.wakes
+    for name, wait in stream.waits.items():
+        wanted = new and name != request.sender and wait.question == request.answers
+        wait.due = wait.due or wanted or name == request.ends
+    return Answer(kind, seq, any(wait.due for wait in stream.waits.values()))
 
 
 def hold(store: MemoryStore, request: Hold) -> Answer:
@@ -132,3 +149,60 @@ def receive(store: MemoryStore, request: Receive) -> Answer:
     begun = stream.begun.setdefault(request.names, began)
     stream.read_to = max(stream.read_to, request.seq)
     return Answer("ok", begun)
+
+
+def await_input(store: MemoryStore, request: Await) -> Answer:
+    """Keep the message that begins a suspended task again."""
+    stream = begun(store, request)
+    if stream is None:
+        return Answer("exists")
+    if stream.last > request.seen:
+        return Answer("gap", stream.last)
+    what = request.names, request.what
+    deadline = stream.deadlines.get(what, store.now() + request.wait)
+    left = deadline - store.now()
+    if left <= 0:
+        return Answer("closed")
+    if request.names not in stream.waits and len(stream.waits) >= MAX_QUEUE:
+        return Answer("too-large")
+    stream.deadlines[what] = deadline
+    wait = Wait(request.attempt, deadline, request.question, request.message)
+    stream.waits[request.names] = wait
+    about = stream.about
+    longer = max(about.ttl, left + store.options.kept_conversation)
+    stream.about = dataclasses.replace(about, ttl=longer)
+    keep(store, stream)
+    return Answer("ok", left)
+
+
+def wake(store: MemoryStore, request: Wake) -> Answer:
+    """Hand out the messages of suspended tasks that are to be sent now."""
+    stream = store.get(request.stream_id)
+    if stream is None or not stream.is_conversation:
+        return Answer("unknown")
+    done = stream.waits.get(request.done)
+    if done is not None and done.attempt == request.attempt:
+        del stream.waits[request.done]
+    rows: list[str] = []
+    now = store.now()
+    for name, wait in stream.waits.items():
+        free = wait.held <= now and len(rows) < MOST_WOKEN
+        if free and (wait.due or wait.deadline <= now):
+            wait.held = now + store.options.lease
+            rows.append(f"{name} {wait.attempt} {wait.message}")
+    return Answer("ok", len(stream.waits), reason="\n".join(rows))
+
+
+def resume(store: MemoryStore, request: Resume) -> Answer:
+    """The message that begins a suspended stream's next attempt is about to be sent."""
+    stream = store.get(request.stream_id)
+    if stream is None:
+        return Answer("unknown")
+    if stream.end:
+        return Answer("closed", stream.attempt, reason=stream.end)
+    if stream.attempt != request.attempt:
+        return Answer("fenced", stream.attempt)
+    if stream.suspended == 1:
+        stream.suspended, stream.lease = 2, store.now() + store.options.ttl
+        store.keep(stream, store.options.ttl)
+    return Answer("ok", stream.attempt)

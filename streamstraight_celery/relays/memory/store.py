@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ...offsets import Segment
 from ..base import Notice, Page, RelayOptions
-from ..conversations import Hold, Post, Queue, Receive, Turn
+from ..conversations import Await, Hold, Post, Queue, Receive, Resume, Turn, Wake
 from ..end_reasons import EXPIRED, LOST
 from ..requests import (
     Answer,
@@ -41,7 +41,16 @@ from ..requests import (
     Unindexed,
     Write,
 )
-from .conversations import hold, post, put_into_queue, receive, turn
+from .conversations import (
+    await_input,
+    hold,
+    post,
+    put_into_queue,
+    receive,
+    resume,
+    turn,
+    wake,
+)
 from .ends_to_tell import EndsToTell, note_told
 from .http_written import count_fork, delete_stream, open_stream, write_stream
 from .stream import Stream
@@ -128,6 +137,12 @@ class MemoryStore:
                     return Answer("refused")
                 case Receive():
                     return receive(self, request)
+                case Await():
+                    return await_input(self, request)
+                case Wake():
+                    return wake(self, request)
+                case Resume():
+                    return resume(self, request)
 
     def read(self, read: Read) -> Page | None:
         """Return the state and a page of the log."""
@@ -244,9 +259,11 @@ class MemoryStore:
             return Answer("closed", 0, stream.stop, stream.end)
         if stream.end and request.overwrite and not stream.http_written:
             stream.end, stream.error, stream.ended, stream.stop = "", "", 0, False
+            stream.suspended = 0
         lost = stream.end == "producer-disconnected" and stream.owner == request.owner
         if lost and request.after_loss:
             stream.end, stream.error, stream.ended, stream.released = "", "", 0, True
+            stream.suspended = 0
         if stream.end:
             return Answer("closed", 0, stream.stop, stream.end)
         if stream.http_written:
@@ -264,17 +281,20 @@ class MemoryStore:
             held = stream.attempt and not stream.released and stream.lease > now
             if held and not request.overwrite:
                 return Answer("busy", stream.lease - now, stream.stop)
+            if stream.suspended and request.wakes != stream.attempt and not request.overwrite:
+                return Answer("waits", stream.attempt, stream.stop)
             if request.resume and stream.attempt:
                 lineage, last = stream.segments, stream.last
             attempt = stream.attempt + 1
         if not last:
-            stream.entries, stream.size, stream.first_chunk, stream.received = [], 0, 0, 0
+            stream.entries, stream.size, stream.first_chunk = [], 0, 0
+            stream.received = stream.received if lineage else 0
         stream.attempt, stream.nonce, stream.last, stream.lineage = (
             attempt, request.nonce, last, lineage,
         )  # fmt: skip
         stream.owner = stream.owner or request.owner
         stream.on_end = stream.on_end or request.on_end
-        stream.kind, stream.released = request.kind, False
+        stream.kind, stream.released, stream.suspended = request.kind, False, 0
         stream.lease = now + self.options.lease
         stream.at = request.at if request.at.worker else stream.at
         self._streams[request.stream_id] = stream
@@ -330,7 +350,9 @@ class MemoryStore:
             return Answer("ok", stream.attempt, True, "stopped")
         if not stream.released:
             stream.released, stream.lease = True, self.now() + request.wait
-            self.keep(stream, request.wait)
+            stream.suspended = int(request.suspends)
+            # If suspended, the message is awaited for so long after the deadline.
+            self.keep(stream, request.wait + self.options.ttl * stream.suspended)
         return Answer("ok", stream.attempt, stream.stop)
 
     def _stop(self, request: Stop) -> Answer:
@@ -352,13 +374,16 @@ class MemoryStore:
             return Answer("unknown")
         if stream.end:
             return Answer("closed", stream.last, False, stream.end)
-        now, due = self.now(), stream.lease + self.options.reap_after
+        now, suspended = self.now(), stream.suspended == 1
+        # Somebody has to look that the deadline is over, and send the message.
+        grace = max(self.options.reap_after, self.options.ttl if suspended else 0)
+        due = stream.lease + grace
         if stream.lease <= now:
             if stream.noted < stream.lease:
                 stream.noted = now
             due = max(due, stream.noted + self.options.reap_notice)
         if due > now:
-            return Answer("alive", due - now)
+            return Answer("waits" if suspended and stream.lease <= now else "alive", due - now)
         if not stream.attempt:
             return self.end(request.stream_id, stream, "expired", EXPIRED, False)
         return self.end(request.stream_id, stream, "producer-disconnected", LOST, False)
@@ -376,6 +401,9 @@ class MemoryStore:
             if stream.attempt and (request.begun or (not stream.released and left > 0)):
                 return Answer("busy", left, stream.stop)
         end, error, wait = request.end, request.error, request.wait
+        mine = stream.suspended == 1 or stream.nonce == request.nonce
+        if stream.suspended and end != "stopped" and mine:
+            return Answer("busy", stream.lease - self.now(), stream.stop)
         if stream.stop:
             end, error = "stopped", ""
         elif end == "producer-disconnected" and stream.expected > self.now():

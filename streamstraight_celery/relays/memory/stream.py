@@ -13,6 +13,18 @@ NEVER = 99_999_999_999_999  # ms: the end of a lease that no producer has
 
 
 @dataclass(slots=True)
+class Wait:
+    """A suspended task, in its conversation."""
+
+    attempt: int
+    deadline: int
+    question: str
+    message: str
+    due: bool = False
+    held: int = 0
+
+
+@dataclass(slots=True)
 class Stream:
     """Times are milliseconds of the store's clock; `expires_at` is one of the world's."""
 
@@ -51,6 +63,7 @@ class Stream:
     # The name of its conversation; of a conversation, its own.
     conversation: str = ""
     received: int = 0  # how far its producer has read that
+    suspended: int = 0  # 1: its producer waits for an input; 2: its next attempt was enqueued
     # Only of conversations: the latest stream, and events' places by their ids.
     is_conversation: bool = False
     latest: str = ""
@@ -60,6 +73,8 @@ class Stream:
     settled: dict[str, str] = field(default_factory=dict)  # questions, by which event
     queue: list[str] = field(default_factory=list)
     messages: dict[str, str] = field(default_factory=dict)
+    waits: dict[str, Wait] = field(default_factory=dict)
+    deadlines: dict[tuple[str, str], int] = field(default_factory=dict)
     # The task that is told of its end, and the end that was told: its attempt and time.
     on_end: str = ""
     told: tuple[int, int] | None = None
@@ -90,5 +105,6 @@ class Stream:
             deleted=self.deleted, conversation=self.conversation, task=self.about.task,
             labels=dict(self.about.labels), on_end=self.on_end,
             received=self.received, worker=self.at.worker, queue=self.at.queue,
+            suspended=self.suspended == 1 and not self.end,
             end_told=bool(self.end) and self.told == (self.attempt, self.ended),
         )  # fmt: skip

@@ -15,7 +15,18 @@ from typing import Any, cast
 from ...offsets import Segment
 from ..about import ACTIVE, ONE_PLACE, PLACES, RECENT, About
 from ..base import Notice, Page, RelayOptions, StreamState
-from ..conversations import MAX_QUEUE, Hold, Post, Queue, Receive, Turn
+from ..conversations import (
+    MAX_QUEUE,
+    MOST_WOKEN,
+    Await,
+    Hold,
+    Post,
+    Queue,
+    Receive,
+    Resume,
+    Turn,
+    Wake,
+)
 from ..end_reasons import EXPIRED, LOST
 from ..requests import (
     Answer,
@@ -102,6 +113,9 @@ SCRIPTS = {
     Progress: _load("clock", "progress"),
     Seal: _load("seal"),
     Receive: _load("receive"),
+    Await: _load("clock", "log", "conversation", "await"),
+    Wake: _load("clock", "log", "conversation", "wake"),
+    Resume: _load("clock", "resume"),
 }
 
 
@@ -234,9 +248,13 @@ class Calls:
                     "1" if resume else "", "1" if overwrite else "", channel,
                     "1" if after_loss else "", on_end,
                     about.task, about.labels_json, about.ttl, *request.at,
+                    request.wakes,
                 )  # fmt: skip
-            case Release(_, attempt, nonce, wait):
-                return three, (attempt, nonce, wait, options.ttl, self._publish, channel)
+            case Release(_, attempt, nonce, wait, suspends):
+                return three, (
+                    attempt, nonce, wait, options.ttl, self._publish, channel,
+                    "1" if suspends else "",
+                )  # fmt: skip
             case Stop():
                 return three, (options.ttl, self._publish, channel)
             case Reap():
@@ -287,6 +305,7 @@ class Calls:
                 return two, (
                     *self._conversation(request), request.event_id, request.event,
                     "1" if request.vital else "", request.answers, request.refuses,
+                    "1" if request.wakes else "", request.sender, request.ends,
                 )  # fmt: skip
             case Hold():
                 return two, (
@@ -319,7 +338,17 @@ class Calls:
             case Receive():
                 return two[:1], (request.names, request.seq, "1" if request.child else "")
 
-    def _conversation(self, request: Post | Hold | Queue) -> tuple[Argument, ...]:
+            case Await():
+                return two, (
+                    *self._conversation(request), request.names, request.attempt, request.seen,
+                    request.question, request.what, request.wait, request.message, MAX_QUEUE,
+                )  # fmt: skip
+            case Wake():
+                return two, (request.done, request.attempt, options.lease, MOST_WOKEN)
+            case Resume(_, attempt):
+                return two, (attempt, options.ttl)
+
+    def _conversation(self, request: Post | Hold | Queue | Await) -> tuple[Argument, ...]:
         options = self._options
         return (
             request.key, request.nonce, options.kept_conversation, options.conversation_bytes,
@@ -371,7 +400,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
     attempt, nonce, last, lease, released, end, error, stop, owner, kind = text[:10]
     size, created, first_chunk, ended, lineage = text[10:15]
     content_type, http_written, ttl, expires_at, deleted, conversation = text[15:21]
-    on_end, told, task, labels, kept, received, worker, queue, sealed = text[21:]
+    on_end, told, task, labels, kept, received, worker, queue, sealed = text[21:30]
     return StreamState(
         attempt=int(attempt),
         nonce=nonce,
@@ -403,6 +432,7 @@ def _state(now: int, fields: Sequence[bytes | None]) -> StreamState:
         worker=worker,
         queue=queue,
         sealed=bool(sealed) and sealed == attempt,
+        suspended=text[30] == "1",
     )
 
 

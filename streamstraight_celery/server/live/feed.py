@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 QUEUED = "queued"
 RUNNING = "running"
 STALLED = "stalled"
+WAITING = "waiting"
 DELETED = "deleted"  # instead of an end reason, when a stream was deleted
 FIRST_LIMIT = 256
 MAX_LIMIT = 16384
@@ -74,7 +75,7 @@ class Feed:
         self.error = ""
         self.gone = False
         self.deleted = False
-        self.released = False
+        self.released = self.suspended = False
         self.stalled = False
         self.starving = False  # a reader could not read what lies before the window
         self.lost_since: float | None = None
@@ -112,12 +113,14 @@ class Feed:
 
     @property
     def status(self) -> str:
-        """What readers are told of the producer: `queued`, `running` or `stalled`.
+        """What readers are told of the producer: `queued`, `running`, `stalled` or `waiting`.
 
         A stream written over HTTP has no producer to wait for: `running`.
         """
         if self.http_written:
             return RUNNING
+        if self.suspended:
+            return WAITING
         if not self.attempt or self.released:
             return QUEUED
         return STALLED if self.stalled else RUNNING
@@ -241,7 +244,7 @@ class Feed:
         if self._is_behind(asked, state):
             self._end_gone() if state.end else self._lose(now)
             return False
-        status, self.released = self.status, state.released
+        status, self.released, self.suspended = self.status, state.released, state.suspended
         reset, elsewhere = self._adopt_attempt(state, asked)
         news = reset or self.lost_since is not None
         if not elsewhere and self.window.extend(page.entries):

@@ -65,7 +65,7 @@ class Hub:
         options: how to watch.
         now: the clock, seconds.
         tally: where to count.
-        on_reaped: told the id of each stream that this has ended.
+        on_reaped: told the id of each stream that this has ended, or whose deadline is over.
     """
 
     def __init__(
@@ -220,6 +220,8 @@ class Hub:
             self._is_unavailable(error)
             return
         for feed, answer in zip(feeds, answers, strict=True):
+            if answer.kind == "waits" and self._on_reaped is not None:
+                self._spawn(self._on_reaped(feed.stream_id))  # its task is to begin again
             if answer.kind == "ended":
                 self.tally.reaped += 1
                 about = {"stream_id": feed.stream_id, "attempt": feed.attempt}

@@ -40,7 +40,7 @@ class Hubs:
         settings: all of the `stream_*` settings.
         open_relay: makes the relay; for tests.
         options: how the hubs watch streams; default: as the settings say.
-        on_turn: told, on a thread, the conversation in which a stream has ended.
+        on_turn: told, on a thread, the conversation in which messages may be due.
         on_end: told the id of a stream that was ended here; must not block.
 
     Attributes:
@@ -85,7 +85,12 @@ class Hubs:
         """Tell the application of the end, and the conversation, where it may be another turn."""
         self._on_end(stream_id)
         name = await atell_end(self.here().relay, stream_id)
-        if name is not None and self._on_turn is not None:
+        if name is not None:
+            await self.send_due(name)
+
+    async def send_due(self, name: str) -> None:
+        """Send the messages that are due in a conversation."""
+        if self._on_turn is not None:
             # It may send a message to the broker, which blocks.
             await asyncio.to_thread(self._on_turn, name)
 

@@ -49,13 +49,14 @@ export type EndReason = "completed" | "stopped" | "producer-error" | "producer-d
  * - `waiting-for-connection`: no answer for 3 seconds. Over HTTP/1.1 a browser has six connections to a
  *   host, for all tabs together, and they may all be in use.
  * - `queued`: connected; no worker has started the task yet.
+ * - `waiting`: connected; the task waits for a message to its conversation, without a worker.
  * - `open`: connected.
  * - `stalled`: connected, but the worker has not been heard of for a while. The stream continues, or
  *   ends as `producer-disconnected`.
  * - `reconnecting`: the connection was lost and is being made again.
  * - `closed`: nothing more arrives. Chunks may still be waiting to be taken.
  */
-export type StreamStatus = "connecting" | "waiting-for-connection" | "queued" | "open" | "stalled" | "reconnecting" | "closed";
+export type StreamStatus = "connecting" | "waiting-for-connection" | "queued" | "waiting" | "open" | "stalled" | "reconnecting" | "closed";
 /** Time, replaceable in tests. */
 export interface Clock {
 	setTimeout(callback: () => void, milliseconds: number): unknown;

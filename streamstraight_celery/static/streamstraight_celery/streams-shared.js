@@ -58,7 +58,7 @@ export function hasFailed(about) {
 }
 
 export function badge(span, about) {
-  const kinds = { streaming: "live", open: "live", stalled: "wait", retrying: "wait", queued: "wait" };
+  const kinds = { streaming: "live", open: "live", stalled: "wait", retrying: "wait", waiting: "wait", queued: "wait" };
   span.className = `badge ${hasFailed(about) ? "failed" : (kinds[about.status] ?? "")}`;
   span.textContent = statusOf(about);
   return span;

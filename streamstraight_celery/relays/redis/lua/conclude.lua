@@ -9,9 +9,10 @@
 -- Only a stream that this delivery held; a queued stream of the same task; and, for a delivery that
 -- never started, any stream of the task that has no holder. (One that began may have been superseded, and another
 -- delivery may be waiting for its retry.) A stream that was asked to stop ends as stopped;
--- one whose producer is lost while another delivery waits for it (`expect`) is left to that.
+-- one whose producer is lost while another delivery waits for it (`expect`) is left to that; one
+-- that is suspended to the message that ends this.
 local state = KEYS[1]
-local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'o', 'xd')
+local m = redis.call('HMGET', state, 'a', 'n', 'q', 'x', 'e', 'r', 's', 'o', 'xd', 'sw')
 local attempt = tonumber(m[1])
 if not attempt then return {'unknown', 0, 0, ''} end
 local seq, stop = tonumber(m[3]), m[7] and 1 or 0
@@ -25,6 +26,9 @@ if attempt == 0 or m[2] ~= ARGV[2] then
   end
 end
 local reason, error = ARGV[3], ARGV[4]
+if m[10] and reason ~= 'stopped' and (m[10] == '1' or m[2] == ARGV[2]) then
+  return {'busy', tonumber(m[4]) - now, stop, ''}
+end
 local wait = tonumber(ARGV[5])
 if stop == 1 then
   reason, error = 'stopped', ''

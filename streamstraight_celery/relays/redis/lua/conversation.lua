@@ -20,6 +20,26 @@ local function begun(at)
   return true
 end
 
+-- A suspended task, as it is kept: the attempt that waits, whether its message is to be sent, until
+-- when somebody is doing so, the deadline, and the question that it waits for.
+local WAIT = '^(%d+) (%d) (%d+) (%d+) (.*)$'
+
+-- Note which suspended tasks' messages are to be sent; whether there are any.
+local function make_due(wakes)
+  local found = false
+  for stream in string.gmatch(redis.call('HGET', KEYS[1], 'W') or '', '[^ ]+') do
+    local kept = redis.call('HGET', KEYS[1], 'w:' .. stream)
+    local attempt, due, held, deadline, asked = string.match(kept or '', WAIT)
+    if due == '0' and wakes(stream, asked) then
+      due = '1'
+      redis.call('HSET', KEYS[1], 'w:' .. stream,
+        attempt .. ' 1 ' .. held .. ' ' .. deadline .. ' ' .. asked)
+    end
+    found = found or due == '1'
+  end
+  return found
+end
+
 -- Add an event, once for each id: returns 'ok', 'duplicate' or 'too-large', and its seq.
 -- Its time goes in front of what it says.
 local function tell_all(at, id, event, vital)

@@ -4,7 +4,9 @@
 --      6 channel  7 id of the event ('': only begin the log)  8 event, a JSON object
 --      9 '1': also when the log is full  10 id of the question that the event settles ('': none)
 --      11 id of the event that settles its question no longer ('': none)
--- Answers: ok (number: seq of the event)  duplicate (as ok: an event of that id is there)
+--      12 '1': an input, for suspended tasks that wait for it  13 the stream that sends it ('': none)
+--      14 the stream that has ended ('': none), whose task need wait no longer
+-- Answers: ok (number: seq of the event; stop: messages of suspended tasks are to be sent)  duplicate (as ok: an event of that id is there)
 --   closed (reason: the event that has settled the question)  too-large (the log is full)  exists (a stream of that id is not a conversation)
 -- Idempotent: by the event's id.
 local at = {
@@ -26,4 +28,8 @@ local kind, seq = tell_all(at, ARGV[7], ARGV[8], ARGV[9] == '1')
 if question ~= '' and kind == 'ok' then
   redis.call('HSET', KEYS[1], 't:' .. question, ARGV[7], 'u:' .. ARGV[7], question)
 end
-return {kind, seq, 0, '', unheard}
+local new = kind == 'ok' and ARGV[12] == '1'
+local due = make_due(function(stream, asked)
+  return stream == ARGV[14] or new and stream ~= ARGV[13] and asked == question
+end)
+return {kind, seq, due and 1 or 0, '', unheard}

@@ -24,7 +24,7 @@ end
 
 local state = redis.call('HMGET', KEYS[1],
   'a', 'n', 'q', 'x', 'r', 'e', 'er', 's', 'o', 'k', 'b', 'c', 'f', 'z', 'h', 't', 'w', 'l', 'y', 'D', 'C',
-  'on', 'te', 'tn', 'lb', 'kt', 'ip', 'wk', 'qu', 'Z')
+  'on', 'te', 'tn', 'lb', 'kt', 'ip', 'wk', 'qu', 'Z', 'sw')
 if not state[1] then return {} end
 if ARGV[4] == '1' and state[18] then
   redis.call('PEXPIRE', KEYS[1], state[18])

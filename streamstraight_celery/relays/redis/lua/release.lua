@@ -1,7 +1,8 @@
--- Give the stream up without ending it: the task will be retried, and may claim at once.
+-- Give the stream up without ending it: the task will be retried, and may claim at once. Or it is
+-- suspended, and only the message that an input or the deadline sends may claim.
 -- KEYS 1 state  2 log  3 the index's active streams (a cluster has them elsewhere)
 -- ARGV 1 attempt  2 nonce  3 ms in which the next attempt is awaited  4 ttl ms  5 publish command
---      6 channel
+--      6 channel  7 '1': suspended
 -- The first release counts: the worker's parent process (`conclude`) may know better.
 -- Answers: ok (reason: 'stopped' when a stop was asked, and so the stream has ended now)  fenced
 --   closed (reason)  unknown
@@ -21,6 +22,12 @@ if m[4] then
 end
 if m[6] then return {'ok', current, stop, ''} end
 redis.call('HSET', KEYS[1], 'r', 1, 'x', now + ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[3] + ARGV[4])
-redis.call('PEXPIRE', KEYS[2], ARGV[3] + ARGV[4])
+local life = ARGV[3] + ARGV[4]
+if ARGV[7] == '1' then
+  redis.call('HSET', KEYS[1], 'sw', 1)
+  -- The message is awaited for so long after the deadline, and then readers are told.
+  life = life + ARGV[4]
+end
+redis.call('PEXPIRE', KEYS[1], life)
+redis.call('PEXPIRE', KEYS[2], life)
 return {'ok', current, stop, ''}

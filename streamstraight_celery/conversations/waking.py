@@ -1,0 +1,48 @@
+"""Begin suspended tasks again: send the messages that are kept in their conversation.
+
+Whoever adds an input, or sees a deadline pass or a stream end, calls `wake`, as often as they like.
+A message is given to one caller at a time. If that one dies, another sends it later: of two that
+were sent, the store lets one begin an attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+from celery import Celery
+
+from ..relays.base import Relay
+from ..relays.conversations import Resume, Wake
+from . import messages
+
+log = logging.getLogger(__name__)
+
+
+def wake(app: Celery, relay: Relay, name: str) -> int:
+    """Send the messages of the conversation's suspended tasks that are due; returns how many.
+
+    Raises:
+        RelayUnavailableError: the store does not answer.
+        kombu.exceptions.OperationalError: the broker does not answer; a later call sends.
+    """
+    sent = 0
+    due = deque(relay.call(Wake(name)).due)
+    while due:
+        stream_id, attempt, message = due.popleft()
+        found = relay.call(Resume(stream_id, attempt))
+        # Also of one that was stopped meanwhile: its task is to have a result.
+        if found.kind == "ok" or (found.kind == "closed" and found.number == attempt):
+            messages.send(app, message)
+            sent += 1
+        due.extend(relay.call(Wake(name, stream_id, attempt)).due)
+    return sent
+
+
+def wake_quietly(app: Celery, relay: Relay, name: str) -> int:
+    """As `wake`; what prevents it is only logged, and left to the sweep."""
+    try:
+        return wake(app, relay, name)
+    except Exception:
+        log.exception("conversation %s: a suspended task is not continued yet", name)
+        return 0
