@@ -1,5 +1,8 @@
-import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import type { EndReason, StreamOptions, StreamRef, StreamStatus } from "streamstraight-celery";
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import {
+  type Conversation, type ConversationEvent, type ConversationRef, type ConversationTypes, type EndReason, openConversation,
+  type StreamOptions, type StreamRef, type StreamStatus,
+} from "streamstraight-celery";
 import { type Ask, type Snapshot, storeOf, stores, UNSEEN } from "./store.ts";
 
 /** The options of `openStream`; resets are handled by the hook. */
@@ -27,7 +30,7 @@ export interface UseStream<T, V> {
 }
 
 type Source = StreamRef | string | null | undefined;
-const IDLE: Snapshot<never> = { chunks: [], epoch: 0, status: "idle", error: undefined, endReason: undefined };
+const IDLE: Snapshot<never> = { ...UNSEEN, status: "idle" };
 
 /**
  * Reads a stream into a component, which is rendered at most once a frame.
@@ -45,34 +48,36 @@ export function useStream<T, V>(
   options: UseStreamOptions<T, V | undefined> & { reduce: (value: V | undefined, chunk: T) => V },
 ): UseStream<T, V | undefined>;
 export function useStream<T, V>(source: Source, options: UseStreamOptions<T, V> = {}): UseStream<T, V> {
-  const { url, token }: Partial<StreamRef> = typeof source === "string" ? { url: source } : (source ?? {});
+  const { url = "", token }: Partial<StreamRef> = typeof source === "string" ? { url: source } : (source ?? {});
   const latest = useRef({ source, options });
   useEffect(() => {
     latest.current = { source, options };
   });
   const ask = useCallback((): ReturnType<Ask<T>> => [latest.current.source as StreamRef | string, latest.current.options], []);
-  const subscribe = useCallback(
-    (changed: () => void) => (url === undefined ? () => {} : storeOf<T>(url).subscribe(changed, ask)),
-    [url, ask],
-  );
-  const unseen = url === undefined ? IDLE : UNSEEN;
-  const snapshot: Snapshot<T> = useSyncExternalStore(
-    subscribe,
-    () => stores.get(url ?? "")?.snapshot ?? unseen,
-    () => unseen,
-  );
-  // A fresh token after the old one was refused: reading can continue.
-  useEffect(() => {
-    stores.get(url ?? "")?.retry(ask);
-  }, [url, token, ask]);
+  const snapshot = useSnapshot<T>(url, token, ask);
   const value = useReduced(url, snapshot, options);
-  const stop = useCallback(async () => stores.get(url ?? "")?.stop(ask), [url, ask]);
+  const stop = useCallback(async () => stores.get(url)?.reach(ask)?.stop(), [url]);
   const { chunks, status, error, endReason } = snapshot;
   return { chunks, value, status, error, endReason, stop };
 }
 
+/** What is read at a URL, `""` for nothing. */
+function useSnapshot<T>(url: string, token: string | undefined, ask: Ask<T>, open?: Parameters<typeof storeOf<T, any>>[1]): Snapshot<T> {
+  const subscribe = useCallback(
+    (changed: () => void) => (url ? storeOf(url, open).subscribe(changed, ask) : () => {}),
+    // Again with a fresh token: after the old one was refused, reading can continue.
+    [url, token],
+  );
+  const unseen = url ? UNSEEN : IDLE;
+  return useSyncExternalStore(
+    subscribe,
+    () => stores.get(url)?.snapshot ?? unseen,
+    () => unseen,
+  );
+}
+
 /** Each chunk is reduced once, however often the component renders. */
-function useReduced<T, V>(url: string | undefined, snapshot: Snapshot<T>, options: UseStreamOptions<T, V>): V {
+function useReduced<T, V>(url: string, snapshot: Snapshot<T>, options: UseStreamOptions<T, V>): V {
   const { reduce, initial } = options;
   const [done] = useState(() => ({ url, epoch: -1, count: 0, value: initial as V }));
   const { chunks, epoch } = snapshot;
@@ -85,4 +90,120 @@ function useReduced<T, V>(url: string | undefined, snapshot: Snapshot<T>, option
     done.count++;
   }
   return done.value;
+}
+
+/** The options of `openConversation`, for the log and its streams; resets are handled by the hook. */
+export interface UseConversationOptions extends Omit<StreamOptions<any>, "decoder" | "offset" | "onReset" | "onStatus" | "persist" | "signal"> {
+  /** How many of the streams that have ended are read, the latest. Default: 20. */
+  history?: number | undefined;
+}
+
+/** A stream of a conversation. */
+export interface ConversationStream<C> {
+  id: string;
+  task?: string | undefined;
+  title?: string | undefined;
+  /** The id of the stream whose task started it. */
+  parent?: string | undefined;
+  /** All chunks so far; empty for streams beyond `history`. */
+  chunks: readonly C[];
+  /** `idle` when it is not read. */
+  status: StreamStatus | "idle";
+  /** Why it failed, or could not be read. */
+  error: unknown;
+  /** Set once the conversation knows that it has ended. */
+  endReason: EndReason | undefined;
+}
+
+type Chunk<T> = T extends { chunk: infer C } ? C : unknown;
+
+export interface UseConversation<T extends Partial<ConversationTypes>>
+  extends Pick<Conversation<T>, "send" | "answer" | "stop"> {
+  /** All events so far; the same array until there are more. */
+  events: readonly ConversationEvent<T>[];
+  streams: readonly ConversationStream<Chunk<T>>[];
+  /** The questions that wait for an answer. */
+  questions: readonly Extract<ConversationEvent<T>, { type: "question" }>[];
+  /** Of the connection to the conversation. `idle` without a ref. */
+  status: StreamStatus | "idle";
+  error: unknown;
+}
+
+/**
+ * Follows a conversation: its events, and its streams as they begin, over one connection. The component is
+ * rendered at most once a frame.
+ */
+export function useConversation<T extends Partial<ConversationTypes> = {}>(
+  ref: ConversationRef | null | undefined,
+  options: UseConversationOptions = {},
+): UseConversation<T> {
+  const latest = useRef({ ref, options });
+  useEffect(() => {
+    latest.current = { ref, options };
+  });
+  const url = ref?.url ?? "";
+  const [{ ask, log, actions }] = useState(() => {
+    /** Of one of its streams, or of the conversation itself. */
+    const ask = (id?: string) => (): ReturnType<Ask<any>> => {
+      const { ref, options } = latest.current;
+      return [{ ...(ref as ConversationRef), ...(id && { stream_id: id, url: urlOf(ref?.url, id) }) }, { pool: true, ...options }];
+    };
+    const log = ask();
+    const action = (name: "send" | "answer" | "stop") => async (...given: any[]) => {
+      const { url } = latest.current.ref ?? {};
+      if (!url) throw new TypeError("no ref yet");
+      return (storeOf(url, openConversation as never).reach(log) as any)[name](...given);
+    };
+    return { ask, log, actions: { send: action("send"), answer: action("answer"), stop: action("stop") } };
+  });
+  const { chunks: events, status, error } = useSnapshot<ConversationEvent<T>>(url, ref?.token, log, openConversation);
+  const { streams, questions } = useMemo(() => digest<T>(events), [events]);
+  const { history = 20 } = options;
+  const old = streams.filter(({ endReason }) => endReason).slice(0, -history || undefined);
+  const read = streams.filter((each) => !old.includes(each)).map(({ id }) => id);
+  const key = read.join(" ");
+  const follow = useCallback(
+    (changed: () => void) => {
+      const leave = read.map((id) => storeOf(urlOf(url, id)).subscribe(changed, ask(id)));
+      return () => leave.forEach((each) => each());
+    },
+    [key, url, ref?.token],
+  );
+  const last = useRef<Snapshot<any>[]>([]);
+  const look = () => {
+    const now = streams.map(({ id }) => stores.get(urlOf(url, id))?.snapshot ?? (read.includes(id) ? UNSEEN : IDLE));
+    // The same array, unless something has changed.
+    if (now.length !== last.current.length || now.some((each, i) => each !== last.current[i])) last.current = now;
+    return last.current;
+  };
+  const snapshots = useSyncExternalStore(follow, look, look);
+  const shown = useMemo(
+    () => streams.map((each, i) => ({ ...(snapshots[i] as Snapshot<any>), ...each })),
+    [streams, snapshots],
+  );
+  return { events, streams: shown, questions, status, error, ...actions };
+}
+
+function urlOf(url: string | undefined, id: string): string {
+  return (url ?? "").replace(/[^/?#]+(?=([?#].*)?$)/, encodeURIComponent(id));
+}
+
+/** The streams that have begun, and the questions that are open. */
+function digest<T extends Partial<ConversationTypes>>(events: readonly ConversationEvent<T>[]) {
+  type Question = UseConversation<T>["questions"][number];
+  const streams = new Map<string, Pick<ConversationStream<unknown>, "id" | "task" | "title" | "parent"> & { endReason?: EndReason }>();
+  const questions = new Map<string, Question>();
+  for (const event of events as readonly any[]) {
+    const { type, stream_id: id, task, title, parent, reason: endReason } = event;
+    if (type === "stream") streams.set(id, { id, task, title, parent });
+    if (type === "ended") {
+      streams.set(id, { ...streams.get(id), id, endReason });
+      // A task that has ended waits no more.
+      for (const [name, { stream_id }] of questions) if (stream_id === id) questions.delete(name);
+    }
+    if (type === "question") questions.set(event.id, event as Question);
+    if (type === "input") questions.delete(event.answers);
+    if (type === "closed") questions.delete(event.question);
+  }
+  return { streams: [...streams.values()], questions: [...questions.values()] };
 }

@@ -14,6 +14,10 @@ export interface Snapshot<T> {
 
 export type Ask<T> = () => [StreamRef | string, StreamOptions<T>];
 
+/** What a store reads: a stream, or a conversation, which does not end. */
+type Source<T> = Pick<Stream<T>, "offset" | "close"> & AsyncIterable<T> & { endReason?: EndReason | undefined };
+type Open<T, S> = (source: any, options: StreamOptions<T>) => S;
+
 interface Frame {
   drawn?: number;
   timer: ReturnType<typeof setTimeout>;
@@ -24,30 +28,35 @@ const REMEMBERED = 50;
 /** Hidden pages draw no frames: they are updated by a timer, in milliseconds. */
 const FRAME = 250;
 
-export const stores = new Map<string, Store<any>>();
+export const stores = new Map<string, Store<any, any>>();
 
 /** The state of a stream that no component has read. */
 export const UNSEEN: Snapshot<never> = { chunks: [], epoch: 0, status: "connecting", error: undefined, endReason: undefined };
 
 /** The store of a stream. Not for rendering, which may be discarded or happen on a server: it is kept. */
-export function storeOf<T>(url: string): Store<T> {
-  let store: Store<T> | undefined = stores.get(url);
-  if (!store) stores.set(url, (store = new Store<T>()));
+export function storeOf<T, S extends Source<T> = Stream<T>>(url: string, open: Open<T, S> = openStream as never): Store<T, S> {
+  let store: Store<T, S> | undefined = stores.get(url);
+  if (!store) stores.set(url, (store = new Store(open)));
   return store;
 }
 
 /** The chunks of one stream, for the components that show it. Open while there is one. */
-export class Store<T> {
+export class Store<T, S extends Source<T> = Stream<T>> {
   snapshot: Snapshot<T> = UNSEEN;
 
   #chunks: T[] = [];
   #now: Snapshot<T> = this.snapshot;
   #offset: string | undefined;
-  #stream: Stream<T> | undefined;
+  #stream: S | undefined;
+  readonly #openSource: Open<T, S>;
   /** Nothing more arrives. */
   #over = false;
   readonly #lookers = new Map<() => void, Ask<T>>();
   #frame: Frame | undefined;
+
+  constructor(open: Open<T, S>) {
+    this.#openSource = open;
+  }
 
   subscribe(changed: () => void, ask: Ask<T>): () => void {
     this.#lookers.set(changed, ask);
@@ -64,15 +73,12 @@ export class Store<T> {
     if (this.#lookers.size && !this.#stream && !this.#over) this.#open(ask);
   }
 
-  async stop(ask: Ask<T>): Promise<void> {
-    if (this.#over) return;
-    let stream = this.#stream;
-    if (!stream) {
-      stream = openStream<T>(...ask());
-      // Not to be read: only the task is to be stopped.
-      stream.close();
-    }
-    await stream.stop();
+  /** The source, for what is asked of the relay; one that is not being read is closed. */
+  reach(ask: Ask<T>): S | undefined {
+    if (this.#over) return undefined;
+    const source = this.#stream ?? this.#openSource(...ask());
+    if (!this.#stream) source.close();
+    return source;
   }
 
   #rest(): void {
@@ -100,7 +106,7 @@ export class Store<T> {
     };
     if (this.#now.error) this.#change({ status: "connecting", error: undefined });
     try {
-      const stream = (this.#stream = openStream<T>(source, {
+      const stream = (this.#stream = this.#openSource(source, {
         ...options,
         offset: this.#offset ?? options.offset,
         getToken,
@@ -120,7 +126,7 @@ export class Store<T> {
     }
   }
 
-  async #read(stream: Stream<T>): Promise<void> {
+  async #read(stream: S): Promise<void> {
     let error: unknown;
     try {
       for await (const chunk of stream) {

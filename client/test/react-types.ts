@@ -1,6 +1,6 @@
 // Compiled, never run: what the hook's types promise.
-import type { StreamRef } from "streamstraight-celery";
-import { useStream } from "streamstraight-celery/react";
+import type { ConversationRef, StreamRef } from "streamstraight-celery";
+import { useConversation, useStream } from "streamstraight-celery/react";
 
 type Event = { type: "delta"; text: string } | { type: "done"; tokens: number };
 declare const ref: StreamRef | null;
@@ -19,4 +19,16 @@ export function Component(): void {
     reduce: (text: string, event: Event) => text + (event.type === "delta" ? event.text : ""),
   });
   is<string>(text);
+}
+
+export function Talk(): void {
+  const { streams, questions, events, answer, send } = useConversation<{
+    chunk: Event; question: { tool: string }; answer: boolean; events: { title: string };
+  }>({} as ConversationRef, { history: 5, pool: true });
+  for (const { chunks } of streams) is<readonly Event[]>(chunks);
+  for (const question of questions) if (question.value.tool) is<Promise<string>>(answer(question, true));
+  for (const event of events) if (event.type === "title") is<string>(event.value);
+  is<Promise<string>>(send("anything"));
+  // @ts-expect-error not an answer
+  void answer("question:1", 1);
 }

@@ -89,7 +89,7 @@ test("stop reaches the task of a stream that could not be read on", async () => 
   const ask: Ask<Date> = () => [url("undecodable"), { fetch: relay.fetch, token: "t", decoder }];
   const store = storeOf<Date>(url("undecodable"));
   const leave = await look(store, ask, () => store.snapshot.status === "closed");
-  await store.stop(ask);
+  await store.reach(ask)?.stop();
   assert.deepEqual(relay.seen.map(({ method, path }) => `${method} ${path}`), ["GET /v1/stream/undecodable", "POST /v1/stop/undecodable"]);
   leave();
 });

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from streamstraight_celery import Conversation, get_conversation
-from tests.browser.site import Pages, Site, running
+from tests.browser.site import CLIENT, Pages, Site, bundle, running
 from tests.conftest import eventually
 from tests.tasks.apps import talking
 
@@ -33,6 +34,20 @@ async function read(id, into) {
   for await (const chunk of chat.openStream(id)) into.push(chunk);
   into.push("end");
 }
+document.title = "ready";
+"""
+
+AGENTS = f"""
+import {{ StrictMode, useState }} from "react";
+import {{ createRoot }} from "react-dom/client";
+import {{ Agents }} from "{CLIENT}/examples/agents.tsx";
+function App() {{
+  const [ref, setRef] = useState(null);
+  Object.assign(globalThis, {{ setRef }});
+  return <Agents chatRef={{ref}} />;
+}}
+const root = document.body.appendChild(document.createElement("div"));
+createRoot(root).render(<StrictMode><App /></StrictMode>);
 document.title = "ready";
 """
 
@@ -126,3 +141,40 @@ def test_a_page_reads_all_over_one_request_at_a_time_and_a_reload_finds_all(
     page.evaluate("chat.stop()")
     assert wait_for(page, "ended")["reason"] == "stopped"
     wait_chunks(page, stream.id, "ready", "end")
+
+
+def test_react_shows_an_agent_and_those_that_it_has_started(
+    site: Site, tmp_path: Path, context: BrowserContext, chat: Conversation
+) -> None:
+    with closing(Pages(bundle(AGENTS, tmp_path))) as pages:
+        tabs = [pages.open(context), pages.open(context)]
+        for tab in tabs:
+            tab.evaluate("ref => setRef(ref)", chat.ref())
+        stream = chat.stream(site.task(talking.agent))
+        for tab in tabs:
+            expect(tab.locator("dialog")).to_contain_text("delete?")
+            expect(tab.locator("article p")).to_have_text("ready")
+        tabs[1].get_by_role("button", name="Approve").click()
+        for tab in tabs:
+            expect(tab.locator("dialog")).to_have_count(0)
+            expect(tab.locator("h2")).to_have_text(["Assistant", "Helper"])
+        tabs[0].get_by_role("button", name="Be brief").click()
+        for tab in tabs:
+            expect(tab.locator("article[data-end=completed]")).to_have_count(2)
+            expect(tab.locator("article p").first).to_have_text("ready approved Be brief.")
+            helper = tab.locator(f"[data-parent='{stream.id}'] p")
+            expect(helper).to_have_text("sub-agent done")
+        # Back on the page, which asks nothing again of what has ended.
+        page = tabs[0]
+        page.evaluate("setRef(null)")
+        expect(page.locator("article")).to_have_count(0)
+        page.evaluate("ref => setRef(ref)", chat.ref())
+        expect(page.locator("article p").first).to_have_text("ready approved Be brief.")
+
+        again = chat.stream(site.task(talking.agent))
+        for tab in tabs:
+            expect(tab.locator("dialog")).to_have_count(1)
+        page.get_by_role("button", name="Stop all").click()
+        for tab in tabs:
+            expect(tab.locator(f"article[id='{again.id}'][data-end=stopped]")).to_have_count(1)
+            expect(tab.locator("dialog")).to_have_count(0)
