@@ -6,6 +6,7 @@ from tests.mutations.conversations import CONVERSATIONS
 from tests.mutations.ends import ENDS
 from tests.mutations.finding import FINDING
 from tests.mutations.mutation import Mutation
+from tests.mutations.sealing import SEALING
 from tests.mutations.security import SECURITY
 from tests.mutations.worker_side import WORKER_SIDE
 
@@ -29,6 +30,7 @@ MUTATIONS = (
     *CONVERSATIONS,
     *SECURITY,
     *FINDING,
+    *SEALING,
     # -- one producer
     Mutation(
         "fencing", "relays/redis/lua/append.lua",
