@@ -1,6 +1,6 @@
 /** A `ChatTransport` of the AI SDK (ai 5, 6 and 7): `useChat` reads from the relay. */
 import {
-  openStream, type Stream, StreamError, type StreamOptions, type StreamRef, StreamResetError, type StreamStatus,
+  type ConversationRef, openConversation, openStream, type Stream, StreamError, type StreamOptions, type StreamRef, StreamResetError, type StreamStatus,
 } from "streamstraight-celery";
 import { rebuild } from "./parts.ts";
 
@@ -78,6 +78,15 @@ interface Reading {
   found: boolean;
   /** The chat aborted it: its component may be gone, and mounted again with other messages. */
   left: boolean;
+  /** The chat has taken all of it, or left it. */
+  over: Promise<void>;
+  finish: () => void;
+}
+
+/** What `follow` needs of `useChat`. */
+export interface FollowingChat {
+  resumeStream: () => Promise<unknown>;
+  setMessages: (change: (messages: any[]) => any[]) => void;
 }
 
 /** One request of the chat. A resume that is aborted for a later one continues in that one. */
@@ -126,15 +135,66 @@ export class StreamTransport {
         return this.#open(chatId, ref, continued, turn);
       },
     );
-    this.#asking.set(chatId, asking);
-    void asking.catch(() => {}).then(() => {
-      if (this.#asking.get(chatId) === asking) this.#asking.delete(chatId);
-    });
+    this.#waitFor(chatId, asking);
     const reading = asking.then((found) => this.#read(found, chatId, turn, abortSignal));
     return Promise.race([reading, aborted(abortSignal)]);
   }
 
-  async reconnectToStream(
+  reconnectToStream(options: { chatId: string; abortSignal?: AbortSignal | undefined } & Call): Promise<ReadableStream<any> | null> {
+    const asking = this.#reconnect(options);
+    this.#waitFor(options.chatId, asking);
+    return asking;
+  }
+
+  /**
+   * Keeps a chat in step with other tabs and devices: an answer that begins elsewhere is read here, after the
+   * question that it answers, which the route sends to the conversation: `chat.send(message, type="message")`.
+   * Returns a function that ends it: `useEffect(() => transport.follow(id, ref, chat), [id])`.
+   */
+  follow(chatId: string, ref: ConversationRef, { resumeStream, setMessages }: FollowingChat): () => void {
+    const { onStatus: _, decoder: __, ...how } = this.#options.stream ?? {};
+    let begun: Promise<unknown> | undefined;
+    /** Reads a stream, unless this tab has asked for it. */
+    const look = async (id: string | undefined, question?: Message) => {
+      await this.#asking.get(chatId)?.catch(() => {});
+      const reading = this.#readings.get(chatId);
+      if (!id || reading?.ref.stream_id === id) return;
+      // The chat takes one answer at a time.
+      await Promise.race([reading?.over, new Promise((resolve) => setTimeout(resolve, reading ? 5000 : 0))]);
+      if (question) setMessages((all) => withQuestion(all, question));
+      void resumeStream();
+    };
+    const chat = openConversation<{ events: { message: Message } }>(ref, {
+      ...how,
+      offset: "now",
+      // A newer log has no events that were missed: what this page has read of the old one is gone.
+      onReset: () => {},
+      onStatus: (status) => {
+        // What began before this connection.
+        if (status === "open") begun ??= this.#latest(chatId).then((latest) => look(latest?.stream_id));
+      },
+    });
+    void (async () => {
+      let question: Message | undefined;
+      for await (const event of chat) {
+        if (event.type === "message") question = event.value;
+        if (event.type !== "stream" || event.parent) continue;
+        await begun?.catch(() => {});
+        await look(event.stream_id, question);
+        question = undefined;
+      }
+    })().catch((error) => this.#options.stream?.onError?.(error));
+    return () => chat.close();
+  }
+
+  #waitFor(chatId: string, asking: Promise<unknown>): void {
+    this.#asking.set(chatId, asking);
+    void asking.catch(() => {}).then(() => {
+      if (this.#asking.get(chatId) === asking) this.#asking.delete(chatId);
+    });
+  }
+
+  async #reconnect(
     options: { chatId: string; abortSignal?: AbortSignal | undefined } & Call,
   ): Promise<ReadableStream<any> | null> {
     const { chatId, abortSignal } = options;
@@ -208,7 +268,11 @@ export class StreamTransport {
     const before = this.#readings.get(chatId);
     const found = resumed && (before?.ref.stream_id !== ref.stream_id || before.left);
     const shown = false;
-    const reading: Reading = { ref, continued, saved: undefined, resumed, shown, found, left: false, stream: undefined as never };
+    let finish = () => {};
+    const over = new Promise<void>((resolve) => (finish = resolve));
+    const reading: Reading = {
+      ref, continued, saved: undefined, resumed, shown, found, left: false, over, finish, stream: undefined as never,
+    };
     reading.stream = openStream<Part>(ref, {
       getToken: async () => {
         const fresh = await this.#latest(chatId);
@@ -235,6 +299,7 @@ export class StreamTransport {
     const iterator = stream[Symbol.asyncIterator]();
     const abort = () => {
       reading.left = true;
+      reading.finish();
       if (this.#options.stopOnAbort)
         void this.#stopLeft(stream, chatId, turn).catch((error: StreamError) => this.#options.stream?.onError?.(error));
       else stream.close();
@@ -250,6 +315,7 @@ export class StreamTransport {
               // Stopped elsewhere: the answer is not a finished one.
               if (stream.endReason === "stopped") controller.enqueue({ type: "abort" });
               controller.close();
+              reading.finish();
             } else if (!PART.test(value?.type ?? "")) {
               stream.close();
               throw new StreamError({ code: "not-ui-messages", message: NOT_PARTS });
@@ -265,6 +331,7 @@ export class StreamTransport {
               controller.enqueue(value);
             }
           } catch (error) {
+            reading.finish();
             if (!(error instanceof StreamError)) throw error;
             const isKept = !["not-found", "gone"].includes(error.code);
             if (error.endReason) controller.enqueue({ type: "error", errorText: error.message });
@@ -273,7 +340,10 @@ export class StreamTransport {
             controller.close();
           }
         },
-        cancel: () => stream.close(),
+        cancel: () => {
+          reading.finish();
+          stream.close();
+        },
       },
       { highWaterMark: 0 },
     );
@@ -295,6 +365,12 @@ function aborted(signal: AbortSignal | undefined): Promise<never> {
     if (signal?.aborted) reject(signal.reason);
     signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
+}
+
+/** In its place, if it was there: what followed it is being answered anew. */
+function withQuestion(all: Message[], question: Message): Message[] {
+  const at = all.findIndex(({ id }) => id === question.id);
+  return [...(at < 0 ? all : all.slice(0, at)), question];
 }
 
 /** The stream whose whole answer is in a saved message. */

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from streamstraight_celery import Conversation, get_conversation
 from tests.browser.site import CLIENT, Pages, Site, bundle, running
 from tests.conftest import eventually
-from tests.tasks.apps import talking
+from tests.tasks.apps import agents, talking
 
 pytestmark = pytest.mark.browser
 
@@ -48,6 +48,16 @@ function App() {{
 }}
 const root = document.body.appendChild(document.createElement("div"));
 createRoot(root).render(<StrictMode><App /></StrictMode>);
+document.title = "ready";
+"""
+
+CHAT = f"""
+import {{ StrictMode }} from "react";
+import {{ createRoot }} from "react-dom/client";
+import {{ Chat }} from "{CLIENT}/examples/tabs.tsx";
+const root = document.body.appendChild(document.createElement("div"));
+const chatRef = await (await fetch("/ref")).json();
+createRoot(root).render(<StrictMode><Chat id="c1" chatRef={{chatRef}} saved={{[]}} /></StrictMode>);
 document.title = "ready";
 """
 
@@ -178,3 +188,44 @@ def test_react_shows_an_agent_and_those_that_it_has_started(
         for tab in tabs:
             expect(tab.locator(f"article[id='{again.id}'][data-end=stopped]")).to_have_count(1)
             expect(tab.locator("dialog")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    "sdk",
+    ["chat7", *(pytest.param(each, marks=pytest.mark.slow) for each in ("chat6", "chat5"))],
+)
+def test_use_chat_is_in_step_in_two_tabs(
+    site: Site, tmp_path: Path, context: BrowserContext, chat: Conversation, sdk: str
+) -> None:
+    def ask(body: Any) -> Any:
+        message = body["messages"][-1]
+        chat.send(message, type="message")
+        return chat.stream(site.task(agents.chat), message["parts"][0]["text"], pause=0.1).ref()
+
+    def latest(_: Any) -> Any:
+        stream = chat.latest_stream()
+        return None if stream is None else stream.ref()
+
+    with closing(Pages(bundle(CHAT, tmp_path, **{"@ai-sdk/react": sdk}))) as pages:
+        pages.routes["GET /ref"] = lambda _: chat.ref()
+        pages.routes["POST /api/chat"] = ask
+        pages.routes["GET /api/chat/c1/stream"] = latest
+        tabs = [pages.open(context), pages.open(context)]
+        whole, shown = f"1: {' '.join(agents.WORDS)}", "p"
+        for number, tab in enumerate(tabs, start=1):
+            tab.get_by_role("button", name="Say hi").click()
+            for each in tabs:  # also while it is being written
+                expect(each.locator(shown)).to_have_count(2 * number)
+                expect(each.locator("main")).to_have_attribute("data-status", "streaming")
+            for each in tabs:
+                expect(each.locator(shown)).to_have_text(["Hi", whole] * number)
+                expect(each.locator("main")).to_have_attribute("data-status", "ready")
+        # The same question again: its old answer goes in each tab.
+        first = chat.latest_stream()
+        tabs[0].get_by_role("button", name="Again").click()
+        eventually(lambda: first and getattr(chat.latest_stream(), "id", "") != first.id)
+        for each in tabs:
+            expect(each.locator("main")).to_have_attribute("data-status", "streaming")
+        for each in tabs:
+            expect(each.locator("main")).to_have_attribute("data-status", "ready")
+            expect(each.locator(shown)).to_have_text(["Hi", whole] * 2)

@@ -1,5 +1,5 @@
 /** A `ChatTransport` of the AI SDK (ai 5, 6 and 7): `useChat` reads from the relay. */
-import { type StreamOptions, type StreamRef, type StreamStatus } from "streamstraight-celery";
+import { type ConversationRef, type StreamOptions, type StreamRef, type StreamStatus } from "streamstraight-celery";
 /** One event of a UI message stream. */
 export interface Part {
     type: string;
@@ -50,6 +50,11 @@ export interface StreamTransportOptions {
     /** How the relay is read: for example `pool` or `fetch`. */
     stream?: Omit<StreamOptions<any>, "offset" | "persist" | "signal" | "token" | "onReset"> | undefined;
 }
+/** What `follow` needs of `useChat`. */
+export interface FollowingChat {
+    resumeStream: () => Promise<unknown>;
+    setMessages: (change: (messages: any[]) => any[]) => void;
+}
 /**
  * Give it to `useChat`: its POST returns a ref, and the answer is read from the relay. With
  * `resume: true` a reloaded page continues. `transport.stop(chatId)` stops the worker; `useChat`'s own
@@ -74,6 +79,12 @@ export declare class StreamTransport {
         chatId: string;
         abortSignal?: AbortSignal | undefined;
     } & Call): Promise<ReadableStream<any> | null>;
+    /**
+     * Keeps a chat in step with other tabs and devices: an answer that begins elsewhere is read here, after the
+     * question that it answers, which the route sends to the conversation: `chat.send(message, type="message")`.
+     * Returns a function that ends it: `useEffect(() => transport.follow(id, ref, chat), [id])`.
+     */
+    follow(chatId: string, ref: ConversationRef, { resumeStream, setMessages }: FollowingChat): () => void;
     /**
      * Stops the worker of the chat's latest answer. The page continues reading until the relay confirms
      * it; then the chat is `ready`. Rejects when the relay refuses or does not answer.
