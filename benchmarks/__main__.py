@@ -15,6 +15,7 @@ from benchmarks import machine, table
 from benchmarks.cases import (
     cpu,
     fanout,
+    first_chunk,
     latency,
     mounted,
     page,
@@ -33,6 +34,7 @@ CASES: dict[str, Callable[[Session], list[Group]]] = {
     for each in (
         throughput,
         latency,
+        first_chunk,
         mounted,
         fanout,
         page,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import redis
 from celery import Celery
 
 from benchmarks.chunks import EVENTS, STRINGS, Job, chunks
@@ -59,6 +61,21 @@ answers = {
     STRINGS: stream_task("ours.strings", encoder=as_it_is),
     EVENTS: stream_task("ours.events"),
 }
+
+
+def stamp() -> Iterator[str]:
+    yield f'"@{time.monotonic_ns()}@"'
+
+
+def plain_stamp(url: str) -> None:
+    """Note when it runs."""
+    now = time.monotonic_ns()
+    redis.Redis.from_url(url).rpush("plain", now)
+
+
+# For the time to the first chunk.
+first_stream = app.task(base=StreamTask, name="ours.first", encoder=as_it_is)(stamp)
+first_plain = app.task(name="ours.first_plain", ignore_result=True)(plain_stamp)
 # For the route's time: queued where no worker looks.
 queued_stream = stream_task("ours.queued", queue=NOBODY)
 queued_plain = app.task(name="ours.plain", queue=NOBODY)(nothing)
