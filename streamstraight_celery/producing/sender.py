@@ -94,6 +94,7 @@ class Sender:
         self._lock = threading.Lock()
         # Held by whoever works on outboxes: the thread, or a producer with a lone chunk.
         self._turn = os_lock()
+        self._linger = settings.linger if relay.shares else 0.0
         self._alone = relay.quick and not green_threads()
         self._away = False
         self._writes: deque[float] = deque(maxlen=LOAD_WRITES)
@@ -231,7 +232,7 @@ class Sender:
 
     def _loaded(self) -> bool:
         """Whether chunks come so fast that to wait for more of them pays."""
-        linger, writes = self._settings.linger, self._writes
+        linger, writes = self._linger, self._writes
         return (
             linger > 0
             and len(writes) == LOAD_WRITES
@@ -433,7 +434,7 @@ class Sender:
             pass
         if loaded and not any(outbox.urgent for outbox in ready.values()):
             self._lingering = True
-            self._take(ready, self._settings.linger)
+            self._take(ready, self._linger)
             # In this order: who lined up after the last look sees that nobody lingers any more.
             self._lingering = False
             while self._take(ready, None):

@@ -198,9 +198,11 @@ class Relay(ABC):
 
     Attributes:
         quick: a request takes one short round trip, so that a producer may make it itself.
+        shares: requests of several streams share a round trip, so that it pays to wait for more.
     """
 
     quick = False
+    shares = True
 
     @abstractmethod
     def execute(self, requests: Sequence[Request]) -> list[Answer]:

@@ -170,3 +170,16 @@ def test_a_lone_stream_does_not_linger(relay: QuickRelay) -> None:
     assert relay.texts() == numbers(20)
     assert "stream-sender" not in relay.threads
     sender.close()
+
+
+def test_nothing_lingers_where_each_stream_has_its_own_connection() -> None:
+    class OneByOne(QuickRelay):
+        shares = False
+
+    relay = OneByOne()
+    # Time stands still: any number of writes would be a load.
+    sender = Sender(relay, replace(SETTINGS, linger=0.005), now=lambda: 0.0)
+    writer = sender.open("s")
+    write_all(writer, numbers(3 * LOAD_WRITES))
+    assert relay.texts() == numbers(3 * LOAD_WRITES)
+    sender.close()

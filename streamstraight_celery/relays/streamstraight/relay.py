@@ -57,6 +57,9 @@ class StreamstraightRelay(Relay):
         ConfigurationError: there is no key, or the URL is malformed.
     """
 
+    # Each stream has a connection of its own.
+    shares = False
+
     def __init__(self, settings: StreamSettings) -> None:
         self._service = service_of(settings)
         self._patience = min(CONNECT_TIMEOUT, settings.relay_timeout)
