@@ -11,10 +11,10 @@ from typing import Any
 from celery import Celery
 
 from .conversations.ending import tell_end
+from .conversations.soon import EndTeller
 from .conversations.turns import advance
 from .conversations.waking import wake_quietly
 from .ends.on_end import on_end_name
-from .ends.soon import EndTeller
 from .ends.sweeping import Swept, sweep
 from .ends.telling import tell_application
 from .errors import ConfigurationError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import random
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from celery import Celery
 
 from ..codecs import Codec
+from ..due_times import Expiring, wait_of
 from ..ends.telling import tell_application
 from ..errors import RelayUnavailableError, StreamError, StreamExistsError
 from ..ids import (
@@ -22,22 +22,12 @@ from ..ids import (
     OVERWRITE_HEADER,
     TTL_HEADER,
 )
-from ..producing.failures import seconds_until
 from ..relays.about import RECENT, About, check_labels, check_ttl
 from ..relays.index import TIDY_EVERY
 from ..relays.requests import Create, Delete, Enlist, Reap, Stop
 from ..runtime import Runtime
 
 log = logging.getLogger(__name__)
-
-
-class Expiring(Protocol):
-    """What of a task its time to begin takes."""
-
-    @property
-    def app(self) -> Any: ...
-    @property
-    def expires(self) -> Any: ...
 
 
 class Announced(Expiring, Protocol):
@@ -169,21 +159,3 @@ def withdraw(runtime: Runtime, stream_id: str) -> None:
         log.warning(
             "stream %s was announced and could not be ended: %s", stream_id, error, extra=about
         )
-
-
-def wait_of(task: Expiring, options: Mapping[str, Any], ttl: float) -> int:
-    """Milliseconds in which a task that is enqueued now may begin: until it expires, or `ttl`.
-
-    Args:
-        task: the task.
-        options: of `apply_async`: `expires`, `countdown`, `eta`.
-        ttl: how long a stream is kept, seconds.
-    """
-    expires = options.get("expires", task.expires)
-    if expires is not None:
-        seconds = seconds_until(expires, task.app)
-    else:
-        due = options.get("countdown") or options.get("eta")
-        seconds = ttl + (seconds_until(due, task.app) if due else 0.0)
-    # One that has expired already expires at once, which 0 would not mean.
-    return max(1, math.ceil(seconds * 1000))

@@ -11,13 +11,14 @@ from celery.canvas import Signature
 from celery.utils import uuid
 
 from ..codecs import Codec, get_codec
+from ..due_times import wait_of
 from ..ends.on_end import check_on_end
 from ..errors import ConfigurationError
 from ..ids import ON_END_HEADER, OVERWRITE_HEADER, STREAM_ID_HEADER, check_stream_id
 from ..relays.requests import Create
 from ..runtime import Runtime
 from ..settings import this_app
-from .announcing import about_of, announce, note_options, wait_of, withdrawn_on_error
+from .announcing import about_of, announce, note_options, withdrawn_on_error
 from .handle import StreamHandle
 
 

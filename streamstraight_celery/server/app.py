@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
+from ..conversations.soon import EndTeller
 from ..conversations.turns import advance
 from ..conversations.waking import wake
-from ..ends.soon import EndTeller
 from ..errors import (
     RelayUnavailableError,
     StreamError,

@@ -11,7 +11,8 @@ import pytest
 from celery import Celery
 from celery.exceptions import Retry
 
-from streamstraight_celery.producing.failures import retry_delay, seconds_until
+from streamstraight_celery.due_times import seconds_until
+from streamstraight_celery.producing.failures import retry_delay
 
 ZONE = ZoneInfo("America/New_York")
 HOUR = 3600.0

@@ -8,11 +8,11 @@ import weakref
 
 from celery import Celery
 
+from ..ends.telling import tell_application
 from ..errors import StreamError
 from ..in_turn import InTurn
 from ..relays import open_relay
 from ..settings import StreamSettings
-from .telling import tell_application
 
 
 class EndTeller(InTurn):
