@@ -14,7 +14,7 @@ from ..relays.requests import LISTS, Delist, Enlist, Listed, Read, Reap
 from .telling import tell_application
 
 AT_ONCE = 250
-MOST_ACTIVE = 10_000
+MOST_LOST = 1_000_000
 # So old a mark is renewed, because the list forgets it after a week; ms.
 LIST_AGAIN = 24 * 3_600_000
 # A stream that is listed and not there may be about to be announced, for so long; ms.
@@ -79,8 +79,9 @@ def sweep(
                 elif now - mark > SETTLE:
                     relay.call(Delist(stream_id, mark))
     # Those of which nobody is told, and what a store that has lost a list has kept.
-    for stream_id, state in relay.find(Query(states=("active",), limit=MOST_ACTIVE)).streams:
-        if state.lease_left < 0 and stream_id not in seen:
+    query = Query(states=("active",), lost=True, limit=MOST_LOST)
+    for stream_id, state in relay.find(query).streams:
+        if stream_id not in seen:
             swept["looked"] += 1
             if _look(app, relay, stream_id, 0, state, swept):
                 on_ended(stream_id)

@@ -75,12 +75,14 @@ class Query:
         states: statuses or end reasons of which they have one; `active` is all that have not
             ended, `failed` every bad end. Empty: any.
         limit: how many.
+        lost: only those whose lease, or time to begin, is over.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     task: str = ""
     states: Collection[str] = ()
     limit: int = 100
+    lost: bool = False
 
     @classmethod
     def of(
@@ -130,6 +132,7 @@ class Query:
             known.add("failed")
         return (
             not state.deleted
+            and (not self.lost or state.lease_left < 0)
             and (not self.task or state.task == self.task)
             and all(state.labels.get(name) == value for name, value in self.labels.items())
             and (not self.states or not known.isdisjoint(self.states))
@@ -156,7 +159,7 @@ def find(query: Query, places: Sequence[str]) -> Steps:
     seen: set[str] = set()
     walk = _Walk(term, places, query.limit)
     while len(found) < query.limit:
-        names = yield from walk.next(query.limit - len(found))
+        names = yield from walk.next(min(query.limit - len(found), MOST))
         if not names:
             break
         fresh = [name for name in names if name not in seen]
