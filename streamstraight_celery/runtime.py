@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from .conversations.ending import tell_end
 from .conversations.soon import EndTeller
@@ -17,7 +18,7 @@ from .conversations.waking import wake_quietly
 from .ends.on_end import on_end_name
 from .ends.sweeping import Swept, sweep
 from .ends.telling import tell_application
-from .errors import ConfigurationError
+from .errors import ConfigurationError, StreamError
 from .producing.request_queue import RequestQueue
 from .producing.sealer import Sealer
 from .producing.sender import Sender
@@ -112,8 +113,8 @@ class Runtime:
     def tell_end(self, stream_id: str) -> None:
         """Tell the application of a stream's end, if it wants to know, and the conversation.
 
-        Raises:
-            Exception: as `tell_conversation`.
+        Never raises: what fails is logged, and left to the sweep and to whoever looks at the
+        conversation next.
         """
         if self.app is not None:
             tell_application(self.app, self.relay, stream_id)
@@ -122,11 +123,16 @@ class Runtime:
     def tell_conversation(self, stream_id: str) -> None:
         """Tell a stream's conversation of its end, if it has both, and begin the next stream.
 
-        Raises:
-            RelayUnavailableError: the store does not answer.
-            kombu.exceptions.OperationalError: the broker does not take the next task.
+        Never raises, as `tell_end`.
         """
-        tell_end(self.app, self.relay, stream_id)
+        try:
+            tell_end(self.app, self.settings, self.relay, stream_id)
+        except Exception as error:
+            known = isinstance(error, (StreamError, OperationalError))
+            log.warning(
+                "stream %s: its conversation is not told of its end yet: %s", stream_id, error,
+                exc_info=None if known else error, extra={"stream_id": stream_id},
+            )  # fmt: skip
 
     def sweep(self) -> Swept:
         """End streams whose producer is lost, and tell what nobody has told.
@@ -135,25 +141,17 @@ class Runtime:
             RelayUnavailableError: the store does not answer.
         """
         assert self.app is not None
-        return sweep(self.app, self.relay, self._tell_conversation_quietly, self.wake)
-
-    def _tell_conversation_quietly(self, stream_id: str) -> None:
-        try:
-            self.tell_conversation(stream_id)
-        except Exception:
-            log.exception(
-                "stream %s: its conversation is not told of its end", stream_id,
-                extra={"stream_id": stream_id},
-            )  # fmt: skip
+        return sweep(self.app, self.relay, self.tell_conversation, self.wake)
 
     def advance(self, conversation: str) -> None:
         """Begin the next stream of a conversation's queue, if the one before has ended.
 
         Raises:
-            Exception: as `tell_conversation`.
+            RelayUnavailableError: the store does not answer.
+            kombu.exceptions.OperationalError: the broker does not take the next task.
         """
         if self.app is not None:
-            advance(self.app, self.relay, conversation)
+            advance(self.app, self.settings, self.relay, conversation)
 
     def wake(self, conversation: str) -> int:
         """Begin suspended tasks of a conversation again whose input or deadline has come.
@@ -210,7 +208,7 @@ class Runtime:
         return on_end_name(self.app, self.settings, on_end)
 
     def tell_end_soon(self, app: Celery, stream_id: str) -> None:
-        """Tell the end of a stream on a thread, in a process that must not wait for that."""
+        """As `tell_end`, on a thread, in a process that must not wait for that."""
         with self._lock:
             if self._end_teller is None:
                 self._end_teller = EndTeller(app, self.settings)

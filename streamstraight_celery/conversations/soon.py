@@ -13,10 +13,11 @@ from ..errors import StreamError
 from ..in_turn import InTurn
 from ..relays import open_relay
 from ..settings import StreamSettings
+from .ending import tell_end
 
 
 class EndTeller(InTurn):
-    """Tells the ends of streams, one after the other, on a thread.
+    """Tells applications and conversations of the ends of streams, in turn, on a thread.
 
     The thread has connections of its own: pool processes are forked at any time, and must not get
     one that is in use.
@@ -29,13 +30,23 @@ class EndTeller(InTurn):
     def __init__(self, app: Celery, settings: StreamSettings) -> None:
         self._app = app
         self._settings = settings
-        super().__init__(self._tell, "%d ends of streams are not told yet; the sweep will do that")
+        super().__init__(
+            self._tell,
+            "%d ends of streams are not told yet: the sweep, or the next look at them, does that",
+        )
         _tellers.add(self)
 
     def _tell(self, stream_id: str) -> None:
-        with contextlib.closing(open_relay(self._settings)) as relay:
-            if tell_application(self._app, relay, stream_id, own_connection=True) == "failed":
-                raise StreamError(f"the end of stream {stream_id!r} could not be told")
+        app, settings = self._app, self._settings
+        with (
+            contextlib.closing(open_relay(settings)) as relay,
+            app.connection_for_write() as connection,
+        ):
+            # First the conversation: its readers wait.
+            tell_end(app, settings, relay, stream_id, connection)
+            told = tell_application(app, relay, stream_id, connection=connection)
+        if told == "failed":
+            raise StreamError(f"the end of stream {stream_id!r} could not be told")
 
 
 _tellers: weakref.WeakSet[EndTeller] = weakref.WeakSet()

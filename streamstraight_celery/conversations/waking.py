@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from typing import Any
 
 from celery import Celery
 
@@ -19,8 +20,10 @@ from . import messages
 log = logging.getLogger(__name__)
 
 
-def wake(app: Celery, relay: Relay, name: str) -> int:
+def wake(app: Celery, relay: Relay, name: str, connection: Any = None) -> int:
     """Send the messages of the conversation's suspended tasks that are due; returns how many.
+
+    `connection` to the broker; default: one of the app's pool.
 
     Raises:
         RelayUnavailableError: the store does not answer.
@@ -33,7 +36,7 @@ def wake(app: Celery, relay: Relay, name: str) -> int:
         found = relay.call(Resume(stream_id, attempt))
         # Also of one that was stopped meanwhile: its task is to have a result.
         if found.kind == "ok" or (found.kind == "closed" and found.number == attempt):
-            messages.send(app, message)
+            messages.send(app, messages.unpack(app, message), connection)
             sent += 1
         due.extend(relay.call(Wake(name, stream_id, attempt)).due)
     return sent

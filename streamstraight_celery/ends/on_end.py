@@ -60,9 +60,11 @@ def check_on_end(value: object) -> None:
     """Check the option.
 
     Raises:
-        ConfigurationError: neither a Celery task nor the name of one.
+        ConfigurationError: neither a Celery task nor the name of one, or that has a space.
     """
-    # A proxy of a shared task, which `isinstance` would evaluate before there is an app.
+    # Not `isinstance`, which would evaluate the proxy of a shared task before there is an app.
+    if type(value) is str and " " in value:
+        raise ConfigurationError(f"on_end={value!r}: the name of a task has no spaces here")
     if value is None or issubclass(type(value), Proxy) or isinstance(value, (str, Task)):
         return
     raise ConfigurationError(
@@ -89,6 +91,7 @@ def on_end_name(app: Celery | None, settings: StreamSettings, on_end: Any) -> st
     name = chosen if isinstance(chosen, str) else str(chosen.name)
     if not name:
         return ""
+    check_on_end(name)  # a task's own name, or the setting
     if settings.relay_url.partition(":")[0] in STREAMSTRAIGHT:
         raise ConfigurationError(
             "on_end= needs a stream store on Redis, and stream_relay_url is streamstraight://"

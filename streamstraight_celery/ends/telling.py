@@ -22,7 +22,7 @@ Told = Literal["told", "failed", ""]
 
 
 def tell_application(
-    app: Celery, relay: Relay, stream_id: str, *, seen: int = 0, own_connection: bool = False
+    app: Celery, relay: Relay, stream_id: str, *, seen: int = 0, connection: Any = None
 ) -> Told:
     """Enqueue the stream's `on_end` task if it has ended and nobody was told.
 
@@ -33,7 +33,7 @@ def tell_application(
         relay: where the stream is.
         stream_id: the stream.
         seen: its mark in the list, which it has to have still; 0: whatever it has.
-        own_connection: to the broker, not one of the app's pool, which belongs to other threads.
+        connection: to the broker; default: one of the app's pool.
 
     Returns:
         `told`: the task was enqueued now. `failed`: it could not be. `""`: nothing is to be told.
@@ -45,7 +45,7 @@ def tell_application(
         mark = relay.call(Enlist(stream_id, True, seen))
         if mark.kind != "ok":
             return ""  # another sweep tells it
-        _enqueue(app, stream_id, page.state, own_connection)
+        send(app, stream_id, page.state, connection)
     except Exception as error:
         known = isinstance(error, RelayUnavailableError)
         log.warning(
@@ -55,14 +55,6 @@ def tell_application(
         return "failed"
     _note(relay, stream_id, page.state.attempt, page.state.ended, mark.mark)
     return "told"
-
-
-def _enqueue(app: Celery, stream_id: str, state: Any, own_connection: bool) -> None:
-    if not own_connection:
-        send(app, stream_id, state)
-        return
-    with app.connection_for_write() as connection:
-        send(app, stream_id, state, connection)
 
 
 def _note(relay: Relay, stream_id: str, attempt: int, ended: int, mark: int) -> None:

@@ -81,12 +81,19 @@ def announce(app: Celery, runtime: Runtime, request: Create, *, overwrite: bool 
     answer = runtime.relay.call(request)
     if answer.kind == "exists" and not answer.end_reason:
         # Its producer may be lost: then it ends, if that is due, and the message says so.
-        runtime.relay.call(Reap(request.stream_id))
+        if runtime.relay.call(Reap(request.stream_id)).kind == "ended":
+            runtime.tell_end(request.stream_id)
         answer = runtime.relay.call(request)
     if answer.kind == "exists" and answer.end_reason and overwrite:
-        # If nobody has, while it can be read.
-        tell_application(app, runtime.relay, request.stream_id)
+        # While it can be read, if nobody has.
+        if tell_application(app, runtime.relay, request.stream_id) == "failed":
+            raise StreamExistsError(
+                f"the stream named {request.stream_id!r} has ended ({answer.end_reason}) and makes "
+                "no way yet: its on_end task could not be enqueued; try again"
+            )
         runtime.relay.call(Delete(request.stream_id))
+        if request.on_end:
+            runtime.relay.call(Enlist(request.stream_id))  # what was told is no longer listed
         answer = runtime.relay.call(request)
     if answer.kind == "exists":
         state = f"has ended ({answer.end_reason})" if answer.end_reason else "is active"
@@ -153,9 +160,10 @@ def withdraw(runtime: Runtime, stream_id: str) -> None:
     """End an announced stream whose task was not enqueued; only what prevented that is raised."""
     try:
         runtime.relay.call(Stop(stream_id))
-        runtime.tell_end(stream_id)
     except RelayUnavailableError as error:
         about = {"stream_id": stream_id}
         log.warning(
             "stream %s was announced and could not be ended: %s", stream_id, error, extra=about
         )
+    else:
+        runtime.tell_end(stream_id)

@@ -14,7 +14,7 @@ from ..codecs import Codec, get_codec
 from ..due_times import wait_of
 from ..ends.on_end import check_on_end
 from ..errors import ConfigurationError
-from ..ids import ON_END_HEADER, OVERWRITE_HEADER, STREAM_ID_HEADER, check_stream_id
+from ..ids import ON_END_HEADER, OVERWRITE_HEADER, STREAM_ID_HEADER, check_own_stream_id
 from ..relays.requests import Create
 from ..runtime import Runtime
 from ..settings import this_app
@@ -98,7 +98,7 @@ def send_stream_task(
     # The options' own headers are for the task that streams.
     headers = {**(last_options.get("headers") or {}), **headers}
     task_id = options.pop("task_id", None) or last_options.get("task_id") or uuid()
-    name = check_stream_id(stream_id or headers.get(STREAM_ID_HEADER) or task_id)
+    name = check_own_stream_id(stream_id or headers.get(STREAM_ID_HEADER) or task_id)
     headers[STREAM_ID_HEADER] = name
     if on_end is not None:
         check_on_end(on_end)

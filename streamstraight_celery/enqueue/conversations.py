@@ -23,7 +23,6 @@ from ..conversations.events import (
     check_type,
     event_bytes,
     read_events,
-    stream_began,
     stream_id_of_event,
     value_text,
 )
@@ -35,12 +34,11 @@ from ..errors import (
 )
 from ..ids import check_conversation_name, conversation_id
 from ..relays.base import StreamState
-from ..relays.requests import Delete, Hold, Post, Queue, Read, Reap, Stop
-from ..relays.requests import Turn as AskTurn
+from ..relays.requests import Delete, Hold, Post, Queue, Read, Reap, Stop, Turn
 from ..runtime import Runtime
 from ..settings import this_app
 from ..tokens import CONVERSATION_SCOPES
-from .ending import stop_stream
+from .ending import stop_stream, wait_for_end
 from .handle import StreamHandle
 
 if sys.version_info >= (3, 12):
@@ -358,6 +356,7 @@ class Conversation:
             RelayUnavailableError: the relay does not answer.
         """
         before = ""
+        stopped: set[str] = set()
         while True:
             hold = Hold(self.name, stream_id, before, stream_id_of_event(stream_id), event)
             answer = self._runtime.relay.call(hold)
@@ -376,7 +375,11 @@ class Conversation:
                 continue
             if if_active == "replace":
                 # Stopped first: if we die here, the conversation has no two streams.
-                stop_stream(self._app, self._runtime, before)
+                if before not in stopped:
+                    stop_stream(self._app, self._runtime, before)
+                else:  # those in the queue come when it has ended
+                    wait_for_end(self._runtime, before, True)
+                stopped.add(before)
                 continue
             self.withdraw(stream_id)
             if if_active == "reject":
@@ -397,7 +400,7 @@ class Conversation:
 
     def waits(self, stream_id: str) -> bool:
         """Whether the stream is in the queue."""
-        return self._runtime.relay.call(AskTurn(self.name, about=stream_id)).stop
+        return self._runtime.relay.call(Turn(self.name, about=stream_id)).stop
 
     def withdraw(self, stream_id: str) -> None:
         """Remove an announced stream that was never handed out."""
@@ -424,42 +427,16 @@ class Conversation:
         page = relay.read(Read(stream_id))
         if page is None or page.state.end:
             return None
-        if page.state.lease_left < 0 and relay.call(Reap(stream_id)).kind not in ("alive", "waits"):
-            # Its producer was lost, and no reader has come by since.
+        kind = relay.call(Reap(stream_id)).kind if page.state.lease_left < 0 else "alive"
+        if kind not in ("alive", "waits"):
+            if kind == "ended":  # its producer is lost, and no reader has come by since
+                self._runtime.tell_end(stream_id)
             return None
         return page.state.owner
 
     def _handle(self, stream_id: str, owner: str) -> StreamHandle:
         result = self._app.AsyncResult(owner or stream_id)
         return StreamHandle(self._app, self._runtime, stream_id, result, joined=True)
-
-
-class Turn:
-    """The turn that a stream takes which this process produces.
-
-    Raises:
-        ConfigurationError: `if_active` is neither `reject` nor `replace`.
-    """
-
-    def __init__(self, conversation: Conversation, if_active: IfActive, title: str | None) -> None:
-        if if_active not in ("reject", "replace"):
-            raise ConfigurationError(
-                f"if_active={if_active!r}: a stream that is produced here takes its turn at once; "
-                "use 'reject' or 'replace'"
-            )
-        self.conversation = conversation
-        self._if_active: IfActive = if_active
-        self._title = title
-
-    def take(self, stream_id: str) -> None:
-        """Take it, for a stream that was announced.
-
-        Raises:
-            StreamActiveError: the conversation has an active stream.
-            Exception: as `Conversation.take`.
-        """
-        event = stream_began(stream_id, title=self._title)
-        self.conversation.take(stream_id, self._if_active, event)
 
 
 def conversation_name(conversation: str | None, key: str | None) -> str | None:
@@ -481,8 +458,7 @@ def check_scopes(scopes: Iterable[str]) -> None:
     Raises:
         ConfigurationError: something else than `read`, `send` and `stop`.
     """
-    unknown = set(scopes) - set(CONVERSATION_SCOPES)
-    if isinstance(scopes, str) or unknown:
+    if isinstance(scopes, str) or set(scopes) - set(CONVERSATION_SCOPES):
         raise ConfigurationError(
             f"scopes={scopes!r}: a conversation's token takes a list of 'read', 'send', 'stop'"
         )

@@ -33,7 +33,7 @@ def state_of(runtime: Runtime, stream_id: str) -> StreamState:
     answer = runtime.relay.call(Reap(stream_id))
     if answer.kind == "alive":
         return state
-    if answer.kind in ("ended", "waits") and state.conversation:
+    if answer.kind in ("ended", "waits"):
         runtime.tell_end(stream_id)
     return runtime.relay.state(stream_id)
 

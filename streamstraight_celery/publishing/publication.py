@@ -17,12 +17,9 @@ from typing import Any
 
 from celery import Celery
 from celery.utils import uuid
-from kombu.exceptions import OperationalError
 
 from ..codecs import Codec, wire_encoder
-from ..ends.telling import tell_application
 from ..enqueue.announcing import announce, withdrawn_on_error
-from ..enqueue.conversations import Turn
 from ..enqueue.handle import StreamLink
 from ..errors import StreamClosedError, StreamError, StreamStopped
 from ..offsets import new_nonce
@@ -34,6 +31,7 @@ from ..relays.about import UNKNOWN, About
 from ..relays.end_reasons import EndReason, error_json
 from ..relays.requests import Conclude, Create, Stop
 from ..runtime import Runtime
+from .turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +90,6 @@ class Publication(StreamLink):
         self._begun = threading.Lock()
         self._done = threading.Event()
         self._error: BaseException | None = None
-        self._turn = turn
         self._about = about
         conversation = turn.conversation.name if turn else ""
         request = Create(
@@ -104,16 +101,17 @@ class Publication(StreamLink):
             with withdrawn_on_error(runtime, stream_id):
                 turn.take(stream_id)
         named = stream_id, self._owner, self._pid
+        tells = self._tells = bool(on_end) or turn is not None
 
         def ask(request: Conclude) -> None:
             asked = runtime.request_queue.ask(request)
-            if on_end:
+            if tells:
                 asked.add_done_callback(lambda _: runtime.tell_end_soon(app, stream_id))
 
         def ask_at_exit(request: Conclude) -> None:
             runtime.relay.call(request)
-            if on_end:
-                tell_application(app, runtime.relay, stream_id)
+            if tells:
+                runtime.tell_end(stream_id)
 
         self._end_unbegun = functools.partial(_end_unbegun, ask, *named)
         # A failed response silently skips its background tasks.
@@ -218,9 +216,9 @@ class Publication(StreamLink):
         self._end("producer-error", SERVER_STOPPED, timeout)
 
     def tell_end(self) -> None:
-        """Tell `on_end` that the stream has ended, if it has and that is not told yet."""
-        if self._on_end:
-            tell_application(self._app, self._runtime.relay, self.id)
+        """Tell `on_end` and the conversation of the end, if there is one and they were not told."""
+        if self._tells:
+            self._runtime.tell_end(self.id)
 
     def _give_up(self) -> None:
         """Stop waiting: the generator ends at its next chunk at the latest."""
@@ -233,17 +231,6 @@ class Publication(StreamLink):
     def ours(self) -> bool:
         """Whether this process produces it, and not the one it was forked from."""
         return self._pid == os.getpid()
-
-    def _tell_conversation(self) -> None:
-        try:
-            self._runtime.tell_end(self.id)
-        except (StreamError, OperationalError) as error:
-            log.warning(
-                "stream %s: its conversation was not told of its end: %s",
-                self.id,
-                error,
-                extra={"stream_id": self.id},
-            )
 
     def _source(self) -> Chunks:
         """The generator; `tee` looks at what passes."""
@@ -282,10 +269,7 @@ class Publication(StreamLink):
         finally:
             _running.discard(self)
             self._error = error
-            if self._turn is not None:
-                # Not here: this may be an event loop.
-                start_thread(f"ended-{self.id}", self._tell_conversation)
-            elif self._on_end:
+            if self._tells:
                 tell()
             self._done.set()
             self._ended(error)

@@ -16,12 +16,13 @@ from celery.utils import uuid
 
 from ..codecs import Codec, Encoder, get_codec
 from ..ends.on_end import check_on_end
-from ..enqueue.conversations import Conversation, Turn, conversation_name
+from ..enqueue.conversations import Conversation, conversation_name
 from ..ids import check_own_stream_id
 from ..relays.about import About
 from ..runtime import Runtime
 from ..settings import this_app
 from .publication import Chunks, Publication, end_publications
+from .turn import Turn
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from ..conversations.soon import EndTeller
-from ..conversations.turns import advance
-from ..conversations.waking import wake
+from ..conversations.waking import wake_quietly
 from ..errors import (
     RelayUnavailableError,
     StreamError,
@@ -58,7 +57,7 @@ from .pages.streams_page import StreamsPage
 from .reads import durable, multiplex, plain_sse, plain_text
 from .reads.durable import STREAM_PATH
 from .reads.handlers import Reading
-from .reads.hubs import Hubs, OnEnd, OnTurn, OpenRelay
+from .reads.hubs import Hubs, OnEnd, OnInput, OpenRelay
 from .reads.sse_response import SseConnection
 from .socketio.tokens import token_reply
 from .writes import durable_writes
@@ -96,7 +95,7 @@ class RelayApp:
     Args:
         settings: all of the `stream_*` settings.
         on_stop: told the stream id when a stop is asked of a living producer, on a thread.
-        on_turn: told, on a thread, the conversation in which a stream has ended.
+        on_input: told, on a thread, the conversation in which messages may be due.
         on_end: told the id of a stream that this server has ended; must not block.
         open_relay: makes the relay; for tests.
         hub_options: how streams are watched; for tests.
@@ -112,7 +111,7 @@ class RelayApp:
         settings: StreamSettings,
         *,
         on_stop: Callable[[str], object] | None = None,
-        on_turn: OnTurn | None = None,
+        on_input: OnInput | None = None,
         on_end: OnEnd = str,
         open_relay: OpenRelay = open_async_relay,
         hub_options: HubOptions | None = None,
@@ -124,7 +123,7 @@ class RelayApp:
         missed = "workers could not be told of %d stops"
         self._stops = None if on_stop is None else InTurn(on_stop, missed)
         self._hubs = hubs or Hubs(
-            settings, open_relay=open_relay, options=hub_options, on_turn=on_turn, on_end=on_end
+            settings, open_relay=open_relay, options=hub_options, on_input=on_input, on_end=on_end
         )
         self._may_tell = Seldom(QUIET_SECONDS)
         self._tally = self._hubs.tally
@@ -387,14 +386,10 @@ def app_hubs(app: Celery, settings: StreamSettings) -> Hubs:
 
 def tellers_of(app: Celery, settings: StreamSettings) -> dict[str, Any]:
     """What tells a Celery app of the streams that end here."""
-    # Connects when a stream of a conversation was ended here.
+    # Connects when an input has come here.
     relay = functools.cache(lambda: open_relay(settings))
 
-    def on_turn(conversation: str) -> None:
-        try:
-            advance(app, relay(), conversation)
-            wake(app, relay(), conversation)
-        except Exception:
-            logger.exception("conversation %s: the next task could not be sent", conversation)
+    def on_input(conversation: str) -> None:
+        wake_quietly(app, relay(), conversation)
 
-    return {"on_turn": on_turn, "on_end": EndTeller(app, settings).soon}
+    return {"on_input": on_input, "on_end": EndTeller(app, settings).soon}

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from celery import Celery, current_app
 from celery.exceptions import ImproperlyConfigured
+from kombu import serialization as _serialization
 
 from ..errors import ConfigurationError
 from .celery_redis import CeleryRedis, backend_prefix, backend_redis, broker_redis, is_redis
@@ -195,6 +196,12 @@ def read_settings(app: Celery) -> StreamSettings:
 def task_serializer(app: Celery) -> str:
     """How Celery serializes messages of tasks that do not say so."""
     return str(app.conf.task_serializer)
+
+
+def accepted_content(app: Celery) -> frozenset[str]:
+    """The content types of messages that the app reads."""
+    serialization: Any = _serialization  # not typed
+    return frozenset(serialization.prepare_accept_content(app.conf.accept_content))
 
 
 def runs_eagerly(app: Celery) -> bool:

@@ -390,7 +390,9 @@ def _overwrites(runtime: Runtime, task: RunningTask) -> bool:
     state = runtime.sender.patiently(lambda: runtime.relay.state(task.stream_id))
     if not state.end or state.owner == request.id:
         return False
-    telling.tell_application(task.app, runtime.relay, task.stream_id)  # if nobody has
+    # If nobody has. What cannot be told now is lost with the stream.
+    if telling.tell_application(task.app, runtime.relay, task.stream_id) == "failed":
+        return False
     runtime.sender.patiently(lambda: runtime.relay.call(Delete(task.stream_id)))
     return True
 

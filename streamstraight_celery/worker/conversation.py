@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from celery.exceptions import Ignore
-from kombu.exceptions import OperationalError
 
 from ..conversations.membership import header_of
 from ..conversations.turns import look_again_after
-from ..errors import StreamError
 from ..ids import CONVERSATION_HEADER, QUEUED_HEADER
 from ..producing.writer import StreamWriter
 from ..relays.requests import Turn
 from ..runtime import Runtime
 from .telemetry import RunningTask
-
-log = logging.getLogger(__name__)
 
 
 def tell_conversation(task: RunningTask) -> None:
@@ -27,19 +22,7 @@ def tell_conversation(task: RunningTask) -> None:
     """
     writer: StreamWriter | None = getattr(task.request, "stream_writer", None)
     if writer is not None and header_of(task.request, CONVERSATION_HEADER) is not None:
-        tell_quietly(Runtime.of(task.app), writer.stream_id)
-
-
-def tell_quietly(runtime: Runtime, stream_id: str) -> None:
-    """As `Runtime.tell_conversation`; what prevents it is only logged."""
-    try:
-        runtime.tell_conversation(stream_id)
-    except (StreamError, OperationalError) as error:
-        about = {"stream_id": stream_id}
-        log.warning(
-            "stream %s: its conversation was not told of its end: %s", stream_id, error,
-            extra=about,
-        )  # fmt: skip
+        Runtime.of(task.app).tell_conversation(writer.stream_id)
 
 
 def await_turn(task: RunningTask, runtime: Runtime, args: Any, kwargs: Any) -> None:

@@ -25,14 +25,13 @@ from celery.signals import task_unknown, worker_ready, worker_shutdown
 from celery.worker.request import Request
 
 from ..errors import ConfigurationError
-from ..ids import ON_END_HEADER, STREAM_ID_HEADER, STREAM_NONCE
+from ..ids import CONVERSATION_HEADER, ON_END_HEADER, STREAM_ID_HEADER, STREAM_NONCE
 from ..offsets import new_nonce
 from ..producing.failures import TIME_LIMIT, describe_error
 from ..relays.end_reasons import EXPIRED, LOST, EndReason, error_json
 from ..relays.requests import Answer, Conclude, Stop
 from ..runtime import Runtime
 from ..signals import stream_concluded
-from .conversation import tell_quietly
 from .termination import note_termination
 
 # How often the parent looks for processes that are lost. Celery does when one ends, which may be a
@@ -155,9 +154,12 @@ class StreamRequest(Request):  # type: ignore[misc]
 
     def _on_end(self, runtime: Runtime) -> str:
         """The name of the task that is told of the stream's end."""
-        headers = self.request_dict.get("headers") or {}
-        named = headers.get(ON_END_HEADER, self.request_dict.get(ON_END_HEADER))
+        named = self._header(ON_END_HEADER)
         return runtime.on_end_name(self.task.on_end if named is None else named)
+
+    def _header(self, name: str) -> Any:
+        headers = self.request_dict.get("headers") or {}
+        return headers.get(name, self.request_dict.get(name))
 
     def _conclude(self, end: EndReason | Literal[""], error: str) -> None:
         """Release the stream if the task is delivered again, else end it."""
@@ -183,8 +185,8 @@ class StreamRequest(Request):  # type: ignore[misc]
             return
         answer, runtime = asked.result(), _runtime(self)
         # A process that has ended its stream itself may have died before it told that.
-        died = answer.kind == "closed" and self._on_end(runtime)
-        if died or answer.kind == "ended":
+        told = self._on_end(runtime) or self._header(CONVERSATION_HEADER)
+        if answer.kind in ("ended", "closed") and told:
             app: Any = self.app
             runtime.tell_end_soon(app, stream_id_of(self))
         if answer.kind == "ended":
@@ -192,7 +194,6 @@ class StreamRequest(Request):  # type: ignore[misc]
                 sender=self.task, stream_id=stream_id_of(self), task_name=self.task.name,
                 task_id=self.id, reason=answer.end_reason,
             )  # fmt: skip
-            tell_quietly(_runtime(self), stream_id_of(self))
 
 
 def _meaning(error: BaseException) -> tuple[EndReason, str]:

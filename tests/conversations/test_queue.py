@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from typing import Any
 
 import pytest
 from celery import Celery
+from kombu import serialization
+from kombu.exceptions import ContentDisallowed
 
 from streamstraight_celery import StreamActiveError, get_conversation, publish
+from streamstraight_celery.conversations import messages
+from streamstraight_celery.enqueue import ending
 from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.relays.base import Relay
-from streamstraight_celery.relays.requests import Append, Claim
+from streamstraight_celery.relays.requests import Append, Claim, Delete, Read, Stop
 from tests.conftest import eventually
 from tests.conversations.project import answer, race
 from tests.conversations.test_log import events
@@ -115,3 +121,79 @@ def test_what_a_web_process_produces_takes_its_turn(app: Celery) -> None:
     wrong: Any = "enqueue"
     with pytest.raises(ConfigurationError, match="takes its turn at once"):
         publish(iter(["hi"]), conversation="chat-42", if_active=wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "least", "most"),
+    [({}, 3500, 3600), ({"countdown": 9000}, 12_500, 12_600), ({"expires": 50}, 40, 50)],
+)
+def test_a_producer_is_awaited_for_as_long_as_its_message_says(
+    app: Celery, relay: Relay, options: dict[str, Any], least: float, most: float
+) -> None:
+    queued: dict[str, Any] = {"conversation": "chat-42", "if_active": "enqueue", **options}
+    first, second = [answer.apply_stream(("hi",), **queued) for _ in range(2)]
+    assert relay.state(second.id).lease_left > 7 * 24 * 3_600_000 - 60_000
+    end(relay, first.id)
+    assert active(app) == second.id
+    assert least * 1000 < relay.state(second.id).lease_left <= most * 1000
+
+
+def test_one_that_was_deleted_meanwhile_is_not_begun_again(
+    app: Celery, relay: Relay, sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = get_conversation("chat-42", app=app)
+    first, second, third = [chat.stream(answer, "hi", if_active="enqueue") for _ in range(3)]
+    end(relay, first.id)
+    unpack = messages.unpack
+
+    def delete_first(app: Celery, packed: str) -> Any:
+        if relay.state(third.id).end == "" and not deleted:
+            deleted.append(second.id)
+            relay.execute([Stop(second.id), Delete(second.id)])
+        return unpack(app, packed)
+
+    deleted: list[str] = []
+    monkeypatch.setattr(messages, "unpack", delete_first)
+    sent.clear()
+    assert active(app) == third.id
+    assert (deleted, sent) == ([second.id], [third.task_id])
+    assert relay.read(Read(second.id)) is None
+
+
+def test_replacing_asks_each_one_to_stop_once(
+    app: Celery, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that runs takes its time, and others wait behind it."""
+    chat = get_conversation("chat-42", app=app)
+    first, second = [chat.stream(answer, "hi", if_active="enqueue") for _ in range(2)]
+    attempt = relay.call(Claim(first.id, NONCE)).number
+    asked: list[str] = []
+
+    def broadcast(command: str, arguments: dict[str, str]) -> None:
+        asked.append(arguments["stream_id"])
+        writer.start()
+
+    def stop_late() -> None:
+        eventually(lambda: waits)
+        relay.call(Append(first.id, attempt, NONCE, 1, 0, b"", "stopped"))
+
+    waits: list[bool] = []
+    writer = threading.Thread(target=stop_late)
+    look = ending._has_ended
+    monkeypatch.setattr(app.control, "broadcast", broadcast)
+    monkeypatch.setattr(ending, "_has_ended", lambda *of: waits.append(True) or look(*of))
+    new = chat.stream(answer, "hi", if_active="replace")
+    writer.join()
+    assert asked == [first.id]
+    assert active(app) == new.id
+    assert relay.state(second.id).end == "stopped"
+
+
+def test_the_store_s_messages_are_read_as_the_broker_s_are(app: Celery) -> None:
+    """Whoever can write to the store does not choose a serializer that runs code."""
+    body = serialization.dumps({"task": "t"}, serializer="pickle")
+    packed = json.dumps([body[0], body[1], base64.b64encode(body[2]).decode()])
+    with pytest.raises(ContentDisallowed):
+        messages.unpack(app, packed)
+    with pytest.raises(ConfigurationError, match="accept_content"):
+        messages.pack(app, "t", (), {}, {"serializer": "pickle"})

@@ -7,6 +7,7 @@ from tests.mutations.mutation import Mutation
 TOLD = "tests/tasks/ends/test_on_end.py"
 KILLED = "tests/tasks/ends/test_on_end_killed.py -m 'slow and not faults'"
 CONTRACT = "tests/contract/test_ends.py"
+PLACES = "tests/ends/test_places.py"
 SWEEP = "tests/ends/test_sweep.py"
 
 ENDS = (
@@ -17,18 +18,37 @@ ENDS = (
     ),
     Mutation(
         "telling in the worker's parent process", "worker/request.py",
-        "        if died or answer.kind == \"ended\":\n", "        if False:\n",
+        'if answer.kind in ("ended", "closed") and told:', "if False:",
         (f"{TOLD} -k test_killed",),
     ),
     Mutation(
         "telling what a dead process has ended and not told", "worker/request.py",
-        'died = answer.kind == "closed" and self._on_end(runtime)', "died = False",
+        'if answer.kind in ("ended", "closed") and', 'if answer.kind == "ended" and',
         (f"{KILLED} -k test_the_producer",),
     ),
     Mutation(
         "telling what is ended outside of a worker", "runtime.py",
         "            tell_application(self.app, self.relay, stream_id)", "            pass",
         (f"{TOLD} -k stopped_in_the_queue",),
+    ),
+    Mutation(
+        "telling of a lost producer whoever meets it", "enqueue/ending.py",
+        'if answer.kind in ("ended", "waits"):', "if False:", (f"{PLACES} -k at_its_state",),
+    ),
+    Mutation(
+        "telling of one that the turn has met", "conversations/turns.py",
+        "tell_application(app, relay, stream_id, connection=connection)", "pass",
+        (f"{PLACES} -k look_at_its_conversation",),
+    ),
+    Mutation(
+        "telling an end before its name is used again", "enqueue/announcing.py",
+        'if tell_application(app, runtime.relay, request.stream_id) == "failed":', "if False:",
+        (f"{PLACES} -k cannot_be_told",),
+    ),
+    Mutation(
+        "listing a stream that takes another's name", "enqueue/announcing.py",
+        "runtime.relay.call(Enlist(request.stream_id))  # what", "pass  # what",
+        (f"{PLACES} -k used_again",),
     ),
     Mutation(
         "telling before the worker is gone", "worker/request.py",
@@ -38,9 +58,9 @@ ENDS = (
     ),
     Mutation(
         "enqueueing before the note", "ends/telling.py",
-        "        _enqueue(app, stream_id, page.state, own_connection)\n",
+        "        send(app, stream_id, page.state, connection)\n",
         "        _note(relay, stream_id, page.state.attempt, page.state.ended, mark.mark)\n"
-        "        _enqueue(app, stream_id, page.state, own_connection)\n",
+        "        send(app, stream_id, page.state, connection)\n",
         (f"{SWEEP} -k broker",),
     ),
     Mutation(
@@ -50,7 +70,8 @@ ENDS = (
     ),
     Mutation(
         "listing a stream before it is announced", "enqueue/announcing.py",
-        "        runtime.relay.call(Enlist(request.stream_id))", "        pass", (SWEEP,),
+        "runtime.relay.call(Enlist(request.stream_id))\n    answer", "pass\n    answer",
+        (SWEEP,),
     ),
     Mutation(
         "listing a stream again that the store has lost", "producing/outbox.py",
@@ -68,7 +89,7 @@ ENDS = (
     ),
     Mutation(
         "lost producers of which nobody is told", "ends/sweeping.py",
-        "if state.lease_left < 0 and stream_id not in seen:", "if False:", (SWEEP,),
+        "if stream_id not in seen:", "if False:", (SWEEP,),
     ),
     Mutation(
         "patience with a stream that is about to be announced", "ends/sweeping.py",

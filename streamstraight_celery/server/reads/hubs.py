@@ -18,7 +18,7 @@ from .handlers import Reading
 DRAIN_SECONDS = 3.0
 
 OpenRelay = Callable[[StreamSettings], AsyncRelay]
-OnTurn = Callable[[str], None]
+OnInput = Callable[[str], object]
 OnEnd = Callable[[str], object]
 
 
@@ -40,7 +40,7 @@ class Hubs:
         settings: all of the `stream_*` settings.
         open_relay: makes the relay; for tests.
         options: how the hubs watch streams; default: as the settings say.
-        on_turn: told, on a thread, the conversation in which messages may be due.
+        on_input: told, on a thread, the conversation in which messages may be due.
         on_end: told the id of a stream that was ended here; must not block.
 
     Attributes:
@@ -53,14 +53,14 @@ class Hubs:
         *,
         open_relay: OpenRelay = open_async_relay,
         options: HubOptions | None = None,
-        on_turn: OnTurn | None = None,
+        on_input: OnInput | None = None,
         on_end: OnEnd = str,
     ) -> None:
         self.settings = settings
         self.tally = Tally()
         self._open_relay = open_relay
         self._options = options or HubOptions.of(settings)
-        self._on_turn = on_turn
+        self._on_input = on_input
         self._on_end = on_end
         self._loops: dict[asyncio.AbstractEventLoop, Loop] = {}
 
@@ -83,16 +83,15 @@ class Hubs:
 
     async def tell_end(self, stream_id: str) -> None:
         """Tell the application of the end, and the conversation, where it may be another turn."""
+        # It sends messages to the broker, which blocks: readers of the conversation do not wait.
         self._on_end(stream_id)
-        name = await atell_end(self.here().relay, stream_id)
-        if name is not None:
-            await self.send_due(name)
+        await atell_end(self.here().relay, stream_id)
 
     async def send_due(self, name: str) -> None:
         """Send the messages that are due in a conversation."""
-        if self._on_turn is not None:
+        if self._on_input is not None:
             # It may send a message to the broker, which blocks.
-            await asyncio.to_thread(self._on_turn, name)
+            await asyncio.to_thread(self._on_input, name)
 
     def every_feed(self) -> list[Feed]:
         """The streams that are watched, on all loops."""
