@@ -28,6 +28,7 @@ MAX_NUMBER = 2**53 - 1  # what JavaScript counts exactly (section 5.2.1)
 BODY_SECONDS = 10.0
 SLOWEST = 32 * 1024
 
+_NO_WEIGHT = re.compile(r"q\s*=\s*0(\.0*)?\Z")
 _NUMBER = re.compile(r"(0|[1-9]\d{0,15})\Z", re.ASCII)
 
 
@@ -181,6 +182,15 @@ def matches(if_none_match: str, etag: str) -> bool:
     """Tell whether the client has this version (RFC 9110, 13.1.2)."""
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return etag in tags or "*" in tags
+
+
+def accepts(accept_encoding: str, coding: str) -> bool:
+    """Tell whether the client names a coding and takes it (RFC 9110, 12.5.3)."""
+    for each in accept_encoding.lower().split(","):
+        name, *weights = (part.strip() for part in each.split(";"))
+        if name == coding:
+            return not any(_NO_WEIGHT.match(weight) for weight in weights)
+    return False
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamstraight_celery.offsets import Offset, Verdict
 from streamstraight_celery.relays.requests import Entry
-from streamstraight_celery.server.http import Refused, Request, matches
+from streamstraight_celery.server.http import Refused, Request, accepts, matches
 from streamstraight_celery.server.live.position import Position
 from streamstraight_celery.server.reads import durable
 from streamstraight_celery.server.reads.durable import parse_read
@@ -179,6 +179,18 @@ def test_etags_tell_parts_and_ends_apart() -> None:
 )
 def test_if_none_match(header: str, expected: bool) -> None:
     assert matches(header, '"a"') is expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("deflate", True), ("gzip, Deflate;q=0.5, br", True), ("gzip;q=1.0,deflate ; q=1", True),
+        ("", False), ("gzip, br", False), ("*", False), ("deflate;q=0", False),
+        ("deflate; q=0.000", False), ("identity", False), ("deflated", False),
+    ],
+)  # fmt: skip
+def test_accept_encoding(header: str, expected: bool) -> None:
+    assert accepts(header, "deflate") is expected
 
 
 def test_long_poll_without_news() -> None:

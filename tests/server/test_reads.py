@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import zlib
 
 import pytest
 
@@ -42,6 +43,27 @@ async def test_catch_up_resumes_at_every_offset(site: Site, after: int) -> None:
     assert answer.headers["stream-up-to-date"] == "true"
     assert answer.headers["stream-closed"] == "true"
     assert answer.headers["stream-end-reason"] == "completed"
+
+
+async def test_a_long_catch_up_is_deflated_for_who_takes_that(site: Site) -> None:
+    producer = site.producer()
+    producer.append(*({"n": number, "text": "x" * 50} for number in range(500)))
+    producer.end()
+    client = site.client(producer)
+    plain = await client.read(producer.stream_id)
+    answer = await client.read(producer.stream_id, Accept_Encoding="gzip, deflate, br")
+    assert "content-encoding" not in plain.headers
+    assert answer.headers["content-encoding"] == "deflate"
+    assert len(answer.body) * 4 < len(plain.body)
+    assert zlib.decompress(answer.body) == plain.body
+    assert answer.headers["etag"] != plain.headers["etag"]
+    tag = {"If_None_Match": answer.headers["etag"]}
+    assert (await client.read(producer.stream_id, Accept_Encoding="deflate", **tag)).status == 304
+    assert (await client.read(producer.stream_id, **tag)).status == 200
+    end = f"offset={producer.offset(499)}"
+    short = await client.read(producer.stream_id, end, Accept_Encoding="deflate")
+    assert "content-encoding" not in short.headers
+    assert short.json == producer.values(499)
 
 
 @pytest.mark.parametrize("after", range(11))

@@ -7,6 +7,7 @@ Ours beyond the standard: `Last-Event-ID`, the header `Stream-End-Reason`, and 4
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,10 +17,13 @@ from ...offsets import NO_NONCE, NOW, Offset, Verdict, offset_at
 from ...relays.base import StreamState
 from ...relays.requests import Entry
 from ..content import JSON_CONTENT, Content, content_of
-from ..http import Headers, Refused, Reply, Request, matches, query_fields
+from ..http import Headers, Refused, Reply, Request, accepts, matches, query_fields
 from ..live.position import Asked, Position, locate, parse_asked
 
 MAX_WAIT = 300
+# A body's coding, for clients that take it, and from how many bytes on it pays.
+DEFLATE = "deflate"
+DEFLATED_FROM = 1024
 STREAM_PATH = "/v1/stream/"
 EVENT_STREAM = "text/event-stream"
 # Section 10.1: intervals of 20 s since 9 October 2024.
@@ -41,6 +45,7 @@ class ReadCall:
     reconnects: bool = False  # an EventSource that comes back
     as_chunks: bool = False  # frames are JSON arrays of chunks, whatever the content type
     wait: float = 0.0  # seconds to wait for a stream that is not there
+    deflate: bool = False  # the client takes a deflated body
 
 
 def refused_position(verdict: Verdict, attempt: int) -> Refused:
@@ -87,6 +92,7 @@ def parse_read(request: Request) -> ReadCall:
         bool(last_event_id),
         fields.get("frames") == "json",
         wait_of(fields),
+        accepts(request.headers.get("accept-encoding", ""), DEFLATE),
     )
 
 
@@ -183,16 +189,24 @@ def catch_up_reply(call: ReadCall, batch: Batch, cursor: str) -> Reply:
         ("cache-control", "no-store" if moves else "private, no-cache"),
         ("stream-next-offset", batch.next_offset),
         ("stream-cursor", cursor),
+        ("vary", "Accept-Encoding"),
     ]
     if batch.up_to_date:
         headers.append(("stream-up-to-date", "true"))
     headers.extend(closing(batch.end))
     if not moves:
-        etag = f'"{batch.start}:{batch.next_offset}{":c" if batch.end else ""}"'
+        form = f"{':c' if batch.end else ''}{':z' if call.deflate else ''}"
+        etag = f'"{batch.start}:{batch.next_offset}{form}"'
         headers.append(("etag", etag))
         if matches(call.if_none_match, etag):
             return Reply(304, tuple(headers[1:]))
     return Reply(200, tuple(headers), batch.content.body(batch.entries))
+
+
+def deflated(reply: Reply) -> Reply:
+    """The reply with its body deflated."""
+    headers = (*reply.headers, ("content-encoding", DEFLATE))
+    return Reply(reply.status, headers, zlib.compress(reply.body, 1))
 
 
 def long_poll_reply(batch: Batch, cursor: str) -> Reply:
