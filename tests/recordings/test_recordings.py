@@ -78,7 +78,8 @@ def test_a_stop_closes_the_connection_to_the_provider(
             if "streamClosed" in line:
                 assert json.loads(line.removeprefix("data:"))["endReason"] == "stopped"
     assert provider.wait_closed(timeout=30), [(e.state, e.events) for e in provider.exchanges]
-    eventually(lambda: provider.open_connections == before)
+    # Another test's may have gone in the meantime.
+    eventually(lambda: provider.open_connections <= before)
     assert handle.result.get(timeout=30)["end_reason"] == "stopped"
 
 
