@@ -17,8 +17,10 @@ from ..relays.conversations import Post
 from ..relays.requests import Answer, Read
 
 # A stream began, one ended, a message to tasks, a question of a task, one that it has given up, and
-# a message that did not fit.
-OWN_TYPES = frozenset({"stream", "ended", "input", "question", "closed", "refused"})
+# a message that did not fit; and what `read_conversation(streams=True)` puts between them.
+OWN_TYPES = frozenset(
+    {"stream", "ended", "input", "question", "closed", "refused", "chunk", "reset"}
+)
 MAX_TYPE = 100
 MAX_EVENT_ID = 200
 PAGE = 256  # entries

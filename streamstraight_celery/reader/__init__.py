@@ -10,9 +10,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from ..errors import ConfigurationError
 from ..ids import check_conversation_name, conversation_id
 from ..offsets import START
-from .opening import Ref, from_log, from_log_async, is_remote, over_http, over_http_async
+from .opening import (
+    Ref,
+    from_log,
+    from_log_async,
+    is_remote,
+    many_from_log,
+    many_from_log_async,
+    over_http,
+    over_http_async,
+)
 from .options import IDLE, HandleOptions, ReadOptions, Status
 from .reader import AsyncStreamReader, StreamReader
 
@@ -205,31 +215,68 @@ def aread_stream(
     return from_log_async(source, app, relay, options)
 
 
-def read_conversation(source: Ref, **options: Unpack[SyncOptions]) -> StreamReader[dict[str, Any]]:
+def read_conversation(
+    source: Ref,
+    *,
+    streams: bool = False,
+    type: Any = None,
+    decoder: Callable[[str], Any] | None = None,
+    **options: Unpack[SyncOptions],
+) -> StreamReader[dict[str, Any]]:
     """Return an iterable over a conversation's events, as they come; it does not end by itself.
 
-        with read_conversation("chat-42", app=app) as events:
+        with read_conversation("chat-42", app=app, streams=True) as events:
             for event in events:
-                if event["type"] == "stream":
-                    ...
+                if event["type"] == "chunk":
+                    print(event["stream_id"], event["value"])
 
     Args:
         source: what `Conversation.ref()` returned, or a URL, to read over HTTP; or its name, to
             read straight from the stream store, where it need not have begun.
-        **options: as `read_stream`: `app`, `offset`, `idle`, `get_token`, ...
+        streams: also read the streams that begin in it, all at once and over the same connections:
+            each chunk is an event `chunk` (`stream_id`, `parent`, `value`), a new attempt one
+            `reset` (`stream_id`, `attempt`: drop its chunks). A stream's `ended` comes after its
+            last chunk. Straight from the stream store only.
+        type: as `read_stream`; with `streams`, of the chunks.
+        decoder: as `type`.
+        **options: as `read_stream`: `app`, `offset`, `idle`, `get_token`, ... With
+            `streams`, those that began before `offset` are left out.
 
     Raises:
         ConfigurationError: no conversation can have that name.
         Exception: as `read_stream`.
     """
-    return read_stream(_log_of(source), **options)
+    given: Any = {"type": type, "decoder": decoder, **options}
+    if not streams:
+        return read_stream(_log_of(source), **given)
+    app, relay = given.pop("app", None), given.pop("relay", None)
+    _check_local(source, given, app or relay)
+    return many_from_log(_log_of(source), app, relay, ReadOptions(**given))
 
 
 def aread_conversation(
-    source: Ref, **options: Unpack[AsyncOptions]
+    source: Ref,
+    *,
+    streams: bool = False,
+    type: Any = None,
+    decoder: Callable[[str], Any] | None = None,
+    **options: Unpack[AsyncOptions],
 ) -> AsyncStreamReader[dict[str, Any]]:
     """As `read_conversation`, for `async with` and `async for` on an asyncio event loop."""
-    return aread_stream(_log_of(source), **options)
+    given: Any = {"type": type, "decoder": decoder, **options}
+    if not streams:
+        return aread_stream(_log_of(source), **given)
+    app, relay = given.pop("app", None), given.pop("relay", None)
+    _check_local(source, given, app or relay)
+    return many_from_log_async(_log_of(source), app, relay, ReadOptions(**given))
+
+
+def _check_local(source: Ref, given: dict[str, Any], local: object) -> None:
+    token = [given.pop(name, None) for name in ("token", "get_token", "client")]
+    if is_remote(source, token=next(filter(None, token), None), local=local):
+        raise ConfigurationError(
+            "streams=True reads straight from the stream store: give the conversation's name"
+        )
 
 
 def _log_of(source: Ref) -> Ref:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery
 
 from ..errors import ConfigurationError
 from ..ids import STOP_COMMAND, check_stream_id
+from ..offsets import START
 from ..relays import AsyncRelay, Relay
 from ..settings import StreamSettings, read_settings, this_app
 from .http.async_io import AsyncGetToken, AsyncHttp
 from .http.session import Session, Source
 from .http.sync_io import GetToken, SyncHttp
 from .inbox import Inbox
-from .log.async_io import AsyncLog
+from .log.async_io import AsyncLog, AsyncMany
+from .log.many import ManyInbox, Part
 from .log.session import LogSession, parse_position
 from .log.shared import SharedAsyncRelay, SharedLog, StoreAccess
-from .log.sync_io import Bell, SyncLog
+from .log.sync_io import Bell, SyncLog, SyncMany
 from .options import ReadOptions
 from .reader import AsyncStreamReader, StreamReader
 
@@ -112,6 +115,62 @@ def from_log_async(
     opened = SharedAsyncRelay(StoreAccess(settings))
     steps = AsyncLog(session, opened, name, owned=True, on_stop=_stopper(found, name))
     return AsyncStreamReader(inbox, steps)
+
+
+def many_from_log(
+    source: Ref, app: Celery | None, relay: Relay | None, options: ReadOptions
+) -> StreamReader[Any]:
+    """A reader of a conversation's log and its streams."""
+    found = this_app(app)
+    settings, look_every = (
+        (read_settings(found), LOOK_EVERY) if relay is None else (DEFAULTS, POLL_EVERY)
+    )
+    log, inbox = _many(_stream_id(source), options, settings, look_every)
+    bell = Bell()
+    if relay is not None:
+        return StreamReader(inbox, SyncMany(log, inbox, relay, bell, owned=False))
+    shared = SharedLog(StoreAccess(settings))
+
+    def subscribe(part: Part) -> None:
+        def ring() -> None:
+            part.news = True
+            bell.ring()
+
+        shared.subscribe(part.name, ring)
+
+    steps = SyncMany(
+        log, inbox, shared, bell, owned=True, subscribe=subscribe,
+        unsubscribe=lambda part: shared.unsubscribe(part.name),
+    )  # fmt: skip
+    return StreamReader(inbox, steps)
+
+
+def many_from_log_async(
+    source: Ref, app: Celery | None, relay: AsyncRelay | None, options: ReadOptions
+) -> AsyncStreamReader[Any]:
+    """An async reader of a conversation's log and its streams."""
+    settings = read_settings(this_app(app)) if relay is None else DEFAULTS
+    log, inbox = _many(_stream_id(source), options, settings, LOOK_EVERY)
+    opened = relay or SharedAsyncRelay(StoreAccess(settings))
+    return AsyncStreamReader(inbox, AsyncMany(log, inbox, opened, owned=relay is None))
+
+
+def _many(
+    name: str, options: ReadOptions, settings: StreamSettings, look_every: float
+) -> tuple[Part, ManyInbox]:
+    # What decodes is for the chunks; the events are objects.
+    of_chunks = replace(
+        options, offset=START, wait=None, raise_on_failure=False, on_status=None, idle=None
+    )
+    of_events = replace(options, type=None, decoder=None)
+
+    def begin(stream_id: str, on_reset: Callable[[int], object]) -> Part:
+        chunks = replace(of_chunks, on_reset=on_reset)
+        inbox: Inbox[Any] = Inbox(stream_id, chunks)
+        return Part(stream_id, inbox, _session(stream_id, inbox, chunks, settings, look_every))
+
+    events = ManyInbox(name, of_events, begin)
+    return Part(name, events, _session(name, events, of_events, settings, look_every)), events
 
 
 def _session(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
-from ...errors import RelayUnavailableError
+from ...errors import ConfigurationError, RelayUnavailableError
 from ...relays import AsyncRelay
 from ...relays.base import Watcher
 from ...relays.requests import Read, Stop
 from ..events import Pause
+from .many import Due, ManyInbox, Part
 from .session import AskReap, Await, LogSession
 
 OnStop = Callable[[], object]
@@ -86,3 +88,80 @@ class AsyncLog:
         except asyncio.TimeoutError:
             return
         self._news.clear()
+
+
+class AsyncMany:
+    """As `SyncMany`, on an event loop.
+
+    Args:
+        log: reads the log.
+        inbox: of the log.
+        relay: where they are.
+        owned: the relay is the reader's, to be closed with it.
+    """
+
+    def __init__(self, log: Part, inbox: ManyInbox, relay: AsyncRelay, *, owned: bool) -> None:
+        self._due = Due(log, inbox)
+        self._log = log
+        self._inbox = inbox
+        self._relay = relay
+        self._owned = owned
+        self._news = asyncio.Event()
+        self._watcher: Watcher | None = None
+
+    async def advance(self) -> None:
+        """Do what is due, or wait for it."""
+        while self._inbox.left:
+            self._heard().unsubscribe(self._inbox.left.pop().name)
+        due = list(self._due.actions())
+        if not due:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news.wait(), self._due.seconds())
+            self._news.clear()
+            return
+        try:
+            for part, _ in due:
+                if not part.subscribed:
+                    await self._heard().subscribe(part.name)
+                    part.subscribed = True
+                part.news = False
+            reads = [(part, action) for part, action in due if isinstance(action, Read)]
+            pages = await self._relay.read([action for _, action in reads])
+            for (part, _), page in zip(reads, pages, strict=True):
+                part.session.absorb(page)
+            for part, action in due:
+                if not isinstance(action, Read):
+                    (answer,) = await self._relay.execute([part.session.reap])
+                    part.session.reaped(answer)
+        except RelayUnavailableError as error:
+            for part, _ in due:
+                part.session.unavailable(error)
+
+    async def stop(self) -> None:
+        """A conversation does not end."""
+        raise ConfigurationError("a conversation's log is not stopped: stop its streams")
+
+    async def close(self) -> None:
+        """Give up connections."""
+        if self._watcher is not None:
+            await self._watcher.close()
+        if self._owned:
+            await self._relay.close()
+
+    def _heard(self) -> Watcher:
+        if self._watcher is None:
+            log, inbox, news = self._log, self._inbox, self._news
+
+            def ring() -> None:
+                # Which stream it was is not always said; a look costs little.
+                for part in (log, *inbox.streams.values()):
+                    part.news = True
+                news.set()
+
+            def notice(stream_id: str, _: object) -> None:
+                part = inbox.streams.get(stream_id, log)
+                part.news = True
+                news.set()
+
+            self._watcher = self._relay.watch(notice, ring)
+        return self._watcher

@@ -159,6 +159,14 @@ class SharedLog:
         """Return when `ring` will be called, on another thread, at news of the stream."""
         self._wait(lambda store, number: store.subscribe(stream_id, number, ring))
 
+    def unsubscribe(self, stream_id: str) -> None:
+        """No news of it from now on; does not wait."""
+
+        async def leave(store: _Store, number: int) -> None:
+            store.unsubscribe(stream_id, number)
+
+        self._access.start(leave)
+
     def close(self) -> None:
         """Give up the access to the store."""
         self._access.close()

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Protocol
 
-from ...errors import RelayUnavailableError
+from ...errors import ConfigurationError, RelayUnavailableError
 from ...os_threads import Mailbox
 from ...relays.base import Page
 from ...relays.requests import Answer, Read, Request, Stop
 from ..events import Pause
+from .many import Due, ManyInbox, Part
 from .session import AskReap, Await, LogSession
 
 OnStop = Callable[[], object]
@@ -120,3 +121,71 @@ class SyncLog:
         if answer.kind == "error":
             raise RelayUnavailableError(f"the stream store refused: {answer.message}")
         return answer
+
+
+class SyncMany:
+    """Carries out what the sessions of a conversation's log and its streams ask for.
+
+    Args:
+        log: reads the log.
+        inbox: of the log.
+        relay: where they are.
+        bell: what to wait for.
+        subscribe: called before a stream is read first, so that news of it are heard.
+        unsubscribe: called when it is read no more.
+        owned: the relay is the reader's, to be closed with it.
+    """
+
+    def __init__(
+        self,
+        log: Part,
+        inbox: ManyInbox,
+        relay: Log,
+        bell: Bell,
+        *,
+        subscribe: Callable[[Part], object] = bool,
+        unsubscribe: Callable[[Part], object] = bool,
+        owned: bool,
+    ) -> None:
+        self._due = Due(log, inbox)
+        self._inbox = inbox
+        self._relay = relay
+        self._bell = bell
+        self._subscribe = subscribe
+        self._unsubscribe = unsubscribe
+        self._owned = owned
+
+    def advance(self) -> None:
+        """Do what is due, or wait for it."""
+        while self._inbox.left:
+            self._unsubscribe(self._inbox.left.pop())
+        acted = False
+        for part, action in self._due.actions():
+            acted = True
+            try:
+                if not part.subscribed:
+                    self._subscribe(part)
+                    part.subscribed = True
+                part.news = False
+                if isinstance(action, Read):
+                    part.session.absorb(self._relay.read(action))
+                else:
+                    (answer,) = self._relay.execute([part.session.reap])
+                    part.session.reaped(answer)
+            except RelayUnavailableError as error:
+                part.session.unavailable(error)
+        if not acted:
+            self._bell.wait(self._due.seconds())
+
+    def wake(self) -> None:
+        """From another thread: end the waiting of a step under way."""
+        self._bell.ring()
+
+    def stop(self) -> None:
+        """A conversation does not end."""
+        raise ConfigurationError("a conversation's log is not stopped: stop its streams")
+
+    def close(self) -> None:
+        """Give up connections."""
+        if self._owned:
+            self._relay.close()
