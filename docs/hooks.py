@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+_EMPTY_HEADER = re.compile(r"<th[^>]*></th>")
 # [text](target), not an image's.
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -38,6 +39,16 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         return match[0]
 
     return _LINK.sub(replaced, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """A table's empty corner is no header."""
+    return _EMPTY_HEADER.sub("<td></td>", html)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """The theme's search is a dialog without a name."""
+    return output.replace('role="dialog">', 'role="dialog" aria-label="Search">')
 
 
 def _named(text: str, path: str) -> str:

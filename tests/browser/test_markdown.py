@@ -46,7 +46,8 @@ def html(page: Page, markdown: str) -> str:
     ("markdown", "expected"),
     [
         ("One\ntwo\n\nthree", "<p>One\ntwo</p><p>three</p>"),
-        ("## Title", "<h4>Title</h4>"),
+        ("## Title", "<h3>Title</h3>"),
+        ("## A\n### B\n###### C\n## D", "<h3>A</h3><h4>B</h4><h5>C</h5><h3>D</h3>"),
         ("**bold *both*** `a*b*`", "<p><strong>bold <em>both</em></strong> <code>a*b*</code></p>"),
         ("2 * 3 * 4 and a_b_c", "<p>2 * 3 * 4 and a_b_c</p>"),
         ("``a ` b``", "<p><code>a ` b</code></p>"),

@@ -47,6 +47,7 @@ function send(text) {
 /** Reads the answer that `ref` promises into `message`, until it ends in one way or another. */
 async function follow(message, ref) {
   const mine = (live = { message, ref, status: "asking" });
+  message.said = message.text.length; // was said before a reload
   message.problem = message.notice = undefined;
   refresh(message);
   try {
@@ -57,7 +58,7 @@ async function follow(message, ref) {
     mine.stream = openStream(found, {
       offset: message.offset,
       getToken: () => renew(message),
-      onReset: () => Object.assign(message, { text: "", chunks: 0, problem: undefined }),
+      onReset: () => Object.assign(message, { text: "", chunks: 0, problem: undefined, said: 0 }),
       onStatus: (now) => {
         // Connected again, or connected after a reload: it reads on from where it was.
         const isConnected = ["open", "queued", "stalled"].includes(now);
@@ -71,9 +72,11 @@ async function follow(message, ref) {
     save();
     for await (const event of mine.stream) {
       take(message, event);
+      say(message, wholeSentences);
       refresh(message);
     }
     message.end = mine.stream.endReason;
+    say(message, everything);
   } catch (error) {
     message.end = error.endReason;
     message.problem ??= explain(error, message);
@@ -141,6 +144,22 @@ async function stop() {
   }
 }
 
+// -- for screen readers: an answer by sentences, not by tokens
+
+const wholeSentences = /^[^]*(?:[.!?:]["')*_`\]]*\s|\n)/;
+const everything = /^[^]+/;
+const KEPT_SENTENCES = 20;
+
+/** Adds what is new and matches to the live region; `said` is how far that has come. */
+function say(message, what) {
+  const [piece] = message.text.slice(message.said).match(what) ?? [""];
+  const words = piece.replace(/```\w*|[*_`#>|]/g, "").trim();
+  message.said += piece.length;
+  if (!words) return;
+  $("spoken").append(element("p", { textContent: words }));
+  if ($("spoken").childElementCount > KEPT_SENTENCES) $("spoken").firstElementChild.remove();
+}
+
 // -- rendering
 
 const views = new Map();
@@ -191,7 +210,6 @@ function draw(message) {
   while (view.body.childNodes.length > same) view.body.lastChild.remove();
   view.body.append(...next.slice(same).map(build));
   view.keys = keys;
-  view.article.setAttribute("aria-busy", running);
   view.article.classList.toggle("running", running);
   drawNote(message, view.note, running);
 }

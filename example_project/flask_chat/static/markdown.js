@@ -7,6 +7,7 @@ export function blocks(text) {
   const found = [];
   let block;
   let gap = false;
+  const above = []; // marks of the headings that the next one is below
   const open = (fresh) => {
     found.push(fresh);
     block = fresh;
@@ -20,8 +21,11 @@ export function blocks(text) {
       else block.lines.push(line.startsWith(block.indent) ? line.slice(block.indent.length) : line);
     } else if (fence) open({ kind: "code", indent, fence, language, lines: [] });
     else if (!line.trim()) gap = true;
-    else if (heading) open({ kind: "h", level: marks.length, lines: [heading] });
-    else if (/^\s*([-*_])(\s*\1){2,}\s*$/.test(line)) open({ kind: "rule" });
+    else if (heading) {
+      // However many marks a model begins with, no level is skipped.
+      while (above.at(-1) >= marks.length) above.pop();
+      open({ kind: "h", level: above.push(marks.length), lines: [heading] });
+    } else if (/^\s*([-*_])(\s*\1){2,}\s*$/.test(line)) open({ kind: "rule" });
     else if (item) {
       if (block?.kind !== "list") open({ kind: "list", items: [] });
       addItem(block, item);

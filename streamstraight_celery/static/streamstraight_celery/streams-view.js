@@ -224,7 +224,8 @@ export class View {
     if (this.closed || !this.about) return;
     const about = this.about;
     badge(at("badge"), about);
-    if (at("title").textContent !== about.task) at("title").replaceChildren(...breakable(about.task || "No task"));
+    const title = about.task || "No task";
+    if (at("title").textContent !== title) at("title").replaceChildren(...breakable(title));
     const over = about.status === "ended";
     at("stop").hidden = over;
     at("stop").disabled = this.stopping || about.stop_asked;
