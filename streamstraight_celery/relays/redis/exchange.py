@@ -53,7 +53,9 @@ def _answers(sock: Any, parse_error: Any, count: int) -> list[Any]:
         while (answer := reader.gets()) is not False:
             if isinstance(answer, redis.exceptions.ConnectionError):
                 raise answer
-            answers.append(answer)
+            # Redis' own news, such as of maintenance, come between answers.
+            if not isinstance(answer, hiredis.PushNotification):
+                answers.append(answer)
     return answers
 
 
