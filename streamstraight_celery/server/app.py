@@ -245,9 +245,9 @@ class RelayApp:
                 return await self._read(request, receive, wire)
             return await self._write(request, receive)
         if request.path.startswith(SSE):
-            return await self._plain(request, wire, SSE)
+            return await self._plain(request, receive, wire, SSE)
         if request.path.startswith(plain_text.TEXT):
-            return await self._plain(request, wire, plain_text.TEXT)
+            return await self._plain(request, receive, wire, plain_text.TEXT)
         if request.path.startswith(STOP):
             return await self._stop(request)
         if request.path.startswith(conversations.SEND):
@@ -283,6 +283,7 @@ class RelayApp:
         reading = self.start().reading
         if request.method == "HEAD":
             return await reading.head(stream_id)
+        await reading.until_there(stream_id, call.wait, receive)
         if not call.live:
             return await reading.catch_up(stream_id, call)
         lifetime = grant.expires_at - time.time()
@@ -303,7 +304,7 @@ class RelayApp:
         return await self.start().writing.answer(stream_id, request, receive, check_readable)
 
     async def _plain(
-        self, request: Request, wire: Wire | None, prefix: str
+        self, request: Request, receive: Receive, wire: Wire | None, prefix: str
     ) -> Reply | SseConnection:
         if request.method not in plain_sse.METHODS:
             raise method_not_allowed(plain_sse.METHODS)
@@ -312,6 +313,7 @@ class RelayApp:
         grant = await self._grant(request, stream_id, "read")
         call = plain_sse.parse_plain(request)
         reading, lifetime = self.start().reading, grant.expires_at - time.time()
+        await reading.until_there(stream_id, call.wait, receive)
         return await reading.plain(
             stream_id, call, lifetime, wire, request.method == "POST",
             as_text=prefix == plain_text.TEXT,

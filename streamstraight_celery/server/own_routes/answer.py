@@ -93,10 +93,12 @@ async def _reply(
     if "live" not in fields:
         call = plain_sse.parse_plain(request, wanted.offset)
         call = replace(call, event=wanted.event)
+        await reading.until_there(stream_id, call.wait, receive)
         return await reading.plain(
             stream_id, call, inf, None, False, envelope=wanted.envelope, ping=wanted.ping
         )
     read = durable.parse_read(request)
+    await reading.until_there(stream_id, read.wait, receive)
     if read.live == "sse":
         return await reading.stream(
             stream_id, read, inf, None, envelope=wanted.envelope, ping=wanted.ping

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from ...cancellation import cancelled
 from ...errors import StreamNotFoundError
 from ...offsets import NOW, Offset, Verdict, offset_at, segment_of
 from ...relays.base import Page, StreamState
@@ -62,6 +63,24 @@ class Reading:
         # One for the process, so that readers that need an own cursor share frames all the same.
         self._jitter = random.uniform(20, 3600)
 
+    async def until_there(self, stream_id: str, wait: float, receive: Receive) -> None:
+        """Return when the stream is there; it is waited for `wait` seconds, by a client that stays.
+
+        Raises:
+            StreamNotFoundError: it is not there, or the client is gone.
+        """
+        if not wait:
+            return
+        looking = asyncio.ensure_future(self._find(Read(stream_id), wait))
+        leaving = asyncio.ensure_future(disconnected(receive))
+        try:
+            await asyncio.wait((looking, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not looking.done():
+                raise StreamNotFoundError("the client is gone")
+            looking.result()
+        finally:
+            await cancelled(looking, leaving)
+
     async def head(self, stream_id: str) -> Reply:
         """Answer HEAD."""
         return durable.head_reply((await self._find(Read(stream_id))).state)
@@ -71,7 +90,7 @@ class Reading:
         asked = call.asked
         attempt, seq = (asked.attempt, asked.seq) if isinstance(asked, Offset) else (0, 0)
         limit = 0 if asked == NOW or isinstance(asked, int) else FIRST_LIMIT
-        page = await self._find(Read(stream_id, attempt, seq, limit, touch=True), call.wait)
+        page = await self._find(Read(stream_id, attempt, seq, limit, touch=True))
         state = page.state
         position = durable.position_of(call, state)
         window = Window(position.seq)
@@ -192,7 +211,7 @@ class Reading:
         """
         if call.mark:
             return sse.had_all_reply(call)
-        feed = await self._patiently(lambda: self._hub.open(stream_id), call.wait)
+        feed = await self._patiently(lambda: self._hub.open(stream_id))
         position = feed.locate(call.asked)
         if position is Verdict.SUPERSEDED and call.reconnects:
             self._hub.tally.resets += 1
