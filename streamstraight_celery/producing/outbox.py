@@ -7,8 +7,10 @@ while the producer lives is sent again: from where a `gap` says, all of it after
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from ..codecs import utf8
 from ..errors import (
@@ -89,9 +91,8 @@ class Outbox:
         self.size = 0
         self.final: Append | Release | None = None
         self.checkpoint: Checkpoint | None = None
-        # How far the producer has read its conversation, and the first chunk after that.
-        self.received: deque[tuple[int, int]] = deque()
-        self._received = 0
+        # The first chunk after each message that the producer has received, and its place.
+        self.received: list[tuple[int, int]] = []
         self.stop_asked = answer.stop
         self.problem: StreamError | None = None
         self.done = False
@@ -163,7 +164,7 @@ class Outbox:
             claim = self._claim
             return Claim(
                 self.stream_id, self.nonce, claim.owner, claim.kind, attempt=self.attempt,
-                on_end=claim.on_end, at=claim.at,
+                on_end=claim.on_end, about=claim.about, at=claim.at,
             )  # fmt: skip
         if self._relist:
             return Enlist(self.stream_id)
@@ -186,11 +187,9 @@ class Outbox:
             entry = Entry(last + 1, last, b"")
         end, error = (final.end, final.error) if isinstance(final, Append) else ("", "")
         count = entry.last - entry.first + 1
-        while self.received and self.received[0][0] <= entry.last:
-            self._received = self.received.popleft()[1]
         return Append(
             self.stream_id, self.attempt, self.nonce, entry.first, count, entry.data, end, error,
-            self._received,
+            self._received_by(entry.last),
         )  # fmt: skip
 
     def alone(self, text: str) -> Append | None:
@@ -199,7 +198,7 @@ class Outbox:
         For the producer's own thread, which a signal may interrupt anywhere: the chunk is either
         in an entry, which the sender sends (again), or it is not.
         """
-        if self.has_more or self.received or self._failing_since is not None:
+        if self.has_more or self._failing_since is not None:
             return None
         number, data = self._last() + 1, utf8(text)
         self._entries.append(Entry(number, number, data))
@@ -207,8 +206,9 @@ class Outbox:
         self.written += len(text)
         self.taken += len(text)
         return Append(
-            self.stream_id, self.attempt, self.nonce, number, 1, data, "", "", self._received
-        )
+            self.stream_id, self.attempt, self.nonce, number, 1, data, "", "",
+            self._received_by(number),
+        )  # fmt: skip
 
     def has_room(self) -> bool:
         """Whether the buffer is at most half full."""
@@ -294,6 +294,14 @@ class Outbox:
 
     def _last(self) -> int:
         return self._entries[-1].last if self._entries else self._base
+
+    def _received_by(self, chunk: int) -> int:
+        """How far the producer had read its conversation at that chunk, also when it is sent again.
+
+        0: as at the attempts before.
+        """
+        index = bisect_right(self.received, (chunk, inf))
+        return self.received[index - 1][1] if index else 0
 
     def _gather(self) -> None:
         """Make an entry of the chunks that wait."""

@@ -10,6 +10,7 @@ from streamstraight_celery.errors import (
     ChunkTooLargeError,
 )
 from streamstraight_celery.producing.sender import Sender
+from streamstraight_celery.relays.about import About
 from streamstraight_celery.relays.requests import (
     Append,
     Checkpoint,
@@ -97,3 +98,34 @@ def test_a_checkpoint_may_be_too_large(relay: TroubledRelay, sender: Sender) -> 
     with pytest.raises(ChunkTooLargeError, match="a checkpoint of"):
         writer.checkpoint(f'"{"x" * SETTINGS.max_chunk_bytes}"')
     writer.finish("completed")
+
+
+def test_a_chunk_that_is_sent_again_tells_no_more_than_it_knew(
+    relay: TroubledRelay, sender: Sender
+) -> None:
+    """The next attempt would miss the messages between it and the last chunk."""
+    writer = sender.open("s")
+    for number in range(3):
+        writer.received = 10 * number
+        writer.write(str(number))
+        eventually(lambda until=number: len(relay.texts()) == until + 1)
+    relay.lose_everything()
+    before = len(relay.appends())
+    writer.write("3")
+    eventually(lambda: relay.texts() == numbers(4))
+    again = relay.appends()[before:]
+    told = {request.first: request.received for request in again}
+    assert told == {1: 0, 2: 10, 3: 20, 4: 20}
+
+
+def test_a_stream_that_redis_lost_keeps_what_it_is_found_by(
+    relay: TroubledRelay, sender: Sender
+) -> None:
+    about = About("proj.answer", (("user", "42"),), 60_000)
+    writer = sender.open("s", about=about)
+    writer.write("0")
+    relay.lose_everything()
+    writer.write("1")
+    eventually(lambda: relay.texts() == numbers(2))
+    state = relay.inner.state("s")
+    assert (state.task, dict(state.labels)) == ("proj.answer", {"user": "42"})
