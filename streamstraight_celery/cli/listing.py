@@ -67,7 +67,9 @@ def ls(
             raise click.UsageError("--conversation lists all streams of one: no other filters")
         _list_conversation(relay_of(ctx), conversation, as_json)
         return
-    wanted = (*states, "active") if active else states
+    if active and states:
+        raise click.UsageError("--active is a state itself: give --active or --state")
+    wanted = ("active",) if active else states
     query = Query.of(labels=labels_of(labels), task=task, state=wanted, limit=limit)
     found = relay_of(ctx).find(query)
     views = [overview(*each) for each in found.streams]

@@ -97,8 +97,9 @@ def enqueue(
     if conversation:
         headers[CONVERSATION_HEADER] = conversation.name
         inherit(headers, name)
-    # In a queue it may have to wait for as long as there is a conversation.
-    wait = runtime.settings.conversation_ttl if if_active == "enqueue" else 0.0
+    # In a queue it may have to wait for as long as there is a conversation. A child begins at once.
+    queued = if_active == "enqueue" and not headers.get(PARENT_HEADER)
+    wait = runtime.settings.conversation_ttl if queued else 0.0
     announce_task(task, runtime, name, task_id, options, wait)
 
     def send() -> None:

@@ -122,6 +122,7 @@ def test_the_streams_of_a_conversation_are_a_tree(streams: Streams) -> None:
     none = streams("ls", "--conversation", "chat-43")
     assert (none.exit_code, "no conversation 'chat-43'" in none.stderr) == (1, True)
     assert streams("ls", "--conversation", "chat-42", "--active").exit_code == 2
+    assert streams("ls", "--active", "--state", "failed").exit_code == 2
 
 
 def test_the_words_alone(streams: Streams) -> None:

@@ -16,6 +16,7 @@ from streamstraight_celery import StreamActiveError, get_conversation, publish
 from streamstraight_celery.conversations import messages
 from streamstraight_celery.enqueue import ending
 from streamstraight_celery.errors import ConfigurationError
+from streamstraight_celery.ids import PARENT_HEADER
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Append, Claim, Delete, Read, Stop
 from tests.conftest import eventually
@@ -197,3 +198,12 @@ def test_the_store_s_messages_are_read_as_the_broker_s_are(app: Celery) -> None:
         messages.unpack(app, packed)
     with pytest.raises(ConfigurationError, match="accept_content"):
         messages.pack(app, "t", (), {}, {"serializer": "pickle"})
+
+
+def test_a_child_is_in_no_queue(app: Celery, relay: Relay) -> None:
+    chat = get_conversation("chat-42", app=app)
+    first = chat.stream(answer, "hi")
+    child = answer.apply_stream(
+        ("hi",), conversation="chat-42", if_active="enqueue", headers={PARENT_HEADER: first.id}
+    )
+    assert relay.state(child.id).lease_left <= 3_600_000
