@@ -11,14 +11,26 @@ from celery.canvas import Signature
 from celery.utils import uuid
 
 from ..codecs import Codec, get_codec
+from ..conversations.events import stream_began
+from ..conversations.membership import inherit
 from ..due_times import wait_of
 from ..ends.on_end import check_on_end
 from ..errors import ConfigurationError
-from ..ids import ON_END_HEADER, OVERWRITE_HEADER, STREAM_ID_HEADER, check_own_stream_id
+from ..ids import (
+    CONVERSATION_HEADER,
+    ON_END_HEADER,
+    OVERWRITE_HEADER,
+    PARENT_HEADER,
+    STREAM_ID_HEADER,
+    check_conversation_name,
+    check_own_stream_id,
+)
 from ..relays.requests import Create
 from ..runtime import Runtime
 from ..settings import this_app
 from .announcing import about_of, announce, note_options, withdrawn_on_error
+from .conversations import Conversation, IfActive, check_policy
+from .enqueueing import enqueue_in_turn
 from .handle import StreamHandle
 
 
@@ -52,6 +64,9 @@ def send_stream_task(
     ttl: float | None = None,
     codec: str | Codec | None = None,
     on_end: Task | str | None = None,
+    conversation: str | None = None,
+    if_active: IfActive = "reject",
+    title: str | None = None,
     **options: Any,
 ) -> StreamHandle:
     """Enqueue a stream task by its name, as `app.send_task()` does, and return a handle at once.
@@ -73,10 +88,16 @@ def send_stream_task(
         ttl: seconds that it is kept after its end; default `stream_ttl`.
         codec: the one of the task, if that is not `stream_codec`. The worker's counts in the end.
         on_end: a Celery task, or its name, that is told of the stream's end; default: the task's.
+        conversation: name of the one that the stream belongs to; in a stream task, default: its
+            own, as a child of its stream.
+        if_active: what to do when that has an active stream: see `StreamTask.apply_stream`.
+            `enqueue` is for tasks given by name.
+        title: what readers of the conversation are shown, such as the agent's role.
         **options: Celery's own, such as `countdown`, `queue`, `task_id`, `headers`.
 
     Raises:
         StreamExistsError: another task's stream has that name.
+        StreamActiveError: the conversation has an active stream.
         RelayUnavailableError: the relay does not answer; nothing was enqueued.
         kombu.exceptions.OperationalError: the broker does not answer; the stream was ended.
         ConfigurationError: the name cannot stand in a URL, or nothing in the signature streams.
@@ -112,11 +133,41 @@ def send_stream_task(
     kind = get_codec(codec or runtime.settings.codec).kind
     wait = wait_of(_Unknown(found), times, runtime.settings.ttl)
     about = about_of(last["task"], headers)
-    request = Create(name, task_id, kind, wait, on_end=told, about=about)
+    if conversation is not None:
+        check_policy(if_active)
+        headers[CONVERSATION_HEADER] = check_conversation_name(conversation)
+    inherit(headers, name)
+    belongs = headers.get(CONVERSATION_HEADER) or ""
+    if if_active == "enqueue" and belongs:
+        if signature is not last:
+            raise ConfigurationError("if_active='enqueue' is for tasks given by name")
+        wait += round(runtime.settings.conversation_ttl * 1000)
+    chat = Conversation(found, belongs) if belongs else None
+    if chat and if_active == "join" and (active := chat.active_stream()):
+        return active
+    request = Create(name, task_id, kind, wait, belongs, on_end=told, about=about)
     announce(found, runtime, request, overwrite=bool(headers.get(OVERWRITE_HEADER)))
+    handle = StreamHandle(found, runtime, name, found.AsyncResult(task_id))
     with withdrawn_on_error(runtime, name):
+        if chat is not None:
+            parent = headers.get(PARENT_HEADER)
+            event = stream_began(
+                name, task=last["task"], task_id=task_id, title=title, parent=parent
+            )
+            if parent:
+                chat.began(name, event)
+            elif if_active == "enqueue":
+                given = (found, signature["task"], signature["args"], signature["kwargs"], times)
+
+                def look_later(**later: Any) -> None:
+                    signature.apply_async(**{**options, **later})
+
+                enqueue_in_turn(given, look_later, chat, name, event)
+                return handle
+            elif joined := chat.take(name, if_active, event):
+                return joined
         signature.apply_async(**options)
-    return StreamHandle(found, runtime, name, found.AsyncResult(task_id))
+    return handle
 
 
 async def asend_stream_task(

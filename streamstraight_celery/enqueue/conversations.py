@@ -22,7 +22,6 @@ from ..conversations.events import (
     check_posted,
     check_type,
     event_bytes,
-    read_events,
     stream_id_of_event,
     value_text,
 )
@@ -39,6 +38,7 @@ from ..runtime import Runtime
 from ..settings import this_app
 from ..tokens import CONVERSATION_SCOPES
 from .ending import stop_stream, wait_for_end
+from .family import descendants, stop_tree
 from .handle import StreamHandle
 
 if sys.version_info >= (3, 12):
@@ -203,19 +203,22 @@ class Conversation:
         """Stop the active stream; False when there is none.
 
         Args:
-            tree: also what its task has started, and those have.
+            tree: also what its task has started, and those have, or else those of the latest one.
 
         Raises:
             RelayUnavailableError: the store does not answer.
         """
-        active = self.active_stream()
-        if active is None:
-            return False
-        stopped = active.stop()
         if tree:
-            for stream_id in self.children_of(active.id):
-                stop_stream(self._app, self._runtime, stream_id)
-        return stopped
+            self._runtime.advance(self.name)
+            # That one may have ended before those that it has started.
+            latest = self._named()
+            return bool(latest and stop_tree(self._app, self._runtime, latest, self.name))
+        active = self.active_stream()
+        return active is not None and active.stop()
+
+    async def astop(self, *, tree: bool = False) -> bool:
+        """As `stop`, without blocking the event loop."""
+        return await asyncio.to_thread(self.stop, tree=tree)
 
     def children_of(self, stream_id: str) -> list[str]:
         """The streams that were started by that stream's task, and by theirs, as far as is known.
@@ -223,11 +226,7 @@ class Conversation:
         Raises:
             RelayUnavailableError: the store does not answer.
         """
-        family = [stream_id]
-        for event in read_events(self._runtime.relay, self.id):
-            if event["type"] == "stream" and event.get("parent") in family:
-                family.append(event["stream_id"])
-        return family[1:]
+        return list(descendants(self._runtime.relay, self.id, stream_id))
 
     # -- its log
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, Protocol
 
+from celery import Celery
 from celery.utils import uuid
 
 from ..conversations.membership import began_event, inherit
@@ -112,7 +113,12 @@ def enqueue(
             if headers.get(PARENT_HEADER):
                 conversation.began(name, event)
             elif if_active == "enqueue":
-                _enqueue_in_turn(task, args, kwargs, options, conversation, name, event)
+                given = (app, task.name, args, kwargs, options)
+
+                def look_later(**later: Any) -> None:
+                    task.apply_async(args, kwargs, stream_announced=True, **{**options, **later})
+
+                enqueue_in_turn(given, look_later, conversation, name, event)
                 return StreamHandle(app, runtime, name, app.AsyncResult(task_id))
             elif joined := conversation.take(name, if_active, event):
                 return joined
@@ -124,11 +130,9 @@ def enqueue(
     return StreamHandle(app, runtime, name, app.AsyncResult(task_id))
 
 
-def _enqueue_in_turn(
-    task: Enqueued,
-    args: Sequence[Any] | None,
-    kwargs: Mapping[str, Any] | None,
-    options: dict[str, Any],
+def enqueue_in_turn(
+    message: tuple[Celery, str, Sequence[Any] | None, Mapping[str, Any] | None, dict[str, Any]],
+    look_later: Callable[..., object],
     conversation: Conversation,
     stream_id: str,
     event: bytes,
@@ -137,12 +141,17 @@ def _enqueue_in_turn(
 
     Another one is sent at once, to come when a lost stream would be given up: whoever could have
     seen the end of the one before may be lost with it.
+
+    Args:
+        message: app, task, args, kwargs and options.
+        look_later: sends it with the options that it is given.
+        conversation: whose turn it is to be.
+        stream_id: the stream.
+        event: tells that it began.
     """
-    app = task._get_app()
+    app, *_, options = message
     settings = Runtime.of(app).settings
-    message = pack(app, task.name, args, kwargs, options)
-    if conversation.enqueue(stream_id, message, event) and not runs_eagerly(app):
+    packed = pack(*message)
+    if conversation.enqueue(stream_id, packed, event) and not runs_eagerly(app):
         wait = look_again_after(settings.lease, settings.reap_after)
-        headers = {**options["headers"], QUEUED_HEADER: True}
-        later = {**options, "headers": headers, "countdown": wait}
-        task.apply_async(args, kwargs, stream_announced=True, **later)
+        look_later(headers={**options["headers"], QUEUED_HEADER: True}, countdown=wait)

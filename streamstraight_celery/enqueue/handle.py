@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import quote
@@ -19,6 +21,7 @@ from ..relays.base import Access, StreamState
 from ..runtime import Runtime
 from ..settings import this_app
 from .ending import check_wait, delete_stream, state_of, stop_stream, wait_for_end
+from .family import stop_tree
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -166,16 +169,17 @@ class StreamLink:
         """As `state`, without blocking the event loop."""
         return await asyncio.to_thread(self.state)
 
-    def stop(self, *, wait: float | bool = False) -> bool:
+    def stop(self, *, wait: float | bool = False, tree: bool = False) -> bool:
         """Stop the stream: a queued task never starts, a running generator is closed.
 
         Args:
+            tree: in a conversation: also the streams that its task has started, and theirs.
             wait: also wait until the stream has ended, at most so many seconds; True: as long as
                 it takes (a lost producer's stream ends after `stream_lease` and
                 `stream_reap_after`).
 
         Returns:
-            False when it had ended already.
+            False when it had ended already; with `tree`, when all of them had.
 
         Raises:
             StreamNotEndedError: it has not ended after `wait` seconds; it still will.
@@ -185,14 +189,26 @@ class StreamLink:
         """
         if wait is not False:
             check_wait(self._runtime, wait)
-        stopped = self._stop()
+        family = self._stop_tree() if tree else []
+        stopped = bool(family) if tree else self._stop()
         if wait is not False:
+            deadline = time.monotonic() + (math.inf if wait is True else wait)
             wait_for_end(self._runtime, self.id, wait)
+            for stream_id in family:
+                wait_for_end(self._runtime, stream_id, max(0.0, deadline - time.monotonic()))
         return stopped
 
-    async def astop(self, *, wait: float | bool = False) -> bool:
+    async def astop(self, *, wait: float | bool = False, tree: bool = False) -> bool:
         """As `stop`, without blocking the event loop."""
-        return await asyncio.to_thread(self.stop, wait=wait)
+        return await asyncio.to_thread(self.stop, wait=wait, tree=tree)
+
+    def _stop_tree(self) -> list[str]:
+        self._runtime.check_own_relay("stop(tree=)", "which has no conversations")
+        try:
+            name = state_of(self._runtime, self.id).conversation
+        except StreamNotFoundError:
+            return []
+        return stop_tree(self._app, self._runtime, self.id, name)
 
     def _stop(self) -> bool:
         return stop_stream(self._app, self._runtime, self.id)

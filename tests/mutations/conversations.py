@@ -10,6 +10,7 @@ QUEUE = "tests/conversations/test_queue.py"
 INPUTS = "tests/conversations/test_inputs.py"
 SUSPENDING = "tests/contract/test_suspending.py"
 SUSPENDED = "tests/conversations/test_suspending.py"
+TREE = "tests/conversations/test_tree.py"
 LUA = "relays/redis/lua"
 
 CONVERSATIONS = (
@@ -87,5 +88,15 @@ CONVERSATIONS = (
         "suspending: a stop sends its message", "relays/memory/conversations.py",
         "wanted or name == request.ends", "wanted",
         (f"{SUSPENDED} -k 'stop_ends and memory'",),
+    ),
+    Mutation(
+        "conversation: a tree is stopped at any depth", "enqueue/family.py",
+        'event.get("parent") in found', 'event.get("parent") == stream_id',
+        (f"{TREE} -k 'outlives and memory'",),
+    ),
+    Mutation(
+        "conversation: a tree is looked at again", "enqueue/family.py",
+        "        for name in left:\n", "        conversation = \"\"\n        for name in left:\n",
+        (f"{TREE} -k 'one_that_begins and memory'",),
     ),
 )  # fmt: skip
