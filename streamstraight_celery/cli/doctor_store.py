@@ -16,7 +16,8 @@ from ..offsets import new_nonce
 from ..relays import AsyncRelay, Relay, open_async_relay, open_relay
 from ..relays.cluster.relay import ClusterRelay
 from ..relays.redis.relay import RedisRelay, not_allowed
-from ..relays.requests import Append, Claim, Create, Delete, Delist, Enlist, Read, Stop
+from ..relays.requests import Append, Claim, Create, Delete, Delist, Enlist, Entry, Read, Stop
+from ..relays.sealing import seal_requests
 from ..runtime import Runtime
 from .doctor_findings import Finding
 
@@ -127,9 +128,11 @@ def _write(relay: Relay, name: str) -> Iterator[Finding]:
     for request in (Create(name, name), Claim(name, nonce, name), Stop(name)):
         relay.call(request)
     relay.call(Append(name, 1, nonce, 1, 1, b'"x"', "stopped"))
+    for sealing in seal_requests(name, 1, nonce, [Entry(1, 1, b'"x"')]):
+        relay.call(sealing)
     # As a stream with on_end= is listed, and removed when that is told.
     relay.call(Delist(name, relay.call(Enlist(name)).mark))
-    yield Finding("writing", "ok", "a stream can be started, written, stopped and ended")
+    yield Finding("writing", "ok", "a stream can be started, written, stopped, ended and sealed")
 
 
 async def _listen(relay: Relay, server_side: AsyncRelay, name: str) -> list[Finding]:

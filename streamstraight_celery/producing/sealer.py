@@ -88,7 +88,10 @@ class Sealer:
     def _give_up(self, outbox: Outbox, why: str) -> None:
         level = logging.DEBUG if self._told else logging.WARNING
         self._told = True
-        log.log(level, "stream %s is not sealed: %s", outbox.stream_id, why, extra=_about(outbox))
+        log.log(
+            level, "stream %s keeps its full size in the store until it is read: %s",
+            outbox.stream_id, why, extra=_about(outbox),
+        )  # fmt: skip
 
 
 def _about(outbox: Outbox) -> dict[str, object]:
