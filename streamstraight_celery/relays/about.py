@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import ConfigurationError
@@ -54,13 +55,23 @@ class About:
     @property
     def terms(self) -> tuple[str, ...]:
         """The parts of the index in which it stands; it leaves the first when it ends."""
-        tasks = (task_term(self.task),) if self.task else ()
-        return (ACTIVE, RECENT, *tasks, *(label_term(*each) for each in self.labels))
+        return _terms(self.task, self.labels)
 
     @property
     def labels_json(self) -> str:
         """The labels as text; `""` for none."""
-        return json.dumps(dict(self.labels), separators=(",", ":")) if self.labels else ""
+        return _json(self.labels)
+
+
+@lru_cache(1024)
+def _terms(task: str, labels: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    tasks = (task_term(task),) if task else ()
+    return (ACTIVE, RECENT, *tasks, *(label_term(*each) for each in labels))
+
+
+@lru_cache(1024)
+def _json(labels: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(dict(labels), separators=(",", ":")) if labels else ""
 
 
 UNKNOWN = About()

@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from typing import Any, cast
 
@@ -142,6 +143,8 @@ class Calls:
         self._suffix = f":n{database or ''}"
         self._publish = publish
         self._unheard = False
+        # Most streams of an application stand in the same parts of the index.
+        self._indexed = lru_cache(1024)(self._index_keys)
 
     def note_unheard(self, answers: Sequence[Any]) -> None:
         """Log, the first time, that Redis refused to publish a notice of a write."""
@@ -193,9 +196,9 @@ class Calls:
     def index_key(self, place: str, term: str) -> str:
         return f"{self._options.key_prefix}i:{{{place}}}:{term}"
 
-    def _indexed(self, terms: Sequence[str]) -> list[str]:
+    def _index_keys(self, terms: tuple[str, ...]) -> tuple[str, ...]:
         """The index's keys, for a script that changes a stream; in a cluster none may be there."""
-        return [] if self.sharded_index else [self.index_key("0", term) for term in terms]
+        return () if self.sharded_index else tuple(self.index_key("0", term) for term in terms)
 
     def stream_id(self, channel: str) -> str:
         return channel[len(self._options.key_prefix) + 1 : -len(self._suffix) - 1]

@@ -14,7 +14,8 @@ end
 
 -- Enter the stream of KEYS[1] in the parts that KEYS names, from the one of that number on.
 local function enter(first, at)
-  for i = first, #KEYS do list(KEYS[i], at, name_of(KEYS[1])) end
+  local name = name_of(KEYS[1])
+  for i = first, #KEYS do list(KEYS[i], at, name) end
 end
 
 -- Note what the application says of a stream: its task, labels, and how long it is kept.
