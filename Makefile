@@ -47,6 +47,7 @@ faults: $(VENV)/installed-test
 
 soak: $(VENV)/installed-test
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),0) $(ARGS)
+	$(BIN)/python -m tests.faults.conversation_soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),0) $(ARGS)
 
 # A relay server under attack, and one line of figures.
 attack: $(VENV)/installed-test

@@ -39,6 +39,7 @@ class Cast:
 
     Attributes:
         losses: when Redis lost data, as the faults note it.
+        conf: the settings, and `url_for_producers`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Cast:
             "secret": [SECRET], "lease": LEASE, "reap_after": REAP_AFTER, "ttl": 600,
             "relay_timeout": 60, "ping_interval": 1, "long_poll_timeout": 2, **settings,
         }  # fmt: skip
+        self.conf, self.url_for_producers = conf, for_producers
         self.producers = [
             ProducerProcess({**conf, "relay_url": for_producers}, directory, name, self._ledgers)
             for name in [f"producer-{number}" for number in range(producers)]
@@ -82,7 +84,10 @@ class Cast:
 
     def read(self, name: str, door: Door = "sse") -> ReaderRecord:
         """Let one more reader begin, at any of the relay servers."""
-        token = self.token(name)
+        return self.read_with(name, self.token(name), door)
+
+    def read_with(self, name: str, token: str, door: Door = "sse") -> ReaderRecord:
+        """As `read`, with another token."""
         ports = [relay.port for relay in self.relays]
         rng = random.Random(self._rng.random())
         reader = ResumingReader(ports, name, token, rng, door)
@@ -129,13 +134,14 @@ class Cast:
 class Stage(Cast):
     """A cast on one Redis, with a proxy before it for producers and one for relay servers."""
 
-    def __init__(self, directory: Path, producers: int = 2) -> None:
+    def __init__(self, directory: Path, producers: int = 2, **settings: Any) -> None:
         self.redis = PersistentRedis()
         self.to_producers = Proxy(self.redis.port)
         self.to_relays = Proxy(self.redis.port)
         super().__init__(
-            directory, _through(self.to_producers), _through(self.to_relays), producers
-        )
+            directory, _through(self.to_producers), _through(self.to_relays), producers,
+            **settings,
+        )  # fmt: skip
 
     def keys(self) -> dict[str, int]:
         """Every key of Redis, and the milliseconds that it has to live; -1: it never expires."""
