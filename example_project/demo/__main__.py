@@ -63,7 +63,7 @@ def run(stack: Stack, screen: Screen, *, once: bool) -> bool:
         return False
     if once:
         return True
-    screen.invite(stack.page_url, stack.streams_page)
+    screen.invite(stack.page_url, stack.streams_page, stack.agent_page)
     while True:
         stack.check()
         time.sleep(CHECK_SECONDS)

@@ -89,8 +89,11 @@ class Screen:
     def say(self, text: str) -> None:
         self._line(("  " + text, "dim"))
 
-    def invite(self, url: str, streams_page: str) -> None:
+    def invite(self, url: str, streams_page: str, agent_page: str = "") -> None:
         self._line(("  Open ", "bold"), (url, f"bold cyan underline link {url}"))
+        if agent_page:
+            words = "  An agent that waits for your approval: "
+            self._line((words, "dim"), (agent_page, f"cyan link {agent_page}"))
         self._line(("  All streams: ", "dim"), (streams_page, f"cyan link {streams_page}"))
         self._line(("  Ctrl-C ends everything.", "dim"))
 

@@ -99,6 +99,11 @@ class Stack:
         found = re.search(r"http://\S+/streams#key=\S+", said)
         return found[0] if found else ""
 
+    @property
+    def agent_page(self) -> str:
+        """The page of the agent, which the Flask example has."""
+        return f"{self.page_url}/agent/" if self._framework == "flask" else ""
+
     def start(self, *names: str) -> None:
         """Start these processes and return when they are ready.
 
@@ -170,11 +175,11 @@ class Stack:
             "django": f"django runserver --noreload {HOST}:{port(self.page_url)}",
             "fastapi": f"uvicorn example_project.fastapi_chat:api --port {port(self.page_url)}",
         }[self._framework]
-        worker = f"{celery} worker --pool prefork --concurrency 2 --loglevel INFO"
+        worker = f"{celery} worker --pool prefork --concurrency 4 --loglevel INFO"
         worker += " --without-mingle --without-gossip"  # there is no other worker
         relay = f"{celery} streams relay --port {port(self.relay_url)}"
         services = {
-            "worker": Service(worker, pings(redis_url), "Celery, prefork, 2 processes"),
+            "worker": Service(worker, pings(redis_url), "Celery, prefork, 4 processes"),
             "relay": Service(relay, answers(f"{self.relay_url}/readyz"), self.relay_url),
             "page": Service(page, answers(self.page_url), f"{self._framework}, {self.page_url}"),
         }

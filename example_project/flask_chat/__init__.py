@@ -8,11 +8,10 @@ flask --app example_project.flask_chat run
 from __future__ import annotations
 
 import os
-from secrets import token_hex
 from uuid import uuid4
 
 from celery import Celery
-from flask import Blueprint, Flask, render_template, request, session, url_for
+from flask import Blueprint, Flask, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from kombu.exceptions import OperationalError
 from pydantic import ValidationError
@@ -20,7 +19,9 @@ from pydantic import ValidationError
 from streamstraight_celery import RelayUnavailableError
 from streamstraight_celery.integrations.flask import Streams, celery_init_app
 
+from .agent import agent
 from .tasks import Question, answer
+from .visitors import owns, visitor
 
 ORIGINS = "http://127.0.0.1:5000 http://localhost:5000"
 # What the page shows when a question cannot be taken.
@@ -49,17 +50,7 @@ def ask() -> ResponseReturnValue:
     return answer.apply_stream(kwargs=question.model_dump(), stream_id=stream_id).ref()
 
 
-def visitor() -> str:
-    """Who this browser is; the names of its streams begin with it."""
-    return str(session.setdefault("visitor", token_hex(8)))
-
-
-def own_stream(stream_id: str) -> bool:
-    """Only the visitor who asked for a stream may have it."""
-    return stream_id.startswith(f"{visitor()}.")
-
-
-streams = Streams(permission=own_stream)
+streams = Streams(permission=owns)  # only the visitor who asked for a stream may have it
 
 
 def create_app() -> Flask:
@@ -78,6 +69,7 @@ def create_app() -> Flask:
     )
     celery_init_app(app)
     app.register_blueprint(chat)
+    app.register_blueprint(agent)
     streams.init_app(app)
     for error, (words, status) in PROBLEMS.items():
         app.register_error_handler(error, lambda _, answer=({"error": words}, status): answer)
