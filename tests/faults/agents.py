@@ -15,7 +15,7 @@ from typing import Any
 from celery import Celery
 
 from streamstraight_celery import stream_task
-from streamstraight_celery.errors import StreamSuspended
+from streamstraight_celery.errors import RelayUnavailableError, StreamSuspended
 from tests.faults.producer import CONF_VARIABLE
 
 BROKER_VARIABLE, LEDGER_VARIABLE = "FAULTS_BROKER", "FAULTS_LEDGER"
@@ -23,6 +23,8 @@ BROKER_VARIABLE, LEDGER_VARIABLE = "FAULTS_BROKER", "FAULTS_LEDGER"
 OPTIONS: dict[str, Any] = {
     "bind": True, "on_redelivery": "resume", "on_lost": "run", "acks_late": True,
     "reject_on_worker_lost": True,
+    # Starting others is not repeated by the package: the task is.
+    "autoretry_for": (RelayUnavailableError,), "max_retries": None, "default_retry_delay": 1,
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from celery import Celery
 
-from streamstraight_celery import get_conversation
+from streamstraight_celery import get_conversation, get_stream
 from streamstraight_celery.conversations.events import event_bytes, value_text
 from streamstraight_celery.enqueue.conversations import Conversation as Chat
 from streamstraight_celery.errors import RelayUnavailableError
@@ -189,17 +189,24 @@ class ConversationSoak:
     async def _ended(self, chat: Chat, tasks: list[str]) -> list[Any]:
         """The log, once all streams in it have ended."""
 
-        async def look() -> list[Any]:
+        deadline = time.monotonic() + BOUND
+        while True:
             log = await self._patiently(lambda: self._events(chat.id))
             began = {each["stream_id"] for each in log if each["type"] == "stream"}
-            ended = {each["stream_id"] for each in log if each["type"] == "ended"}
-            return log if began <= ended and set(tasks) <= ended else []
-
-        deadline = time.monotonic() + BOUND
-        while not (log := await look()):
-            assert time.monotonic() < deadline, f"{chat.name} is not over"
+            left = began - {each["stream_id"] for each in log if each["type"] == "ended"}
+            if set(tasks) <= began - left:
+                if not left:
+                    return log
+                await self._patiently(lambda left=left: self._stop_unsent(left))
+            assert time.monotonic() < deadline, f"{chat.name} is not over: {left}"
             await asyncio.sleep(0.3)
-        return log
+
+    def _stop_unsent(self, streams: set[str]) -> None:
+        """Whoever announced a child may have died before it was enqueued: that waits for `ttl`."""
+        for name in streams:
+            page = self._page(name)
+            if page and not page.state.attempt and page.state.now - page.state.created > 60_000:
+                self.done["children_unsent"] += get_stream(name, app=self.app).stop()
 
     async def _about(
         self, chat: Chat, tasks: list[str], log: list[Any]
