@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import threading
@@ -120,13 +121,18 @@ class Runtime:
             tell_application(self.app, self.relay, stream_id)
         self.tell_conversation(stream_id)
 
-    def tell_conversation(self, stream_id: str) -> None:
+    def tell_conversation(self, stream_id: str, *, patient: bool = False) -> None:
         """Tell a stream's conversation of its end, if it has both, and begin the next stream.
 
         Never raises, as `tell_end`.
+
+        Args:
+            stream_id: the stream.
+            patient: try again for `stream_relay_timeout` while the store does not answer.
         """
+        ask = functools.partial(tell_end, self.app, self.settings, self.relay, stream_id)
         try:
-            tell_end(self.app, self.settings, self.relay, stream_id)
+            self.sender.patiently(ask) if patient else ask()
         except Exception as error:
             known = isinstance(error, (StreamError, OperationalError))
             log.warning(

@@ -42,7 +42,7 @@ def seconds_of(timeout: Timeout) -> float | None:
 
 
 def suspend(
-    task: StreamTask[Any], writer: StreamWriter, wanted: Wanted, timeout: float | None
+    task: StreamTask[...], writer: StreamWriter, wanted: Wanted, timeout: float | None
 ) -> None:
     """End this delivery of the task until what is wanted comes; returns when there is news of it.
 
@@ -83,7 +83,7 @@ def suspend(
     raise StreamSuspended(answer.number / 1000)
 
 
-def message_of(task: StreamTask[Any], writer: StreamWriter) -> str:
+def message_of(task: StreamTask[...], writer: StreamWriter) -> str:
     """The message that begins the next attempt, as this one's was."""
     request = task.request
     signature = task.signature_from_request(request, retries=request.retries)

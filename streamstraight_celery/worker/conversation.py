@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from celery.exceptions import Ignore
@@ -9,20 +10,22 @@ from celery.exceptions import Ignore
 from ..conversations.membership import header_of
 from ..conversations.turns import look_again_after
 from ..ids import CONVERSATION_HEADER, QUEUED_HEADER
-from ..producing.writer import StreamWriter
 from ..relays.requests import Turn
 from ..runtime import Runtime
 from .telemetry import RunningTask
 
 
 def tell_conversation(task: RunningTask) -> None:
-    """The attempt is over: tell the conversation, if it has one and the stream has ended.
+    """The delivery is over: tell the conversation, if it has one and the stream has ended.
 
-    If the store does not answer, the next one who looks at the conversation's stream tells it.
+    Also when an earlier delivery has ended it, whose process may have died before it told that. A
+    process that goes down does not wait for the store: the next one who looks tells it.
     """
-    writer: StreamWriter | None = getattr(task.request, "stream_writer", None)
-    if writer is not None and header_of(task.request, CONVERSATION_HEADER) is not None:
-        Runtime.of(task.app).tell_conversation(writer.stream_id)
+    if header_of(task.request, CONVERSATION_HEADER) is None:
+        return
+    error = sys.exc_info()[1]
+    patient = error is None or isinstance(error, Exception)
+    Runtime.of(task.app).tell_conversation(task.stream_id, patient=patient)
 
 
 def await_turn(task: RunningTask, runtime: Runtime, args: Any, kwargs: Any) -> None:

@@ -17,7 +17,7 @@ from streamstraight_celery.enqueue.conversations import Conversation
 from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.conversations import Await
-from streamstraight_celery.relays.requests import Answer, Claim, Conclude, Enlist, Release
+from streamstraight_celery.relays.requests import Answer, Append, Claim, Conclude, Enlist, Release
 from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.tasks.suspending import seconds_of
 from tests.conftest import eventually
@@ -192,6 +192,14 @@ def test_it_holds_the_conversation(chat: Conversation) -> None:
 def test_a_task_that_begins_anew_cannot_be_suspended(chat: Conversation) -> None:
     stream = chat.stream(restart)
     eventually(lambda: ended(stream, "producer-error"))
+
+
+def test_a_delivery_that_comes_too_late_tells_the_end(app: Celery, chat: Conversation) -> None:
+    relay = Runtime.of(app).relay
+    late = wait.apply_stream((), conversation=chat.name, countdown=1)
+    attempt = relay.call(Claim(late.id, "1" * 8, late.task_id)).attempt
+    relay.call(Append(late.id, attempt, "1" * 8, 1, 0, b"", "completed"))
+    eventually(lambda: late.id in [each["stream_id"] for each in told(chat, app, "ended")])
 
 
 class Parked:

@@ -48,8 +48,9 @@ FAULTS = (
     Fault.CUT, Fault.CUT_IN_REQUEST, Fault.CUT_IN_REPLY, Fault.LOST_REPLIES, Fault.NO_ROUTE,
     Fault.HANG, Fault.REDIS_HANGS, Fault.RELAY_KILLED, Fault.RELAY_RESTARTS,
 )  # fmt: skip
-# Leases have to outlast a machine that stands still; what is held by the dead is free after them.
-LEASE = 5
+# Leases have to outlast a machine that stands still. A task whose worker was killed is delivered
+# again before its stream is given up, after which the next one would begin.
+LEASE, REAP_AFTER = 5, 45
 # All that may come one after the other: the broker's visibility time-out, a lease, its repetition.
 BOUND = 120.0
 
@@ -268,7 +269,7 @@ def _chunks(page: Page) -> list[Any]:
 async def soak(minutes: float, seed: int, directory: Path) -> ConversationSoak:
     """Set the stage, and run."""
     brokers = await asyncio.to_thread(RedisServer)
-    stage = await asyncio.to_thread(Stage, directory, 0, lease=LEASE, reap_after=LEASE)
+    stage = await asyncio.to_thread(Stage, directory, 0, lease=LEASE, reap_after=REAP_AFTER)
     try:
         conf = {**stage.conf, "relay_url": stage.url_for_producers}
         broker = brokers.new_database()

@@ -50,6 +50,11 @@ CONVERSATIONS = (
         "            if True:\n", ("tests/conversations/test_http.py -k 'opens_its and memory'",),
     ),
     Mutation(
+        "conversation: telling of an end that was not told", "worker/conversation.py",
+        "    Runtime.of(task.app).tell_conversation(task.stream_id, patient=patient)\n", "",
+        (f"{SUSPENDED} -k 'too_late and memory'",),
+    ),
+    Mutation(
         "suspending: events that were not looked at", f"{LUA}/await.lua",
         "if at.seq > tonumber(ARGV[9]) then", "if false then",
         (f"{SUSPENDING} -k 'not_seen and redis'",),
