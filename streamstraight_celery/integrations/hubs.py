@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from celery import Celery
 
@@ -16,7 +15,7 @@ from ..server.reads.hubs import Hubs
 from ..settings import this_app
 
 _lock = threading.Lock()
-_hubs: WeakKeyDictionary[Celery, Hubs] = WeakKeyDictionary()
+_ATTRIBUTE = "_streamstraight_hubs"
 
 
 def hubs_of(app: Celery) -> Hubs:
@@ -27,11 +26,11 @@ def hubs_of(app: Celery) -> Hubs:
     """
     runtime = Runtime.of(app)
     with _lock:
-        found = _hubs.get(app)
+        found: Hubs | None = app.__dict__.get(_ATTRIBUTE)
         from ..server.app import app_hubs
 
         if found is None or found.settings is not runtime.settings:
-            found = _hubs[app] = app_hubs(app, runtime.settings)
+            found = app.__dict__[_ATTRIBUTE] = app_hubs(app, runtime.settings)
         return found
 
 

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 REWRITES = re.compile(r"gzip|compress|brotli|zstd|minif|minhtml|htmlmin", re.IGNORECASE)
 # These leave alone what has a Content-Encoding, which the relay server's responses have.
 _HARMLESS = ("django.", "starlette.", "fastapi.")
+_COMPLETES = "starlette.middleware.base.BaseHTTPMiddleware"
 _HEADERS = {"authorization", "last-event-id"}
 _METHODS = {"GET", "POST"}
 
@@ -19,6 +20,12 @@ _METHODS = {"GET", "POST"}
 def rewrites(name: str) -> bool:
     """Whether a middleware, by its dotted name, may rewrite streaming responses."""
     return REWRITES.search(name) is not None and not name.startswith(_HARMLESS)
+
+
+def completes(kind: Any) -> bool:
+    """Whether a middleware class completes what is cut off, so that it looks whole."""
+    bases = getattr(kind, "__mro__", ())
+    return any(f"{base.__module__}.{base.__name__}" == _COMPLETES for base in bases)
 
 
 def warn_of_middlewares(app: Any) -> None:
@@ -37,6 +44,12 @@ def faults_of(app: Any) -> Iterator[str]:
                 f"{name} may rewrite streaming responses of the mounted relay server: then an "
                 "answer is held back or cut. Let it skip responses with a Content-Encoding (the "
                 "relay server's say 'identity') or the paths of the relay server"
+            )
+        elif completes(kind):
+            yield (
+                f"{name} is a BaseHTTPMiddleware (or @app.middleware('http')), which ends in good "
+                "order what breaks off: of an answer that failed, clients of /v1/text and of "
+                "envelopes see nothing but a shorter one. Write it as a pure ASGI middleware"
             )
         elif name.endswith(".CORSMiddleware"):
             given: dict[str, Any] = getattr(each, "kwargs", {})

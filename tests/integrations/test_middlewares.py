@@ -8,6 +8,7 @@ import pytest
 from celery import Celery
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -23,6 +24,13 @@ class BrotliMiddleware(GZipMiddleware):
     """Somebody else's."""
 
 
+class Timing(BaseHTTPMiddleware):
+    """Passes everything on."""
+
+    async def dispatch(self, request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "told"),
     [
@@ -31,6 +39,7 @@ class BrotliMiddleware(GZipMiddleware):
         (CORSMiddleware, {"allow_headers": ["*"]}, "CORSMiddleware answers the preflights"),
         (CORSMiddleware, ENOUGH, ""),
         (CORSMiddleware, {"allow_methods": ["*"], "allow_headers": ["*"]}, ""),
+        (Timing, {}, "Timing is a BaseHTTPMiddleware"),
         (GZipMiddleware, {}, ""),  # it heeds Content-Encoding
     ],
 )

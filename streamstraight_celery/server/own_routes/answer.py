@@ -92,7 +92,8 @@ async def _reply(
     fields = query_fields(request.query)
     if "live" not in fields:
         call = plain_sse.parse_plain(request, wanted.offset)
-        call = replace(call, event=wanted.event)
+        # Whatever its path is: no client of Anthropic's, whose answers have a form of their own.
+        call = replace(call, event=wanted.event, messages=False)
         await reading.until_there(stream_id, call.wait, receive)
         return await reading.plain(
             stream_id, call, inf, None, False, envelope=wanted.envelope, ping=wanted.ping

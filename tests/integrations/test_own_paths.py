@@ -1,0 +1,68 @@
+"""FastAPI: an application's own route at any path, and what its Celery app keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from celery import Celery
+from fastapi import FastAPI, Request
+
+from streamstraight_celery.integrations.fastapi import Streams, respond
+from streamstraight_celery.integrations.hubs import hubs_of
+from streamstraight_celery.relays.base import Relay
+from streamstraight_celery.relays.requests import Append, Claim, Create
+from streamstraight_celery.runtime import Runtime
+
+NONCE = "aaaaaaaa"
+SECRET = "a-secret-of-these-tests"
+
+
+class Site:
+    """A FastAPI application with a route of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.celery = Celery("cut", broker=url, set_as_current=False)
+        self.celery.conf.update(stream_secret=SECRET)
+        streams = Streams(self.celery)
+        self.api = FastAPI(lifespan=streams.lifespan)
+
+        @self.api.get("/{stream_id}/v1/messages")
+        async def own(stream_id: str, request: Request) -> Any:
+            return respond(stream_id, request, app=self.celery, envelope=lambda chunk: f"<{chunk}>")
+
+        self.api.mount("/relay", streams.relay)
+
+    @property
+    def relay(self) -> Relay:
+        return Runtime.of(self.celery).relay
+
+    def begin(self) -> None:
+        self.relay.call(Create("s", "task-1"))
+        self.relay.call(Claim("s", NONCE, "task-1"))
+        self.relay.call(Append("s", 1, NONCE, 1, 1, b'"half"'))
+
+    def end(self, reason: str) -> None:
+        self.relay.call(Append("s", 1, NONCE, 2, 0, b"", reason))
+
+
+@pytest.fixture
+def site(redis_url: str) -> Any:
+    site = Site(redis_url)
+    site.begin()
+    yield site
+    Runtime.of(site.celery).close()
+
+
+async def test_a_route_of_any_path_keeps_its_envelope(site: Site) -> None:
+    site.end("completed")
+    transport = httpx.ASGITransport(site.api)
+    async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
+        answer = await client.get("/s/v1/messages")
+    assert "data: <half>\n" in answer.text
+
+
+def test_an_app_s_hubs_go_with_it(site: Site) -> None:
+    assert hubs_of(site.celery) is hubs_of(site.celery)
+    assert hubs_of(site.celery) in site.celery.__dict__.values()
