@@ -12,6 +12,7 @@ from streamstraight_celery.errors import ConfigurationError, RelayUnavailableErr
 from streamstraight_celery.relays import open_async_relay, open_relay
 from streamstraight_celery.relays.base import RelayOptions
 from streamstraight_celery.relays.redis.async_relay import AsyncRedisRelay
+from streamstraight_celery.relays.redis.exchange import STRAIGHT
 from streamstraight_celery.relays.redis.relay import RedisRelay
 from streamstraight_celery.relays.redis.scripts import parse_notice
 from streamstraight_celery.relays.requests import (
@@ -224,7 +225,9 @@ def test_a_request_interrupted_before_its_answer_leaves_none_behind(
 ) -> None:
     """By a signal that comes while nothing of redis-py runs, so that it cannot clean up."""
     if reading == "_reply":
-        monkeypatch.setattr("streamstraight_celery.relays.redis.exchange.hiredis", None)
+        monkeypatch.setattr("streamstraight_celery.relays.redis.exchange.STRAIGHT", False)
+    elif not STRAIGHT:
+        pytest.skip("hiredis before 3.2 is not used by itself")
     relay = RedisRelay(own_redis.url(), RelayOptions())
     for name in ("one", "other"):
         relay.call(Create(name, f"owner of {name}"))

@@ -17,6 +17,8 @@ try:
     import hiredis
 except ImportError:  # a requirement of the relay server, not of workers
     hiredis = None
+# Older ones do not tell news from answers.
+STRAIGHT = hasattr(hiredis, "PushNotification")
 
 # Commands in one write: Redis works on the first while the next are being packed.
 AT_ONCE = 4
@@ -30,7 +32,7 @@ def exchange(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         redis.exceptions.RedisError, OSError: the connection is lost, and must not be used again.
     """
     sock = getattr(connection, "_sock", None)
-    if hiredis is None or sock is None:
+    if not STRAIGHT or sock is None:
         return _through_redis_py(connection, commands)
     try:
         for start in range(0, len(commands), AT_ONCE):
