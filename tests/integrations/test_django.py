@@ -313,13 +313,16 @@ async def test_a_mounted_relay_is_told_that_its_reader_left() -> None:
         ({}, 403),
     ],
 )
+@pytest.mark.parametrize(
+    "csrf",
+    ["django.middleware.csrf.CsrfViewMiddleware", "tests.integrations.sites.django_csrf.Stricter"],
+)
 def test_a_stop_needs_djangos_token_unless_the_page_is_of_the_same_origin(
-    sent: list[str], headers: dict[str, str], status: int
+    sent: list[str], headers: dict[str, str], status: int, csrf: str
 ) -> None:
     from django.conf import settings
     from django.test import Client, override_settings
 
-    csrf = "django.middleware.csrf.CsrfViewMiddleware"
     with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, csrf]):
         visitor = Client(enforce_csrf_checks=True)
         stream_id = visitor.get("/ask").json()["stream_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
@@ -21,7 +23,6 @@ from ..answers import FOREIGN, Answer, attempted, is_foreign, own_stream, stop_a
 from . import stream_permission
 from .bridge import serve
 
-CSRF = "CsrfViewMiddleware"
 NO_ASGI = (
     "The relay server needs ASGI: serve this project with an ASGI server, or run the relay server "
     "separately (celery -A proj streams relay) and set CELERY_STREAM_PUBLIC_URL to it."
@@ -43,11 +44,18 @@ def stop(request: HttpRequest, stream_id: str) -> HttpResponse:
     headers: Any = request.headers
     if headers.get("Sec-Fetch-Site") == "same-origin":
         return _stop(request, stream_id)
-    if any(name.rpartition(".")[2] == CSRF for name in settings.MIDDLEWARE):
+    if any(map(_guards, settings.MIDDLEWARE)):
         return _guarded_stop(request, stream_id)
     if is_foreign(headers, Runtime.of(this_app()).settings.allowed_origins):
         return as_response(FOREIGN)
     return _stop(request, stream_id)
+
+
+@functools.cache
+def _guards(name: str) -> bool:
+    """Whether that middleware is Django's CSRF protection, or derived from it."""
+    found = import_string(name)
+    return isinstance(found, type) and issubclass(found, CsrfViewMiddleware)
 
 
 def _stop(request: HttpRequest, stream_id: str) -> HttpResponse:
