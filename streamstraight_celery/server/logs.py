@@ -66,7 +66,7 @@ class Cuts(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._times: deque[float] = deque()
+        self._times: deque[float] = deque(maxlen=10_000)  # some servers report none
 
     def note(self) -> None:
         """One is about to be left incomplete."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streamstraight_celery.relays.about import About
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Append, Claim, Conclude, Release, Stop
 
@@ -28,6 +29,14 @@ def test_an_ended_stream_begins_anew(relay: Relay) -> None:
     assert (state.end, state.last, state.ended, state.stop_asked) == ("", 0, 0, False)
     write(relay, "bbbbbbbb", 2, '"new"', "completed")
     assert relay.state(S).end == "completed"
+
+
+def test_one_that_begins_anew_is_found_by_what_it_is_now(relay: Relay) -> None:
+    relay.call(Claim(S, "aaaaaaaa", about=About("proj.old", (("user", "1"),))))
+    write(relay, "aaaaaaaa", 1, '"old"', "completed")
+    relay.call(Claim(S, "bbbbbbbb", overwrite=True, about=About("proj.new", (("user", "2"),))))
+    state = relay.state(S)
+    assert (state.task, dict(state.labels)) == ("proj.new", {"user": "2"})
 
 
 def test_a_living_producer_is_taken_over_from(relay: Relay) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from ...offsets import Segment
+from ..about import UNKNOWN
 from ..base import Notice, Page, RelayOptions
 from ..conversations import Await, Hold, Post, Queue, Receive, Resume, Turn, Wake
 from ..end_reasons import EXPIRED, LOST
@@ -255,6 +256,7 @@ class MemoryStore:
         known = stream is not None
         if stream is None:
             stream = Stream(now, 0, 0, owner=request.owner, about=request.about)
+        had_ended = bool(stream.end)
         if stream.deleted and stream.end:
             return Answer("closed", 0, stream.stop, stream.end)
         if stream.end and request.overwrite and not stream.http_written:
@@ -297,6 +299,8 @@ class MemoryStore:
         stream.kind, stream.released, stream.suspended = request.kind, False, 0
         stream.lease = now + self.options.lease
         stream.at = request.at if request.at.worker else stream.at
+        if had_ended or stream.about == UNKNOWN:
+            stream.about = request.about
         self._streams[request.stream_id] = stream
         self.keep(stream)
         self.publish(request.stream_id, stream, last + 1, "")
