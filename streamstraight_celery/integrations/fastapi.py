@@ -237,27 +237,33 @@ async def respond_websocket(
 
     async def receive() -> MutableMapping[str, Any]:
         nonlocal left
-        while True:
+        while not left:
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
                 left = True
-                return {"type": "http.disconnect"}
+                break
             if on_message is not None:
                 text = message.get("text")
                 heard = on_message(message.get("bytes") or b"" if text is None else text)
                 if inspect.isawaitable(heard):
                     await heard
+        return {"type": "http.disconnect"}
 
     async def send_text(text: str) -> None:
-        # Starlette has an error of its own for a client that has gone.
-        with contextlib.suppress(WebSocketDisconnect):
+        nonlocal left
+        if left:
+            return
+        try:
             await websocket.send_text(text)
+        except WebSocketDisconnect:
+            # The client has gone: another message would be a RuntimeError of Starlette's.
+            left = True
 
     query = websocket.scope.get("query_string", b"").decode("latin-1")
     code, reason = await serve_socket(hubs, stream_id, query, wanted, receive, send_text)
     if close and code and not left:
         await websocket.close(code, reason)
-    return reason
+    return "" if left else reason
 
 
 def _own(celery_app: Celery, permission: Permission) -> Callable[..., StreamHandle]:

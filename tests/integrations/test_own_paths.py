@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 from celery import Celery
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 
-from streamstraight_celery.integrations.fastapi import Streams, respond
+from streamstraight_celery.integrations.fastapi import Streams, respond, respond_websocket
 from streamstraight_celery.integrations.hubs import hubs_of
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Append, Claim, Create
@@ -43,8 +44,8 @@ class Site:
         self.relay.call(Claim("s", NONCE, "task-1"))
         self.relay.call(Append("s", 1, NONCE, 1, 1, b'"half"'))
 
-    def end(self, reason: str) -> None:
-        self.relay.call(Append("s", 1, NONCE, 2, 0, b"", reason))
+    def end(self, reason: str, seq: int = 2) -> None:
+        self.relay.call(Append("s", 1, NONCE, seq, 0, b"", reason))
 
 
 @pytest.fixture
@@ -66,3 +67,25 @@ async def test_a_route_of_any_path_keeps_its_envelope(site: Site) -> None:
 def test_an_app_s_hubs_go_with_it(site: Site) -> None:
     assert hubs_of(site.celery) is hubs_of(site.celery)
     assert hubs_of(site.celery) in site.celery.__dict__.values()
+
+
+async def test_a_socket_whose_client_has_gone_is_left_alone(site: Site) -> None:
+    site.relay.call(Append("s", 1, NONCE, 2, 1, b'"and half"'))
+    site.end("completed", 3)
+    sent: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        if not sent:
+            return {"type": "websocket.connect"}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.send":
+            raise OSError("the client has gone")
+
+    websocket = WebSocket({"type": "websocket", "headers": []}, receive, send)
+    await websocket.accept()
+    assert await respond_websocket("s", websocket, app=site.celery) == ""
+    assert sent == ["websocket.accept", "websocket.send"]
