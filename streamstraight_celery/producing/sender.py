@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from math import inf
+from math import exp, inf
 from queue import Empty
 from typing import NamedTuple, TypeVar
 
@@ -50,8 +50,8 @@ FIRST_BACKOFF = 0.02
 # How long to leave a relay alone that has not acknowledged something yet.
 WAIT = 0.005
 MAX_BACKOFF = 1.0
-# So many writes in as many times `stream_linger` are a load: to wait for others then pays.
-LOAD_WRITES = 8
+# So many chunks in as many times `stream_linger` are a load: to wait for others then pays.
+LOAD_CHUNKS = 8
 
 
 class _Refused(NamedTuple):
@@ -97,7 +97,8 @@ class Sender:
         self._linger = settings.linger if relay.shares else 0.0
         self._alone = relay.quick and not green_threads()
         self._away = False
-        self._writes: deque[float] = deque(maxlen=LOAD_WRITES)
+        # Chunks of the last `LOAD_CHUNKS * linger` seconds, about, and of when that is.
+        self._load = self._load_at = 0.0
         self._thread: threading.Thread | None = None
         self._closing = False
         self._check_now = False
@@ -190,7 +191,6 @@ class Sender:
         if self._closing:
             self._abandon(outbox)
             return
-        self._writes.append(self.now())
         if self._lingering and not outbox.urgent:
             self._quiet.append(outbox)
             if self._lingering:
@@ -214,8 +214,8 @@ class Sender:
             if request is None:
                 return False
             now = self.now()
-            self._writes.append(now)
             requests: list[tuple[Outbox, Request]] = [(outbox, request)]
+            self._note_load(requests, now)
             try:
                 answers = self._execute(requests)
                 self._tell(requests, now, answered=True)
@@ -230,14 +230,18 @@ class Sender:
                     self.signal(outbox)
         return True
 
+    def _note_load(self, requests: list[tuple[Outbox, Request]], now: float) -> None:
+        sent = sum([each.count for _, each in requests if isinstance(each, Append)])
+        self._load, self._load_at = self._load_of(now) + sent, now
+
+    def _load_of(self, now: float) -> float:
+        if not self._linger:
+            return 0.0
+        return self._load * exp((self._load_at - now) / (LOAD_CHUNKS * self._linger))
+
     def _loaded(self) -> bool:
         """Whether chunks come so fast that to wait for more of them pays."""
-        linger, writes = self._linger, self._writes
-        return (
-            linger > 0
-            and len(writes) == LOAD_WRITES
-            and self.now() - writes[0] <= LOAD_WRITES * linger
-        )
+        return self._linger > 0 and self._load_of(self.now()) >= LOAD_CHUNKS
 
     def check_stops(self) -> None:
         """Ask the relay for stops now. Safe in a signal handler."""
@@ -330,6 +334,7 @@ class Sender:
                 if not requests:
                     ready.clear()
                     continue
+                self._note_load(requests, now)
                 try:
                     answers = self._execute(requests)
                     self._tell(requests, now, answered=True)

@@ -11,7 +11,7 @@ from ..os_threads import os_lock
 from ..relays.end_reasons import EndReason
 from ..relays.requests import Answer, Append, Checkpoint, Claim, Release
 from ..settings import StreamSettings
-from .outbox import Outbox
+from .outbox import FLUSH_CHUNKS, Outbox
 
 # What a process that goes down waits for the store to take note of its last words; seconds.
 LAST_WORDS_TIMEOUT = 2.0
@@ -65,6 +65,7 @@ class StreamWriter:
             claim, answer, settings, now(), on_room=self._space.set, on_change=self._react
         )
         self._settings = settings
+        self._limit = settings.max_chunk_bytes
         self._signal = signal
         self._send_alone = send_alone
         self._forget = forget
@@ -112,7 +113,8 @@ class StreamWriter:
 
         A chunk that nothing else waits with is sent by this thread, in one round trip.
         """
-        if not self._send_alone(self.outbox, self._take_alone, text):
+        outbox = self.outbox
+        if outbox.pending or not self._send_alone(outbox, self._take_alone, text):
             self.add(text)
         elif self.on_first_chunk is not None:
             self._tell_of_first_chunk()
@@ -121,15 +123,20 @@ class StreamWriter:
         """As `write`, without waiting; `full` tells whether to wait. Safe in every thread."""
         outbox = self.outbox
         with self._adding:
-            self._check_open(text)
+            # The one place where every chunk of a fast stream passes: no call that can be spared.
+            if len(text) * 4 > self._limit or outbox.problem or outbox.final:
+                self._check_open(text)
             outbox.pending.append(text)
             outbox.written += len(text)
-            self._count()
+            self.chunks += 1
+            if self.first_chunk_at is None:
+                self.first_chunk_at = self._now()
             if self.received != self._noted:
                 self._noted = self.received
                 outbox.received.append((self.continues + self.chunks, self.received))
-            if not outbox.signalled:
+            if not outbox.signalled or len(outbox.pending) == FLUSH_CHUNKS:
                 outbox.signalled = True
+                # A full batch ends the sender's wait for others.
                 self._signal(outbox)
         if self.on_first_chunk is not None:
             self._tell_of_first_chunk()
@@ -142,12 +149,14 @@ class StreamWriter:
                 return None
             request = self.outbox.alone(text)
             if request is not None:
-                self._count()
+                self.chunks += 1
+                if self.first_chunk_at is None:
+                    self.first_chunk_at = self._now()
             return request
 
     def _check_open(self, text: str) -> None:
         """Raise what speaks against adding this chunk."""
-        limit = self._settings.max_chunk_bytes
+        limit = self._limit
         if len(text) * 4 > limit and (size := len(utf8(text))) > limit:
             raise ChunkTooLargeError(
                 f"a chunk of {size} bytes is larger than stream_max_chunk_bytes ({limit}): "
@@ -158,11 +167,6 @@ class StreamWriter:
         if self.outbox.final is not None:
             # `end_early` has not waited for this, or a thread has outlived its task.
             raise StreamClosedError(self.stream_id, self.outcome)
-
-    def _count(self) -> None:
-        self.chunks += 1
-        if self.first_chunk_at is None:
-            self.first_chunk_at = self._now()
 
     def _tell_of_first_chunk(self) -> None:
         with self._adding:

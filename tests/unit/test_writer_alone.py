@@ -9,7 +9,8 @@ from itertools import count
 
 import pytest
 
-from streamstraight_celery.producing.sender import LOAD_WRITES, Sender
+from streamstraight_celery.producing.outbox import FLUSH_CHUNKS
+from streamstraight_celery.producing.sender import LOAD_CHUNKS, Sender
 from streamstraight_celery.relays.requests import Answer, Append, Request
 from tests.conftest import eventually
 
@@ -148,7 +149,7 @@ def test_producers_ask_no_relay_that_is_away(relay: QuickRelay, sender: Sender) 
 def test_a_loaded_process_sends_what_gathers(relay: QuickRelay) -> None:
     # Time stands still: any number of writes are a load.
     sender = Sender(relay, replace(SETTINGS, linger=0.005), now=lambda: 0.0)
-    writers = [sender.open(str(number)) for number in range(LOAD_WRITES)]
+    writers = [sender.open(str(number)) for number in range(LOAD_CHUNKS)]
     for writer in writers:
         writer.write("1")
     assert "stream-sender" not in relay.threads
@@ -156,8 +157,8 @@ def test_a_loaded_process_sends_what_gathers(relay: QuickRelay) -> None:
         writer.write("2")
     for writer in writers:
         writer.finish("completed", timeout=30)
-    assert all(relay.texts(str(number)) == ["1", "2"] for number in range(LOAD_WRITES))
-    assert set(relay.threads[LOAD_WRITES:]) == {"stream-sender"}
+    assert all(relay.texts(str(number)) == ["1", "2"] for number in range(LOAD_CHUNKS))
+    assert set(relay.threads[LOAD_CHUNKS:]) == {"stream-sender"}
     sender.close()
 
 
@@ -180,6 +181,19 @@ def test_nothing_lingers_where_each_stream_has_its_own_connection() -> None:
     # Time stands still: any number of writes would be a load.
     sender = Sender(relay, replace(SETTINGS, linger=0.005), now=lambda: 0.0)
     writer = sender.open("s")
-    write_all(writer, numbers(3 * LOAD_WRITES))
-    assert relay.texts() == numbers(3 * LOAD_WRITES)
+    write_all(writer, numbers(3 * LOAD_CHUNKS))
+    assert relay.texts() == numbers(3 * LOAD_CHUNKS)
+    sender.close()
+
+
+def test_a_full_batch_does_not_linger(relay: QuickRelay) -> None:
+    # Time stands still, so any number of writes are a load; and the wait would take an hour.
+    sender = Sender(relay, replace(SETTINGS, linger=3600.0), now=lambda: 0.0)
+    writer = sender.open("s")
+    write_all(writer, numbers(LOAD_CHUNKS))
+    assert relay.texts() == numbers(LOAD_CHUNKS)
+    write_all(writer, numbers(2 * FLUSH_CHUNKS))
+    eventually(lambda: len(relay.texts()) > FLUSH_CHUNKS)
+    writer.finish("completed")
+    assert relay.texts() == [*numbers(LOAD_CHUNKS), *numbers(2 * FLUSH_CHUNKS)]
     sender.close()
