@@ -113,6 +113,8 @@ def test_the_first_request_decides_about_the_deadline(make_relay: MakeRelay) -> 
     assert park(relay, attempt=2, what="input 0 1").kind == "ok"
     # Whoever looks whether its producer is lost sends the message.
     eventually(lambda: relay.call(Reap("a")).kind == "waits")
+    eventually(lambda: relay.state("a").lease_left < -50)
+    assert relay.call(Reap("a")).kind == "waits"
 
 
 def test_the_deadline_holds_whatever_came_between(relay: Relay) -> None:

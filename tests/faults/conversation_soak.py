@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -141,10 +142,7 @@ class ConversationSoak:
         counts = [rng.randint(1, 4) for _ in range(rng.randint(1, 3))]
         tasks: list[str] = []
         for count in counts:
-            # As a route that is asked again because its answer was lost.
-            name = f"{chat.name}.{len(tasks)}"
-            await self._patiently(lambda count=count, name=name: self._enqueue(chat, name, count))
-            tasks.append(name)
+            tasks.append(await self._enqueued(chat, f"{chat.name}.{len(tasks)}", count))
         self.stage.readers[chat.id] = []
         token = await self._patiently(chat.token)
         readers = [self.stage.read_with(chat.id, token, door) for door in ("sse", "long-poll")]
@@ -170,12 +168,26 @@ class ConversationSoak:
         for reader in self.stage.readers.pop(chat.id):
             reader.task.cancel()
 
+    async def _enqueued(self, chat: Chat, name: str, count: int) -> str:
+        """Enqueue an agent, as a visitor who asks again after an error; the stream's name."""
+        for tries in itertools.count():
+            stream = f"{name}.{tries}"
+            with contextlib.suppress(RelayUnavailableError):
+                await self._ask(lambda stream=stream: self._enqueue(chat, stream, count))
+                return stream
+            # It was withdrawn, or only the answer is lost.
+            page = await self._patiently(lambda stream=stream: self._page(stream))
+            if page is not None and not page.state.end and page.state.conversation:
+                log = await self._patiently(lambda: self._events(chat.id))
+                if any(each.get("stream_id") == stream for each in log):
+                    return stream
+        raise AssertionError
+
     def _enqueue(self, chat: Chat, name: str, count: int) -> None:
-        if self._page(name) is None:
-            agents.agent.apply_stream(
-                (count, count % 3), conversation=chat.name, if_active="enqueue", stream_id=name,
-                task_id=name,
-            )  # fmt: skip
+        agents.agent.apply_stream(
+            (count, count % 3), conversation=chat.name, if_active="enqueue", stream_id=name,
+            task_id=name,
+        )  # fmt: skip
 
     def _send(self, chat: Chat, number: int, dies: bool) -> None:
         if not dies:
