@@ -33,7 +33,7 @@ from ..errors import (
 )
 from ..ids import check_conversation_name, conversation_id
 from ..relays.base import StreamState
-from ..relays.requests import Delete, Hold, Post, Queue, Read, Reap, Stop, Turn
+from ..relays.requests import Delete, Hold, Post, Queue, Read, Reap, Stop, Turn, Watch
 from ..runtime import Runtime
 from ..settings import this_app
 from ..tokens import CONVERSATION_SCOPES
@@ -298,6 +298,18 @@ class Conversation:
         """
         page = self._runtime.relay.read(Read(self.id))
         return None if page is None else page.state
+
+    def watchers(self) -> int:
+        """How many readers follow it now, on all relay servers; right within a few seconds.
+
+        Raises:
+            RelayUnavailableError: the store does not answer.
+        """
+        return self._runtime.relay.call(Watch(self.id)).number
+
+    async def awatchers(self) -> int:
+        """As `watchers`, without blocking the event loop."""
+        return await asyncio.to_thread(self.watchers)
 
     @property
     def url(self) -> str:

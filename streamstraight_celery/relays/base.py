@@ -17,7 +17,7 @@ from ..errors import ConfigurationError, RelayUnavailableError, StreamNotFoundEr
 from ..offsets import NO_NONCE, Offset, Segment
 from .conversations import CONVERSATION_TTL
 from .index import Found, Query, Scan, Steps, find, search, tidy
-from .requests import Answer, Entry, Read, Request
+from .requests import WATCH_TTL, Answer, Entry, Read, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class RelayOptions:
     max_bytes: int = 64 * 1024 * 1024
     conversation_ttl: int = CONVERSATION_TTL
     conversation_bytes: int = 16 * 1024 * 1024
+    watch_ttl: int = WATCH_TTL
 
     @property
     def kept_conversation(self) -> int:

@@ -344,10 +344,22 @@ class Seal:
     index: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How many readers has the stream? `server`: tells that it serves `readers` of them."""
+
+    stream_id: str
+    server: str = ""
+    readers: int = -1
+
+
+# ms for which a server's number of readers counts
+WATCH_TTL = 12_000
+
 Request = (
     Create | Claim | Append | Renew | Release | Stop | Reap | Open | Write | Delete | Fork
     | Conclude | Checkpoint | Recall | Expect | Enlist | Delist | Listed | NoteTold
-    | ConversationRequest | Index | Indexed | Unindexed | Progress | Probe | Seal
+    | ConversationRequest | Index | Indexed | Unindexed | Progress | Probe | Seal | Watch
 )  # fmt: skip
 
 

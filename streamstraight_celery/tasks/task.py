@@ -12,16 +12,7 @@ import contextlib
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Concatenate,
-    Generic,
-    Literal,
-    ParamSpec,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, Literal, ParamSpec, overload
 
 from celery import Task, shared_task
 from celery.signals import worker_process_init
@@ -37,12 +28,7 @@ from ..enqueue.conversations import Conversation, IfActive, conversation_name
 from ..enqueue.enqueueing import enqueue
 from ..enqueue.handle import StreamHandle
 from ..errors import ConfigurationError
-from ..ids import (
-    CONVERSATION_HEADER,
-    STREAM_ID_HEADER,
-    TTL_HEADER,
-    check_own_stream_id,
-)
+from ..ids import CONVERSATION_HEADER, STREAM_ID_HEADER, TTL_HEADER, check_own_stream_id
 from ..producing.generators import check_generator_function, with_signature
 from ..producing.interrupts import ignore_interrupts
 from ..relays.about import check_ttl
@@ -62,6 +48,7 @@ from .task_stream import (
     check_on_lost,
     check_on_redelivery,
     check_retry,
+    check_unwatched,
 )
 
 if TYPE_CHECKING:
@@ -96,6 +83,8 @@ class StreamTask(BaseTask, Generic[P], metaclass=WithAppTask):  # type: ignore[m
         on_end: a Celery task, or its name, that is enqueued with a `StreamEnd` once the stream has
             ended, at least once; default `stream_on_end`, and "" for none.
         ttl: seconds that its streams are kept after their end; default `stream_ttl`.
+        unwatched: seconds after which a running stream that nobody has read is stopped. Only those
+            who read from relay servers and own routes count. Default: it goes on.
     """
 
     abstract = True
@@ -111,6 +100,7 @@ class StreamTask(BaseTask, Generic[P], metaclass=WithAppTask):  # type: ignore[m
     sends: ClassVar[bool] = False
     on_end: ClassVar[Any] = None
     ttl: ClassVar[float | None] = None
+    unwatched: ClassVar[float | None] = None
     _stream_function: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -129,6 +119,7 @@ class StreamTask(BaseTask, Generic[P], metaclass=WithAppTask):  # type: ignore[m
         check_on_lost(cls.on_lost, cls.on_redelivery)
         check_on_end(cls.on_end)
         check_ttl(cls.ttl)
+        check_unwatched(cls.unwatched)
         function = cls.__dict__.get("run")
         if function is None:
             return
@@ -464,8 +455,8 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
     Args:
         function: a sync or async generator function, when used without parentheses.
         **options: `codec` or `encoder`, `on_redelivery`, `on_lost`, `on_end`, `retry`
-            (`before-first-chunk`: an error after that is not retried), `sends`, `ttl`, and all that
-            `@app.task` takes: `bind`, `name`, `acks_late`, `autoretry_for`, `rate_limit`, ...
+            (`before-first-chunk`: an error after that is not retried), `sends`, `ttl`, `unwatched`,
+            and all that `@app.task` takes: `bind`, `name`, `acks_late`, `rate_limit`, ...
 
     Raises:
         TypeError: not a generator function (nor, with `sends=True`, a function), or `base` is not
@@ -486,6 +477,7 @@ def stream_task(function: Callable[..., Any] | None = None, /, **options: Any) -
         options["retry_when"] = options.pop("retry")
         check_retry(options["retry_when"])
     check_ttl(options.get("ttl"))
+    check_unwatched(options.get("unwatched"))
     if "on_lost" in options:
         check_on_lost(options["on_lost"], options.get("on_redelivery"))
     check_on_end(options.get("on_end"))

@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, get_args
 
 from ..errors import ConfigurationError, EncodeError, NoStreamError
+from ..relays.requests import Watch
+from ..runtime import Runtime
 from ..worker.running import running_task
 
 if TYPE_CHECKING:
@@ -50,6 +52,20 @@ def check_on_lost(value: object, on_redelivery: object) -> None:
         )
     if value == "run" and on_redelivery == "fail":
         raise ConfigurationError("on_lost='run' contradicts on_redelivery='fail': drop one of them")
+
+
+def check_unwatched(value: object) -> None:
+    """Check the option.
+
+    Raises:
+        ConfigurationError: it is no number of seconds greater than 0.
+    """
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    if value is not None and not known:
+        raise ConfigurationError(
+            f"unwatched={value!r}: use a number of seconds after which a stream that nobody has "
+            "read is stopped, or None"
+        )
 
 
 def check_on_redelivery(value: object) -> None:
@@ -102,6 +118,17 @@ class TaskStream(Generic[P]):
             kombu.exceptions.OperationalError: the broker does not answer; the stream was ended.
         """
         return self._task.apply_stream(args, kwargs)
+
+    @property
+    def watched(self) -> int:
+        """How many read the stream now, on all relay servers; right within a few seconds.
+
+        Raises:
+            RelayUnavailableError: the relay does not answer.
+        """
+        runtime = Runtime.of(self._task._get_app())
+        runtime.check_own_relay("watched", "which does not tell")
+        return runtime.relay.call(Watch(self._task.stream_id)).number
 
     @property
     def id(self) -> str:

@@ -54,6 +54,7 @@ from .results import storable
 from .running import bound_to_request, runs
 from .telemetry import RunningTask
 from .termination import why_terminated
+from .unwatched import stopped_unwatched
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +269,8 @@ def _produce(
     try:
         if writer.stop_asked:
             raise StreamStopped
-        with runs(task):
+        limit = task.unwatched
+        with runs(task), stopped_unwatched(Runtime.of(task.app), writer.stream_id, limit):
             value = driver.run(_chunks(task, args, kwargs, kept.append), writer)
         value = storable(task, kept[0] if kept else value)
     except StreamSuspended as pause:

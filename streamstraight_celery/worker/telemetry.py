@@ -30,6 +30,7 @@ class RunningTask(Protocol):
     on_lost: Any
     on_end: Any
     ttl: float | None
+    unwatched: float | None
     soft_time_limit: float | None
     max_retries: int | None
     sends: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -74,6 +75,23 @@ def lead_later(self: Any) -> Iterator[Any]:
     child = self.conversation.stream(listen, 1)
     eventually(lambda: child.state().end)
     yield self.conversation.receive()
+
+
+@stream_task(bind=True)
+def counts_readers(self: Any) -> Iterator[int]:
+    """How many read it, until somebody does."""
+    readers = 0
+    while not readers:
+        readers = self.stream.watched
+        time.sleep(0.05)
+    yield readers
+
+
+@stream_task(unwatched=1.5)
+def endless() -> Iterator[str]:
+    while True:
+        yield "."
+        time.sleep(0.05)
 
 
 def make_app(broker: str, relay: str) -> Celery:

@@ -10,6 +10,8 @@ QUEUE = "tests/conversations/test_queue.py"
 INPUTS = "tests/conversations/test_inputs.py"
 SUSPENDING = "tests/contract/test_suspending.py"
 SUSPENDED = "tests/conversations/test_suspending.py"
+PRESENCE = "tests/contract/test_presence.py"
+WATCHED = "tests/conversations/test_presence.py"
 TREE = "tests/conversations/test_tree.py"
 LUA = "relays/redis/lua"
 
@@ -103,5 +105,33 @@ CONVERSATIONS = (
         "conversation: a tree is looked at again", "enqueue/family.py",
         "        for name in left:\n", "        conversation = \"\"\n        for name in left:\n",
         (f"{TREE} -k 'one_that_begins and memory'",),
+    ),
+    Mutation(
+        "presence: a server that is gone (Redis)", f"{LUA}/watch.lua",
+        "  if tonumber(ends) > now then", "  if true then",
+        (f"{PRESENCE} -k 'gone and redis'",),
+    ),
+    Mutation(
+        "presence: a server that is gone (memory)", "relays/memory/presence.py",
+        "if each[0] and each[1] > now", "if each[0]", (f"{PRESENCE} -k 'gone and memory'",),
+    ),
+    Mutation(
+        "presence: the key is where its stream is", "relays/redis/scripts.py",
+        'key_prefix}{{{stream_id}}}:w"', 'key_prefix}{stream_id}:w"',
+        (f"{PRESENCE} -k 'add_up and cluster'",),
+    ),
+    Mutation(
+        "presence: told again before it expires", "server/live/presence.py",
+        "before != count or (count > 0 and now - at >= AGAIN)", "before != count",
+        ("tests/server/test_presence.py -k expires",),
+    ),
+    Mutation(
+        "presence: told by relay servers", "server/live/hub.py",
+        "            self._spawn(self._repeat(self.tell_presence))\n", "",
+        (f"{WATCHED} -k 'all_servers and memory'",),
+    ),
+    Mutation(
+        "presence: nobody knows while the store is away", "worker/unwatched.py",
+        "readers is None or readers > 0", "readers", (f"{WATCHED} -k how_long",),
     ),
 )  # fmt: skip

@@ -40,6 +40,7 @@ from ..requests import (
     Seal,
     Stop,
     Unindexed,
+    Watch,
     Write,
 )
 from .conversations import (
@@ -54,6 +55,7 @@ from .conversations import (
 )
 from .ends_to_tell import EndsToTell, note_told
 from .http_written import count_fork, delete_stream, open_stream, write_stream
+from .presence import Presence
 from .stream import Stream
 
 Listener = Callable[[str, Notice], None]
@@ -76,6 +78,7 @@ class MemoryStore:
         self._streams: dict[str, Stream] = {}
         self._listeners: list[Listener] = []
         self._ends = EndsToTell(options)
+        self._presence = Presence(options)
         self._lock = threading.RLock()
         self._swept_at = self.now()
 
@@ -144,6 +147,8 @@ class MemoryStore:
                     return wake(self, request)
                 case Resume():
                     return resume(self, request)
+                case Watch():
+                    return self._presence.execute(request, self.now())
 
     def read(self, read: Read) -> Page | None:
         """Return the state and a page of the log."""

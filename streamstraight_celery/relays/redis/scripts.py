@@ -59,6 +59,7 @@ from ..requests import (
     Seal,
     Stop,
     Unindexed,
+    Watch,
     Write,
 )
 
@@ -117,6 +118,7 @@ SCRIPTS = {
     Await: _load("clock", "log", "conversation", "await"),
     Wake: _load("clock", "log", "conversation", "wake"),
     Resume: _load("clock", "resume"),
+    Watch: _load("clock", "watch"),
 }
 
 
@@ -181,6 +183,9 @@ class Calls:
 
     def parts_key(self, stream_id: str, place: str) -> str:
         return f"{self._options.key_prefix}{{{stream_id}}}:z:{place}"
+
+    def presence_key(self, stream_id: str) -> str:
+        return f"{self._options.key_prefix}{{{stream_id}}}:w"
 
     def channel(self, stream_id: str) -> str:
         return f"{self._options.key_prefix}{{{stream_id}}}{self._suffix}"
@@ -350,6 +355,8 @@ class Calls:
                 return two, (request.done, request.attempt, options.lease, MOST_WOKEN)
             case Resume(_, attempt):
                 return two, (attempt, options.ttl)
+            case Watch(_, server, readers):
+                return [self.presence_key(name)], (server, readers, options.watch_ttl)
 
     def _conversation(self, request: Post | Hold | Queue | Await) -> tuple[Argument, ...]:
         options = self._options

@@ -20,6 +20,7 @@ from ...settings import StreamSettings
 from ..counters import Tally
 from .backlog import Backlog
 from .feed import Feed
+from .presence import Presence
 from .reader import Reader
 from .sealer import Sealer
 from .window import Window
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 READS_AT_ONCE = 32  # streams in one pipelined read
 PUMPS = 2
+LAST_WORDS = 1.0  # seconds for telling that no readers are left here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class Hub:
         self._wanted: deque[Feed] = deque()
         self._backlog = Backlog(relay)
         self._sealer = Sealer(relay)
+        self._presence = Presence(relay, now)
         self._pumps = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._unavailable = False
@@ -99,14 +102,21 @@ class Hub:
         if background:
             self._spawn(self._repeat(self._tick))
             self._spawn(self._repeat(self.check))
+            self._spawn(self._repeat(self.tell_presence))
 
     async def close(self) -> None:
         """Stop watching. Readers that are still there get nothing more."""
         await cancelled(*self._tasks)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._presence.tell(()), LAST_WORDS)
         await self._backlog.close()
         if self._watcher is not None:
             await self._watcher.close()
         self.feeds.clear()
+
+    async def tell_presence(self) -> None:
+        """Tell the store how many readers are here."""
+        await self._presence.tell(self.every_feed())
 
     def every_feed(self) -> list[Feed]:
         """The feeds of all readers, including streams deleted or restarted since."""
