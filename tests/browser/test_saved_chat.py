@@ -50,7 +50,7 @@ told = redis.Redis.from_url(app.conf.broker_url, decode_responses=True)
 
 
 def ask_the_model(question):
-    while (word := told.blpop("words")[1]) != "END":
+    while (word := told.blpop("words", timeout=60)[1]) != "END":
         yield word
 
 

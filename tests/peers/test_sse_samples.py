@@ -76,7 +76,7 @@ class Sample:
     def until_asked(self, count: int) -> None:
         """Return when there were so many requests for the stream."""
         while len([url for url in self.requests if "/v1/" in url]) < count:
-            self._tab.wait_for_timeout(50)
+            self._tab.wait_for_event("request")
 
     def is_over(self) -> bool:
         """No request is made in the next minute."""

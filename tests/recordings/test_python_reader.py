@@ -12,6 +12,7 @@ import pytest
 from streamstraight_celery import StreamFailedError, aread_stream, read_stream
 from streamstraight_celery.codecs import encode_json
 from tests.recordings.test_recordings import FILES, endpoint
+from tests.support.openai_errors import CUT_OFF_MESSAGE
 from tests.support.providers import ReplayProvider
 
 pytestmark = pytest.mark.skipif(not FILES, reason="the recordings are not here")
@@ -79,6 +80,5 @@ def test_a_provider_that_breaks_off_is_an_error(project: Any) -> None:
         with pytest.raises(StreamFailedError, match="could not be completed") as caught:
             next(stream)
         assert caught.value.code == "producer-error"
-    # The first is what openai 3 says, the second what openai 2 lets through from httpx.
-    with pytest.raises(Exception, match=r"Connection error|peer closed connection"):
+    with pytest.raises(Exception, match=CUT_OFF_MESSAGE):
         handle.result.get(timeout=30)

@@ -14,6 +14,7 @@ import pytest
 from streamstraight_celery.errors import StreamStopped
 from streamstraight_celery.producing.driver import Driver
 from streamstraight_celery.producing.generators import MOST_LAST_CHUNKS
+from tests.support.waiting import PATIENCE
 
 STOP = "stop"
 
@@ -271,7 +272,8 @@ def test_a_clean_up_that_takes_long_is_logged_by_name(
     records = caplog.handler.records
 
     def linger() -> None:
-        while not records:
+        until = time.monotonic() + PATIENCE
+        while not records and time.monotonic() < until:
             time.sleep(0.01)
 
     def lingering() -> Iterator[str]:

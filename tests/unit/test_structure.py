@@ -30,7 +30,7 @@ LEVELS = (
 LEVEL = {part: -number for number, level in enumerate(LEVELS) for part in level}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "lib", "tools", "base_utils"}
 MOST_LINES = 500
-MOST_EXPORTS = 60
+MOST_EXPORTS = 48
 
 
 def modules() -> list[Path]:
