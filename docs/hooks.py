@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+_built: Any = None
 _EMPTY_HEADER = re.compile(r"<th[^>]*></th>")
 # [text](target), not an image's.
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
@@ -49,6 +50,36 @@ def on_page_content(html: str, **_: Any) -> str:
 def on_post_page(output: str, **_: Any) -> str:
     """The theme's search is a dialog without a name."""
     return output.replace('role="dialog">', 'role="dialog" aria-label="Search">')
+
+
+def on_env(env: Any, files: Any, **_: Any) -> Any:
+    """Keep the pages of this build, for `llms.txt`."""
+    global _built
+    _built = files
+    return env
+
+
+def on_post_build(config: Any) -> None:
+    """Write `llms.txt`: all pages in the navigation's order, each with its first sentence."""
+    pages = {file.src_uri: file for file in _built.documentation_pages()}
+    lines = [f"# {config.site_name}", "", f"> {config.site_description}", ""]
+    for item in config.nav:
+        lines += [f"## {next(iter(item))}", ""]
+        for name in _pages([item]):
+            page = pages[name].page
+            about = _first_sentence(page.markdown)
+            lines.append(f"- [{page.title}]({pages[name].url}): {about}")
+        lines.append("")
+    (Path(config.site_dir) / "llms.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _first_sentence(markdown: str) -> str:
+    """Of the first paragraph that is text; links become their words."""
+    for paragraph in re.split(r"\n\s*\n", markdown):
+        if re.match(r"(?!```)[A-Z\[`]", paragraph):
+            text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split()))
+            return re.split(r"(?<=[.:])\s", text)[0]
+    return ""
 
 
 def _named(text: str, path: str) -> str:

@@ -76,6 +76,7 @@ def test_it_holds_what_is_needed_at_run_time(wheel: Path) -> None:
         "streamstraight_celery/static/streamstraight_celery/streams-shared.js",
         "streamstraight_celery/static/streamstraight_celery/streams-view.js",
         "streamstraight_celery/docs/protocol.md",
+        "streamstraight_celery/skills/streamstraight-celery/SKILL.md",
     } <= names
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {

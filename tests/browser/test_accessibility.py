@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -210,3 +212,23 @@ def test_code_is_not_covered_on_a_phone(tab: Page, site: str) -> None:
         }).length"""
     )
     assert covered == 0
+
+
+WORDS = ["CORS", "401", "blank page", "buffering", "nginx", "gunicorn", "queued", "Vite", "JWT",
+         "Kubernetes", "Docker", "LiteLLM", "LangChain", "Anthropic"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_search_knows_what_people_look_for(site: str) -> None:
+    index = httpx.get(f"{site}/search/search_index.json", trust_env=False).json()
+    texts = [f"{each['title']} {each['text']}".lower() for each in index["docs"]]
+    assert [word for word in WORDS if not any(word.lower() in text for text in texts)] == []
+
+
+@pytest.mark.slow
+def test_llms_txt_lists_pages_that_are_there(site: str) -> None:
+    text = httpx.get(f"{site}/llms.txt", trust_env=False).text
+    targets = re.findall(r"^- \[[^\]]+\]\(([^)]*)\): \S", text, re.MULTILINE)
+    assert len(targets) > 40
+    for target in targets:
+        assert httpx.get(f"{site}/{target}", trust_env=False).is_success, target
