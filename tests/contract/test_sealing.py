@@ -40,6 +40,7 @@ from streamstraight_celery.relays.sealing import (
 from tests.support.keys import without_index
 
 from .sealing import entries_of, seal, texts_of
+from .test_forks import forking
 from .writing import MakeRelay
 
 S = "s"
@@ -204,6 +205,27 @@ def test_a_lost_producer_s_stream_waits_for_the_next_attempt(make_relay: MakeRel
     state = relay.state(S)
     assert state.end == "producer-disconnected"
     assert not is_to_be_sealed(state)
+
+
+def test_a_sealed_stream_is_forked(relay: Relay) -> None:
+    """As the relay server does: with what it has read, which may be one block of two attempts."""
+    relay.call(Claim(S, NONCE, "task"))
+    relay.call(append(1, "1", "2", "3"))
+    relay.call(Release(S, 1, NONCE, 1000))
+    relay.call(Claim(S, "bbbbbbbb", "task", resume=True))
+    relay.call(append(4, "4", "5", end="completed", attempt=2, nonce="bbbbbbbb"))
+    assert seal(relay, S) in SEALED
+    answer = forking(relay, S, "fork", "x", upto=4, nonce="cccccccc")
+    assert answer.kind == "ok"
+    segments = relay.state("fork").segments
+    assert [part.nonce for part in segments] == [NONCE, "bbbbbbbb", "cccccccc"]
+    for seq in range(5):
+        attempt = segment_of(segments, seq).attempt if seq else 0
+        page = relay.read(Read("fork", attempt, seq, 100))
+        assert page is not None
+        assert texts_of(page.entries) == ["1", "2", "3", "4", "x"][seq:]
+    assert relay.call(Delete(S)).kind == "ok"
+    assert texts_of(entries_of(relay, "fork")) == ["1", "2", "3", "4", "x"]
 
 
 def test_a_sealed_stream_is_deleted(relay: Relay) -> None:

@@ -15,11 +15,12 @@ from streamstraight_celery.producing.sealer import Sealer
 from streamstraight_celery.producing.sender import Sender
 from streamstraight_celery.relays.base import Relay, RelayOptions
 from streamstraight_celery.relays.redis.relay import RedisRelay
-from streamstraight_celery.relays.requests import Answer, Claim, Open, Request, Seal
+from streamstraight_celery.relays.requests import Answer, Claim, Entry, Open, Request, Seal
 from streamstraight_celery.relays.sealing import BLOCK_BYTES
 from streamstraight_celery.settings import StreamSettings
 from tests.contract.sealing import entries_of, seal, texts_of
 from tests.support.waiting import eventually, eventually_async
+from tests.unit.troubled import TroubledRelay
 
 from .conftest import MakeSite, Site
 from .test_dropping import DroppingReader
@@ -222,14 +223,38 @@ async def test_a_stream_begun_again_is_read_anew(redis_site: Site) -> None:
     await read(redis_site, producer.stream_id, 1)
 
 
-def test_more_than_can_wait_is_let_go(relay: DyingRelay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamstraight_celery.producing.sealer.MOST_BYTES", 0)
-    sealer = Sealer(relay)
-    settings = StreamSettings(relay_url="memory://")
+def ended(*texts: str) -> Outbox:
+    """What is left of a stream that its producer has ended."""
     claim, answer = Claim("s", "aaaaaaaa"), Answer("ok", 1, reason="0")
+    settings = StreamSettings(relay_url="memory://")
     outbox = Outbox(claim, answer, settings, 0.0, on_room=print, on_change=print)
-    outbox.size = 1
-    outbox.whole = entries_of(relay, "s")
-    sealer.seal(outbox)
+    outbox.whole = [Entry(seq, seq, text.encode()) for seq, text in enumerate(texts, 1)]
+    outbox.size = sum([len(text) for text in texts])
+    return outbox
+
+
+def test_a_part_that_is_not_taken_is_the_last(relay: DyingRelay) -> None:
+    """The stream is gone, or another attempt has begun."""
+    sealer = Sealer(relay)
+    sealer.seal(ended(*LARGE))
+    sealer.close()
+    assert relay.parts == 1
+
+
+def test_more_than_can_wait_is_let_go(relay: DyingRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamstraight_celery.producing.sealer.MOST_BYTES", 1)
+    sealer = Sealer(relay)
+    sealer.seal(ended("11"))
     sealer.close()
     assert relay.parts == 0
+
+
+def test_a_relay_that_does_not_seal_is_asked_once() -> None:
+    relay = TroubledRelay()
+    for _ in range(3):
+        sealer = Sealer(relay)
+        for _ in range(3):
+            sealer.seal(ended("1"))
+            sealer.close()
+        assert len(relay.sent) == 1
+        relay.sent.clear()
