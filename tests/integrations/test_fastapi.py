@@ -117,6 +117,7 @@ def test_a_mounted_relay_behind_a_prefix(celery_app: Celery, mount: str, proxy: 
     api = FastAPI(root_path="/api", lifespan=streams.lifespan)
     api.mount(mount, streams.relay)
     stream = publish(iter(["a", "b"]), app=celery_app)
+    assert stream.wait(60)  # it is produced on a thread
     headers = {"Authorization": f"Bearer {stream.token()}"}
     relay = f"{mount}/v1" if proxy == "strips" else f"/api{mount}/v1"
     with TestClient(api) as client:
