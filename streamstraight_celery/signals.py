@@ -28,7 +28,8 @@ stream_ended: Any = Signal(
 )
 """The attempt is over.
 
-`reason`: the stream's end reason; `released` when the stream is left to a next attempt (a retry);
+`reason`: the stream's end reason; `released` when the stream is left to a next attempt (a retry),
+`suspended` when that begins with an input;
 else the code of the error that made writing impossible, such as `fenced` or `relay-unavailable`.
 `chunks`, `bytes`, `seconds`, and `first_chunk_seconds` (None: no chunk). `elsewhere`: the end was
 not written by this attempt, which found it written.

@@ -13,7 +13,7 @@ from typing import Any
 from ..relays.end_reasons import GOOD_ENDS
 
 NAME = "streamstraight_celery"
-GOOD = GOOD_ENDS | {"released"}
+GOOD = GOOD_ENDS | {"released", "suspended"}
 
 Attributes = Mapping[str, Any]
 

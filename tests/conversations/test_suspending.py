@@ -19,6 +19,7 @@ from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.conversations import Await
 from streamstraight_celery.relays.requests import Answer, Append, Claim, Conclude, Enlist, Release
 from streamstraight_celery.runtime import Runtime
+from streamstraight_celery.signals import stream_ended
 from streamstraight_celery.tasks.suspending import seconds_of
 from tests.conftest import eventually
 from tests.conversations.project import Approval, make_app
@@ -122,6 +123,23 @@ def test_an_input_begins_one_attempt(
     eventually(lambda: ended(stream))
     assert chunks(relay, stream) == ["ready", "hello"]
     assert (stream.state().attempt, sent) == (2, [stream.task_id] * 2)
+
+
+def test_its_attempts_end_as_suspended(chat: Conversation) -> None:
+    reasons: list[str] = []
+
+    def note(stream_id: str, reason: str, **_: Any) -> None:
+        if stream_id == stream.id:
+            reasons.append(reason)
+
+    stream = wait.apply_stream((), conversation=chat.name, countdown=1)
+    stream_ended.connect(note)
+    try:
+        eventually(lambda: waiting(stream))
+        chat.send("hello")
+        eventually(lambda: reasons == ["suspended", "completed"])
+    finally:
+        stream_ended.disconnect(note)
 
 
 def test_one_that_is_there_already_needs_no_attempt(chat: Conversation, relay: Relay) -> None:
