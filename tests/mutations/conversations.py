@@ -17,6 +17,21 @@ LUA = "relays/redis/lua"
 
 CONVERSATIONS = (
     Mutation(
+        "conversation: the time to begin of one that has its turn", "conversations/turns.py",
+        "state.owner, state.kind, wait, ", "state.owner, state.kind, ",
+        (f"{QUEUE} -k as_its_message_says",),
+    ),
+    Mutation(
+        "conversation: no stream that was deleted meanwhile", "conversations/turns.py",
+        'return answer.kind == "ok" and not answer.is_new', 'return answer.kind == "ok"',
+        (f"{QUEUE} -k deleted_meanwhile",),
+    ),
+    Mutation(
+        "conversation: a task that waits while the store is away", "tasks/task_conversation.py",
+        "        return self._runtime.sender.patiently(ask)", "        return ask()",
+        ("tests/conversations/test_outage.py",),
+    ),
+    Mutation(
         "conversation: adding an event once", f"{LUA}/conversation.lua",
         "  if before then return 'duplicate', tonumber(before) end\n", "",
         (f"{LOG} -k 'added_once and redis'",),

@@ -21,10 +21,15 @@ GIVEN_BACK = f"{ENDS} -k given_back_begins_anew_at_once[redis-9]"
 WAITING = f"{STOP} -k 'test_a_generator_that_waits_is_closed and"
 
 WORKER_SIDE = (
+    Mutation(
+        "what a chunk that is sent again knew", "producing/outbox.py",
+        "bisect_right(self.received, (chunk, inf))", "len(self.received)",
+        ("tests/unit/test_writer_checkpoints.py -k knew",),
+    ),
     # -- chunks that the producer's thread sends
     Mutation(
         "a lone chunk after others of its stream", "producing/outbox.py",
-        "if self.has_more or self.received or self._failing_since is not None:",
+        "if self.has_more or self._failing_since is not None:",
         "if self._failing_since is not None:", (ALONE,),
     ),
     Mutation(
