@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import machine, table
+from benchmarks import growth, machine, table
 from benchmarks.cases import (
     cpu,
     fanout,
@@ -61,6 +61,7 @@ def cases(text: str) -> list[str]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("report", nargs="?", choices=["growth"], help="curves instead of the table")
     parser.add_argument("--only", type=cases, default=list(CASES), metavar="CASE,CASE")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter runs")
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
@@ -97,6 +98,13 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
         Session(Path(folder), rounds=rounds, quick=options.quick) as session,
     ):
+        if options.report:
+            found = growth.measure(session)
+            heading[-1] = others.describe()
+            print(*heading, *growth.text(found), sep="\n")
+            if options.json is not None:
+                growth.save(found, heading, options.json)
+            return 0
         groups, failures = measure(session, options.only)
     heading.append(others.describe())
     table.show(groups, heading, sys.stdout)
