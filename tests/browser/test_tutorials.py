@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Page
 
 from example_project.demo.stack import answers
+from tests.browser.engines import Tab, firefox, webkit
 from tests.conftest import ROOT, RedisServer, eventually, free_port
 
 TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
@@ -167,3 +168,25 @@ def test_a_tutorial_ends_with_a_page_that_streams(follower: Follower, tab: Page)
     # Somebody else has no token for it.
     stream_id = tab.evaluate("sessionStorage.stream")
     assert httpx.get(f"{follower.url}/streams/{stream_id}/token").status_code == 404
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_tutorial_s_page_in_firefox_and_webkit(follower: Follower) -> None:
+    for browser in (firefox, webkit):
+        with browser() as tab:
+            read_and_reload(tab, follower.url)
+
+
+def read_and_reload(tab: Tab, url: str) -> None:
+    """Ask, reload in the middle, and have the whole answer."""
+    length = "(document.querySelector('#answer')?.textContent.length ?? 0)"
+    tab.go(url)
+    tab.run(
+        "(document.querySelector('[name=prompt]').value = 'How does this work?',"
+        " document.querySelector('form button').click())"
+    )
+    eventually(lambda: tab.run(length) > 50, timeout=90)
+    tab.reload()
+    running = "!document.querySelector('#stop').hidden"
+    eventually(lambda: tab.run(f"{length} > 500 && !({running})"), timeout=120)
