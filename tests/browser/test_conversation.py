@@ -153,6 +153,24 @@ def test_a_page_reads_all_over_one_request_at_a_time_and_a_reload_finds_all(
     wait_chunks(page, stream.id, "ready", "end")
 
 
+@pytest.mark.slow
+def test_a_stream_is_stopped_some_time_after_the_last_page_is_closed(
+    site: Site, pages: Pages, context: BrowserContext, chat: Conversation
+) -> None:
+    stream = chat.stream(site.task(talking.silent))
+    tabs = [pages.open(context), pages.open(context)]
+    for tab in tabs:
+        tab.evaluate("ref => void follow(ref)", chat.ref())
+        wait_chunks(tab, stream.id, "ready")
+    eventually(lambda: chat.watchers() == 2)
+    tabs[0].close()
+    eventually(lambda: chat.watchers() == 1)
+    assert stream.state().end == ""
+    tabs[1].close()
+    eventually(lambda: chat.watchers() == 0)
+    eventually(lambda: stream.state().end == "stopped")
+
+
 def test_react_shows_an_agent_and_those_that_it_has_started(
     site: Site, tmp_path: Path, context: BrowserContext, chat: Conversation
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,12 @@ from streamstraight_celery import stream_task
 def helper(word: str) -> Iterator[str]:
     yield word
     yield "done"
+
+
+@stream_task(unwatched=8)
+def silent() -> Iterator[str]:
+    yield "ready"
+    time.sleep(600)
 
 
 @stream_task(bind=True)
