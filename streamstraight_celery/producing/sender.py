@@ -335,6 +335,7 @@ class Sender:
                     ready.clear()
                     continue
                 self._note_load(requests, now)
+                waits = False
                 try:
                     answers = self._execute(requests)
                     self._tell(requests, now, answered=True)
