@@ -14,7 +14,7 @@ from .output import print_json
 @json_option
 @click.pass_context
 def sweep(ctx: click.Context, as_json: bool) -> None:
-    """End streams whose producer is lost, and tell `on_end` tasks what they have missed.
+    """End streams whose producer is lost, tell `on_end` tasks, continue suspended ones.
 
     Run it about once a minute, or have Celery beat run the task `streams.sweep`. The exit status is
     1 when an end could not be told.
@@ -27,6 +27,8 @@ def sweep(ctx: click.Context, as_json: bool) -> None:
         said = f"{swept['looked']} streams looked at, {swept['ended']} ended, {swept['told']} told"
         if swept["lost"]:
             said += f"; {swept['lost']} with a lost producer, to be ended by a later sweep"
+        if swept["woken"]:
+            said += f"; {swept['woken']} suspended tasks continued"
         if swept["failed"]:
             said += f"; {swept['failed']} could not be told, see the log"
         click.echo(said)
