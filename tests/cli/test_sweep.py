@@ -25,7 +25,9 @@ def test_it_says_what_it_did(redis_url: str) -> None:
     assert (done.exit_code, done.stdout) == (0, "1 streams looked at, 0 ended, 1 told\n")
     with redis.Redis.from_url(redis_url) as broker:
         assert broker.llen("celery") == 1
-    assert streams.json("sweep") == {"looked": 0, "ended": 0, "told": 0, "failed": 0, "lost": 0}
+    assert streams.json("sweep") == {
+        "looked": 0, "ended": 0, "told": 0, "failed": 0, "lost": 0, "woken": 0,
+    }  # fmt: skip
     streams.relay.close()
 
 
