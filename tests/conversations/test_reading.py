@@ -10,11 +10,11 @@ import pytest
 from celery import Celery
 
 from streamstraight_celery import aread_conversation, get_conversation, read_conversation
-from streamstraight_celery.conversations.ending import tell_end
 from streamstraight_celery.errors import ConfigurationError, DecodeError
 from streamstraight_celery.reader import IDLE
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Append, Claim, Delete
+from streamstraight_celery.runtime import Runtime
 from tests.conversations.project import answer
 
 NONCES = ("0" * 8, "1" * 8)
@@ -49,7 +49,7 @@ class Writer:
 
     def end(self, reason: str = "completed") -> None:
         self._relay.call(Append(self.id, self._attempt, self._nonce, self._seq + 1, 0, b"", reason))
-        tell_end(self._app, self._relay, self.id)
+        Runtime.of(self._app).tell_end(self.id)
 
 
 def short(event: Any) -> Any:
