@@ -97,6 +97,8 @@ class Outbox:
         self.problem: StreamError | None = None
         self.done = False
         self.whole: list[Entry] = []
+        # When the last lone chunk was acknowledged, and how long its producer waited for that.
+        self.alone_at = self.alone_took = 0.0
         self._claim = claim
         self._on_room = on_room
         self._on_change = on_change

@@ -50,6 +50,10 @@ FIRST_BACKOFF = 0.02
 # How long to leave a relay alone that has not acknowledged something yet.
 WAIT = 0.005
 MAX_BACKOFF = 1.0
+# A producer waits for the round trip of a lone chunk. If that takes longer than this, the thread
+# sends what comes in the time after it.
+SLOW_TRIP = 0.002
+SLOW_FOR = 1.0
 # So many chunks in as many times `stream_linger` are a load: to wait for others then pays.
 LOAD_CHUNKS = 8
 
@@ -97,6 +101,7 @@ class Sender:
         self._linger = settings.linger if relay.shares else 0.0
         self._alone = relay.quick and not green_threads()
         self._away = False
+        self._slow_until = 0.0
         # Chunks of the last `LOAD_CHUNKS * linger` seconds, about, and of when that is.
         self._load = self._load_at = 0.0
         self._thread: threading.Thread | None = None
@@ -207,6 +212,9 @@ class Sender:
         """
         if not self._alone or self._closing or self._away or self._turn.locked() or self._loaded():
             return False
+        now = self.now()
+        if now < self._slow_until or now - outbox.alone_at < outbox.alone_took:
+            return False  # a generator this fast would wait for the store most of its time
         # As a context manager, which no signal can leave between taking and giving back. Somebody
         # else may be faster; then this waits for one round trip.
         with self._turn:
@@ -228,6 +236,10 @@ class Sender:
                 # Also when a signal has interrupted this: the thread repeats the request.
                 if outbox.has_more:
                     self.signal(outbox)
+            outbox.alone_at = self.now()
+            outbox.alone_took = outbox.alone_at - now
+            if outbox.alone_took > SLOW_TRIP:
+                self._slow_until = outbox.alone_at + SLOW_FOR
         return True
 
     def _note_load(self, requests: list[tuple[Outbox, Request]], now: float) -> None:

@@ -28,6 +28,11 @@ WORKER_SIDE = (
     ),
     # -- chunks that the producer's thread sends
     Mutation(
+        "a producer that waits for no slow store", "producing/sender.py",
+        "        if now < self._slow_until or now - outbox.alone_at < outbox.alone_took:\n",
+        "        if False:\n", (f"{ALONE} -k 'faster or far_away'",),
+    ),
+    Mutation(
         "a lone chunk after others of its stream", "producing/outbox.py",
         "if self.has_more or self._failing_since is not None:",
         "if self._failing_since is not None:", (ALONE,),

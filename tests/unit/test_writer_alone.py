@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import count
 
 import pytest
 
@@ -26,10 +25,12 @@ class QuickRelay(TroubledRelay):
         super().__init__()
         self.threads: list[str] = []
         self.interrupt = ""
+        self.time, self.trip = 100.0, 0.0
 
     def execute(self, requests: Sequence[Request]) -> list[Answer]:
         if any(isinstance(request, Append) for request in requests):
             self.threads.append(threading.current_thread().name)
+            self.time += self.trip
             if threading.current_thread() is threading.main_thread():
                 interrupt, self.interrupt = self.interrupt, ""
                 if interrupt == "before":
@@ -54,14 +55,53 @@ def sender(relay: QuickRelay) -> Iterator[Sender]:
     sender.close()
 
 
-def test_a_lone_chunk_changes_no_thread(relay: QuickRelay, sender: Sender) -> None:
-    writer = sender.open("s")
-    write_all(writer, numbers(20))
+@pytest.fixture
+def timed(relay: QuickRelay) -> Iterator[Sender]:
+    """A sender whose clock moves by the relay's round trips, and when a test moves it."""
+    sender = Sender(relay, replace(SETTINGS, linger=0, lease=10.0), now=lambda: relay.time)
+    yield sender
+    sender.close()
+
+
+MAIN = threading.main_thread().name
+
+
+def test_a_lone_chunk_changes_no_thread(relay: QuickRelay, timed: Sender) -> None:
+    relay.trip = 0.0002
+    writer = timed.open("s")
+    for text in numbers(20):
+        relay.time += 0.02
+        writer.write(text)
     assert relay.texts() == numbers(20)  # at once: nothing is under way any more
-    assert set(relay.threads) == {threading.current_thread().name}
+    assert set(relay.threads) == {MAIN}
     writer.finish("completed")
     assert relay.state("s").end == "completed"
     assert (writer.chunks, writer.size) == (20, sum(map(len, numbers(20))))
+
+
+def test_a_producer_that_is_faster_than_round_trips_waits_for_one_only(
+    relay: QuickRelay, timed: Sender
+) -> None:
+    relay.trip = 0.001
+    writer = timed.open("s")
+    write_all(writer, numbers(20))
+    writer.finish("completed")
+    assert relay.texts() == numbers(20)
+    assert relay.threads.count(MAIN) == 1
+
+
+def test_a_producer_does_not_wait_for_a_store_that_is_far_away(
+    relay: QuickRelay, timed: Sender
+) -> None:
+    relay.trip = 0.03
+    writer = timed.open("s")
+    for text in numbers(20):
+        relay.time += 0.04
+        writer.write(text)
+        eventually(lambda: not writer.outbox.has_more)
+    assert relay.texts() == numbers(20)
+    assert relay.threads.count(MAIN) == 2  # it looks again after a second
+    writer.finish("completed")
 
 
 def test_a_producer_does_not_wait_for_the_round_trip_of_another(
@@ -121,9 +161,9 @@ def test_what_redis_lost_is_sent_again(relay: QuickRelay, sender: Sender) -> Non
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_interrupted_chunk_is_neither_lost_nor_doubled(
-    relay: QuickRelay, sender: Sender, moment: str
+    relay: QuickRelay, timed: Sender, moment: str
 ) -> None:
-    writer = sender.open("s")
+    writer = timed.open("s")
     write_all(writer, numbers(3))
     relay.interrupt = moment
     with pytest.raises(SystemExit):
@@ -163,11 +203,12 @@ def test_a_loaded_process_sends_what_gathers(relay: QuickRelay) -> None:
 
 
 def test_a_lone_stream_does_not_linger(relay: QuickRelay) -> None:
-    looks = count()
     settings = replace(SETTINGS, linger=0.005, lease=10.0)
-    sender = Sender(relay, settings, now=lambda: 0.005 * next(looks))
+    sender = Sender(relay, settings, now=lambda: relay.time)
     writer = sender.open("s")
-    write_all(writer, numbers(20))
+    for text in numbers(20):
+        relay.time += 0.02
+        writer.write(text)
     assert relay.texts() == numbers(20)
     assert "stream-sender" not in relay.threads
     sender.close()
