@@ -84,4 +84,8 @@ def send(app: Celery, body: Message, connection: Any = None) -> None:
     if task is None:
         app.send_task(body["task"], body["args"], body["kwargs"], **options)
     else:
-        task.apply_async(body["args"], body["kwargs"], stream_announced=True, **options)
+        try:
+            task.apply_async(body["args"], body["kwargs"], stream_announced=True, **options)
+        except TypeError:
+            # Arguments that the task no longer takes: it fails in the worker, where it is seen.
+            app.send_task(body["task"], body["args"], body["kwargs"], **options)

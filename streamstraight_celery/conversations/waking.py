@@ -12,7 +12,9 @@ from collections import deque
 from typing import Any
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
+from ..errors import RelayUnavailableError
 from ..relays.base import Relay
 from ..relays.conversations import Resume, Wake
 from . import messages
@@ -36,7 +38,14 @@ def wake(app: Celery, relay: Relay, name: str, connection: Any = None) -> int:
         found = relay.call(Resume(stream_id, attempt))
         # Also of one that was stopped meanwhile: its task is to have a result.
         if found.kind == "ok" or (found.kind == "closed" and found.number == attempt):
-            messages.send(app, messages.unpack(app, message), connection)
+            try:
+                messages.send(app, messages.unpack(app, message), connection)
+            except (RelayUnavailableError, OperationalError):
+                raise
+            except Exception:
+                # Another process may be able to; the conversation's other tasks go on meanwhile.
+                log.exception("stream %s: the suspended task is not continued yet", stream_id)
+                continue
             sent += 1
         due.extend(relay.call(Wake(name, stream_id, attempt)).due)
     return sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import Any
@@ -15,6 +16,7 @@ from streamstraight_celery import StreamHandle, get_conversation, stream_task
 from streamstraight_celery.conversations import messages
 from streamstraight_celery.enqueue.conversations import Conversation
 from streamstraight_celery.errors import ConfigurationError
+from streamstraight_celery.ids import PARENT_HEADER
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.conversations import Await
 from streamstraight_celery.relays.requests import Answer, Append, Claim, Conclude, Enlist, Release
@@ -223,13 +225,19 @@ def test_a_delivery_that_comes_too_late_tells_the_end(app: Celery, chat: Convers
 class Parked:
     """A task that is being suspended, whose messages no worker takes."""
 
-    def __init__(self, app: Celery, chat: Conversation) -> None:
+    def __init__(
+        self, app: Celery, chat: Conversation, message: str = "", *args: Any,
+        parent: str = "",
+    ) -> None:  # fmt: skip
         self.relay = Runtime.of(app).relay
-        self.stream = wait.apply_stream((), conversation=chat.name, queue="nowhere")
+        self.stream = wait.apply_stream(
+            (), conversation=chat.name, queue="nowhere",
+            headers={PARENT_HEADER: parent} if parent else None,
+        )  # fmt: skip
         self.nonce = "1" * 8
         self.attempt = self.claim(self.nonce).attempt
         options = {"task_id": self.stream.task_id, "queue": "nowhere"}
-        message = messages.pack(app, wait.name, (), {}, options)
+        message = message or messages.pack(app, wait.name, args, {}, options)
         seen = self.relay.state(chat.id).last
         about = Await(chat.name, self.stream.id, self.attempt, seen, "", "input", 60_000, message)
         assert self.relay.call(about).kind == "ok"
@@ -269,6 +277,29 @@ def test_an_input_whose_sender_died_is_found_by_the_sweep(
     assert sent == [parked.stream.task_id]
     assert Runtime.of(app).sweep()["woken"] == 0
     assert parked.stream.state().status == "retrying"
+
+
+def test_a_message_that_cannot_be_sent_holds_up_no_other(
+    app: Celery, chat: Conversation, sent: list[str]
+) -> None:
+    pickled = json.dumps(["application/x-python-serialize", "binary", "gAQu"])
+    unreadable = Parked(app, chat, pickled)
+    other = Parked(app, chat, parent=unreadable.stream.id)
+    sent.clear()
+    unreadable.release()
+    other.release()
+    chat.send("hello")
+    assert sent == [other.stream.task_id]
+
+
+def test_arguments_that_the_task_no_longer_takes_fail_it_in_the_worker(
+    app: Celery, chat: Conversation, sent: list[str]
+) -> None:
+    parked = Parked(app, chat, "", "one", "too", "many")
+    sent.clear()
+    parked.release()
+    chat.send("hello")
+    assert sent == [parked.stream.task_id]
 
 
 def test_many_inputs_send_one_message(chat: Conversation, parked: Parked, sent: list[str]) -> None:
