@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from ..conversations.soon import EndTeller
-from ..conversations.waking import wake_quietly
+from ..conversations.waking import wake
 from ..errors import (
     RelayUnavailableError,
     StreamError,
@@ -57,7 +57,7 @@ from .pages.streams_page import StreamsPage
 from .reads import durable, multiplex, plain_sse, plain_text
 from .reads.durable import STREAM_PATH
 from .reads.handlers import Reading
-from .reads.hubs import Hubs, OnEnd, OnInput, OpenRelay
+from .reads.hubs import Hubs, OpenRelay, Tell
 from .reads.sse_response import SseConnection
 from .socketio.tokens import token_reply
 from .writes import durable_writes
@@ -95,7 +95,7 @@ class RelayApp:
     Args:
         settings: all of the `stream_*` settings.
         on_stop: told the stream id when a stop is asked of a living producer, on a thread.
-        on_input: told, on a thread, the conversation in which messages may be due.
+        on_input: told the conversation in which messages may be due; must not block.
         on_end: told the id of a stream that this server has ended; must not block.
         open_relay: makes the relay; for tests.
         hub_options: how streams are watched; for tests.
@@ -111,8 +111,8 @@ class RelayApp:
         settings: StreamSettings,
         *,
         on_stop: Callable[[str], object] | None = None,
-        on_input: OnInput | None = None,
-        on_end: OnEnd = str,
+        on_input: Tell = str,
+        on_end: Tell = str,
         open_relay: OpenRelay = open_async_relay,
         hub_options: HubOptions | None = None,
         hubs: Hubs | None = None,
@@ -391,7 +391,9 @@ def tellers_of(app: Celery, settings: StreamSettings) -> dict[str, Any]:
     # Connects when an input has come here.
     relay = functools.cache(lambda: open_relay(settings))
 
-    def on_input(conversation: str) -> None:
-        wake_quietly(app, relay(), conversation)
-
-    return {"on_input": on_input, "on_end": EndTeller(app, settings).soon}
+    # A broker that does not answer holds up a thread, and nobody else.
+    waker = InTurn(
+        lambda conversation: wake(app, relay(), conversation),
+        "suspended tasks of %d conversation(s) are not continued yet; `streams sweep` does it",
+    )
+    return {"on_input": waker.soon, "on_end": EndTeller(app, settings).soon}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..conversations.events import MAX_EVENT_ID, check_event_id, event_bytes, value_text
@@ -50,7 +50,7 @@ async def send(
     request: Request,
     receive: Receive,
     limit: int,
-    send_due: Callable[[str], Awaitable[None]],
+    send_due: Callable[[str], object],
 ) -> Reply:
     """Add a message to a conversation: `{"id", "value"}` (protocol.md, section 10).
 
@@ -84,7 +84,7 @@ async def send(
     if answer.kind == "exists":
         raise not_found()
     if answer.stop:
-        await send_due(name)
+        send_due(name)
     status = "sent" if answer.kind == "ok" else "duplicate"
     return json_reply(200, {"status": status, "id": event_id, "seq": answer.last_seq})
 

@@ -18,8 +18,7 @@ from .handlers import Reading
 DRAIN_SECONDS = 3.0
 
 OpenRelay = Callable[[StreamSettings], AsyncRelay]
-OnInput = Callable[[str], object]
-OnEnd = Callable[[str], object]
+Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,12 @@ class Hubs:
         settings: all of the `stream_*` settings.
         open_relay: makes the relay; for tests.
         options: how the hubs watch streams; default: as the settings say.
-        on_input: told, on a thread, the conversation in which messages may be due.
+        on_input: told the conversation in which messages may be due; must not block.
         on_end: told the id of a stream that was ended here; must not block.
 
     Attributes:
         tally: counts what all of them deliver.
+        send_due: `on_input`.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class Hubs:
         *,
         open_relay: OpenRelay = open_async_relay,
         options: HubOptions | None = None,
-        on_input: OnInput | None = None,
-        on_end: OnEnd = str,
+        on_input: Tell = str,
+        on_end: Tell = str,
     ) -> None:
         self.settings = settings
         self.tally = Tally()
         self._open_relay = open_relay
         self._options = options or HubOptions.of(settings)
-        self._on_input = on_input
+        self.send_due = on_input
         self._on_end = on_end
         self._loops: dict[asyncio.AbstractEventLoop, Loop] = {}
 
@@ -86,12 +86,6 @@ class Hubs:
         # It sends messages to the broker, which blocks: readers of the conversation do not wait.
         self._on_end(stream_id)
         await atell_end(self.here().relay, stream_id)
-
-    async def send_due(self, name: str) -> None:
-        """Send the messages that are due in a conversation."""
-        if self._on_input is not None:
-            # It may send a message to the broker, which blocks.
-            await asyncio.to_thread(self._on_input, name)
 
     def every_feed(self) -> list[Feed]:
         """The streams that are watched, on all loops."""
