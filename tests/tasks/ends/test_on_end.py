@@ -120,7 +120,8 @@ def test_of_the_attempt_that_came_again(
 
 
 def test_stopped_in_the_queue(site: Site, savers: Worker, speaker: Speaker) -> None:
-    stream = site.stream(saving.saved, speaker.port, queue="nobody")
+    queue = f"nobody-{site.conf['task_default_queue']}"  # of this kind of broker
+    stream = site.stream(saving.saved, speaker.port, queue=queue)
     stream.stop()
     end = told(site, stream)
     assert (end["reason"], end["attempt"], end["read"]) == ("stopped", 0, [])

@@ -160,7 +160,7 @@ def read(relay: str, stream: StreamHandle) -> None:
 
 
 def test_who_stops_it_in_the_queue(case: Case) -> None:
-    stream = case.ask("nobody", 0)
+    stream = case.ask(f"nobody-{case.site.conf['task_default_queue']}", 0)
     theirs = get_stream(stream.id, app=case.app)
     assert case.fork(theirs.stop) == signal.SIGKILL
     end = case.swept(stream)
