@@ -269,10 +269,11 @@ class Publication(StreamLink):
         finally:
             _running.discard(self)
             self._error = error
-            if self._tells:
-                tell()
             self._done.set()
             self._ended(error)
+            # Last: a broker that does not answer holds it up.
+            if self._tells:
+                tell()
 
     def _open(self) -> Driver | None:
         """Claim the stream; None when it was stopped before it began."""

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 # Larger streams stay as they are: to seal one, all of it is kept in memory for a moment.
 MOST_BYTES = 16 * 1024 * 1024
 PAGE = 64  # entries
+# Streams whose first page is kept in memory until it is their turn.
+MOST_WAITING = 16
 
 
 class Sealer:
@@ -31,6 +33,7 @@ class Sealer:
     def __init__(self, relay: AsyncRelay) -> None:
         self._relay = relay
         self._one = asyncio.Lock()
+        self._waiting = 0
         self._useless = False
 
     async def seal(self, stream_id: str, first: Page) -> None:
@@ -39,13 +42,16 @@ class Sealer:
         Args:
             first: the first page of its log.
         """
-        if self._useless or first.state.size > MOST_BYTES:
-            return
+        if self._useless or first.state.size > MOST_BYTES or self._waiting == MOST_WAITING:
+            return  # who reads it next may seal it
+        self._waiting += 1
         try:
             async with self._one:
                 await self._seal(stream_id, first)
         except RelayUnavailableError as error:
             logger.debug("stream %s is not sealed: %s", stream_id, error)
+        finally:
+            self._waiting -= 1
 
     async def _seal(self, stream_id: str, first: Page) -> None:
         entries, state = await self._whole(stream_id, first), first.state
