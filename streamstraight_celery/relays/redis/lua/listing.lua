@@ -1,10 +1,10 @@
 -- Not a script by itself: prepended to the scripts that enter streams in the index, which is
 -- advisory: whatever Redis refuses here, a stream begins and ends all the same.
 
--- Enter a stream in one part of the index. A label's part goes when it has not been used for 30 days.
+-- Enter a stream in one part of the index, which goes when it has not been used for 30 days.
 local function list(key, at, name)
   redis.pcall('ZADD', key, at, name)
-  if string.find(key, ':label:', 1, true) then redis.pcall('PEXPIRE', key, 2592000000) end
+  redis.pcall('PEXPIRE', key, 2592000000)
 end
 
 -- The stream whose state is kept in this key.
