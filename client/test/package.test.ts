@@ -30,7 +30,7 @@ test("it holds the modules, their types and licences, and nothing else", () => {
     "LICENSE", "README.md",
     "dist/ag-ui.d.ts", "dist/ag-ui.js", "dist/ai-sdk.d.ts", "dist/ai-sdk.js", "dist/client.d.ts", "dist/client.js", "dist/client.licenses.txt",
     "dist/react.d.ts", "dist/react.js", "dist/shared.d.ts", "dist/shared.js",
-    "package.json",
+    "package.json", "skills/streamstraight-celery/SKILL.md",
   ]);
 });
 

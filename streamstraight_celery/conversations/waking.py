@@ -44,7 +44,10 @@ def wake(app: Celery, relay: Relay, name: str, connection: Any = None) -> int:
                 raise
             except Exception:
                 # Another process may be able to; the conversation's other tasks go on meanwhile.
-                log.exception("stream %s: the suspended task is not continued yet", stream_id)
+                log.exception(
+                    "stream %s: the suspended task is not continued yet", stream_id,
+                    extra={"stream_id": stream_id},
+                )  # fmt: skip
                 continue
             sent += 1
         due.extend(relay.call(Wake(name, stream_id, attempt)).due)

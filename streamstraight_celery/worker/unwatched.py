@@ -71,7 +71,10 @@ def _look(
         try:
             readers: int | None = runtime.relay.call(Watch(stream_id)).number
             if unwatched.over(readers, now()):
-                log.info("stream %s: nobody has read it for %g s; stopping it", stream_id, limit)
+                log.info(
+                    "stream %s: nobody has read it for %g s; stopping it", stream_id, limit,
+                    extra={"stream_id": stream_id},
+                )  # fmt: skip
                 runtime.relay.call(Stop(stream_id))
                 runtime.sender.check_stops()
                 return

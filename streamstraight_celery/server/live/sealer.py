@@ -49,7 +49,8 @@ class Sealer:
             async with self._one:
                 await self._seal(stream_id, first)
         except RelayUnavailableError as error:
-            logger.debug("stream %s is not sealed: %s", stream_id, error)
+            about = {"stream_id": stream_id}
+            logger.debug("stream %s is not sealed: %s", stream_id, error, extra=about)
         finally:
             self._waiting -= 1
 

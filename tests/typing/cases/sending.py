@@ -8,7 +8,9 @@ from typing_extensions import assert_type
 
 from streamstraight_celery import StreamHandle, StreamTask, current_stream, stream_task
 
-Ending = Literal["stopped", "time-limit", "revoked", "shutdown", "terminated", "failed"]
+Ending = Literal[
+    "stopped", "time-limit", "revoked", "shutdown", "terminated", "failed", "suspended"
+]
 
 
 @stream_task(sends=True)
