@@ -43,10 +43,15 @@ def stopped_unwatched(
     limit: float | None,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
-    """In this block the stream is stopped once nobody has read it for `limit` seconds."""
+    """In this block the stream is stopped once nobody has read it for `limit` seconds.
+
+    Raises:
+        ConfigurationError: the relay is `streamstraight://`, which does not tell who reads.
+    """
     if limit is None:
         yield
         return
+    runtime.check_own_relay("unwatched", "which does not tell who reads")
     over = threading.Event()  # of greenlets, where threads are
     looking = threading.Thread(
         target=_look, args=(runtime, stream_id, limit, over, now), daemon=True,
@@ -69,7 +74,8 @@ def _look(
     unwatched = Unwatched(limit, now())
     while not over.wait(min(LOOK_EVERY, limit / 4)):
         try:
-            readers: int | None = runtime.relay.call(Watch(stream_id)).number
+            answer = runtime.relay.call(Watch(stream_id))
+            readers = answer.number if answer.kind == "ok" else None
             if unwatched.over(readers, now()):
                 log.info(
                     "stream %s: nobody has read it for %g s; stopping it", stream_id, limit,

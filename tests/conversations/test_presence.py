@@ -19,9 +19,11 @@ from streamstraight_celery import (
 )
 from streamstraight_celery.errors import ConfigurationError
 from streamstraight_celery.relays.base import Relay
-from streamstraight_celery.relays.requests import Watch
+from streamstraight_celery.relays.requests import Answer, Watch
+from streamstraight_celery.runtime import Runtime
 from streamstraight_celery.server import relay_app
-from streamstraight_celery.worker.unwatched import Unwatched
+from streamstraight_celery.settings import read_settings
+from streamstraight_celery.worker.unwatched import Unwatched, stopped_unwatched
 from tests.conftest import eventually
 from tests.conversations.project import counts_readers, endless
 from tests.server.serving import serving
@@ -105,6 +107,42 @@ def test_a_stream_that_nobody_reads_is_stopped(working: Celery, relay: Relay) ->
 def test_how_long_nobody_has_read(readers: list[Any], over: bool) -> None:
     unwatched = Unwatched(60, 0)
     assert [unwatched.over(count, at) for count, at in readers][-1] is over
+
+
+class Telling:
+    """A store that answers in one way, and what it is asked for."""
+
+    def __init__(self, relay: str, answer: Answer) -> None:
+        self.asked: list[Any] = []
+        self._answer = answer
+        app = Celery("telling", set_as_current=False)
+        app.conf.stream_relay_url = relay
+        app.conf.stream_api_key = "a key"
+        self.runtime = Runtime(read_settings(app), self)  # type: ignore[arg-type]
+
+    def call(self, request: Any) -> Answer:
+        self.asked.append(request)
+        return self._answer
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_store_that_refuses_to_tell_knows_of_no_absence() -> None:
+    store = Telling("memory://", Answer("refused"))
+    with stopped_unwatched(store.runtime, "a", 0.02):
+        eventually(lambda: len(store.asked) > 8)
+    assert set(store.asked) == {Watch("a")}
+
+
+def test_a_relay_that_does_not_tell_who_reads() -> None:
+    store = Telling("streamstraight://", Answer("refused"))
+    with (
+        pytest.raises(ConfigurationError, match="unwatched: stream_relay_url is streamstraight"),
+        stopped_unwatched(store.runtime, "a", 60),
+    ):
+        pytest.fail("the task must not begin")
+    assert not store.asked
 
 
 @pytest.mark.parametrize("value", [0, -1, "120", True, float("nan")])

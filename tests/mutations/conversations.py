@@ -149,4 +149,9 @@ CONVERSATIONS = (
         "presence: nobody knows while the store is away", "worker/unwatched.py",
         "readers is None or readers > 0", "readers", (f"{WATCHED} -k how_long",),
     ),
+    Mutation(
+        "presence: a relay that does not tell who reads", "worker/unwatched.py",
+        'answer.number if answer.kind == "ok" else None', "answer.number",
+        (f"{WATCHED} -k refuses_to_tell",),
+    ),
 )  # fmt: skip
