@@ -83,8 +83,9 @@ class StreamTask(BaseTask, Generic[P], metaclass=WithAppTask):  # type: ignore[m
         on_end: a Celery task, or its name, that is enqueued with a `StreamEnd` once the stream has
             ended, at least once; default `stream_on_end`, and "" for none.
         ttl: seconds that its streams are kept after their end; default `stream_ttl`.
-        unwatched: seconds after which a running stream that nobody has read is stopped. Only those
-            who read from relay servers and own routes count. Default: it goes on.
+        unwatched: seconds (15 at least) after which a running stream that nobody has read is
+            stopped. Only those who read from relay servers and own routes count. Default: it goes
+            on.
     """
 
     abstract = True

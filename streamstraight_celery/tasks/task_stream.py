@@ -54,17 +54,22 @@ def check_on_lost(value: object, on_redelivery: object) -> None:
         raise ConfigurationError("on_lost='run' contradicts on_redelivery='fail': drop one of them")
 
 
+# Seconds. After a restart of the store or a relay server nobody seems to read for some seconds, until
+# pages are back and servers have told of them: a shorter time would stop what is read.
+UNWATCHED_AT_LEAST = 15
+
+
 def check_unwatched(value: object) -> None:
     """Check the option.
 
     Raises:
-        ConfigurationError: it is no number of seconds greater than 0.
+        ConfigurationError: it is no number of seconds, or fewer than `UNWATCHED_AT_LEAST`.
     """
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-    if value is not None and not known:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and value >= UNWATCHED_AT_LEAST):
         raise ConfigurationError(
             f"unwatched={value!r}: use a number of seconds after which a stream that nobody has "
-            "read is stopped, or None"
+            f"read is stopped, {UNWATCHED_AT_LEAST} at least, or None"
         )
 
 

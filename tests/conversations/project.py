@@ -87,7 +87,7 @@ def counts_readers(self: Any) -> Iterator[int]:
     yield readers
 
 
-@stream_task(unwatched=1.5)
+@stream_task
 def endless() -> Iterator[str]:
     while True:
         yield "."

@@ -80,7 +80,10 @@ def test_a_task_can_ask_who_reads_it(working: Celery, relay: Relay) -> None:
     assert list(stream.read()) == [7]
 
 
-def test_a_stream_that_nobody_reads_is_stopped(working: Celery, relay: Relay) -> None:
+def test_a_stream_that_nobody_reads_is_stopped(
+    working: Celery, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endless, "unwatched", 1.5)  # sooner than can be declared
     stream = endless.stream()
 
     def is_read_for_long() -> bool:
@@ -145,7 +148,7 @@ def test_a_relay_that_does_not_tell_who_reads() -> None:
     assert not store.asked
 
 
-@pytest.mark.parametrize("value", [0, -1, "120", True, float("nan")])
+@pytest.mark.parametrize("value", [0, -1, 14.9, "120", True, float("nan")])
 def test_a_time_that_cannot_be(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="unwatched="):
         stream_task(unwatched=value)

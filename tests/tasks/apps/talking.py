@@ -15,7 +15,7 @@ def helper(word: str) -> Iterator[str]:
     yield "done"
 
 
-@stream_task(unwatched=8)
+@stream_task(unwatched=15)
 def silent() -> Iterator[str]:
     yield "ready"
     time.sleep(600)
