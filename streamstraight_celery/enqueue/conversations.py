@@ -226,7 +226,7 @@ class Conversation:
         Raises:
             RelayUnavailableError: the store does not answer.
         """
-        return list(descendants(self._runtime.relay, self.id, stream_id))
+        return descendants(self._runtime.relay, self.id, stream_id)
 
     # -- its log
 

@@ -60,16 +60,25 @@ def check_wait(runtime: Runtime, wait: float | bool) -> None:
         raise ConfigurationError(f"wait={wait!r}: use a number of seconds, or True")
 
 
-def wait_for_end(runtime: Runtime, stream_id: str, wait: float | bool) -> None:
+def wait_for_end(
+    runtime: Runtime, stream_id: str, wait: float | bool, began: float | None = None
+) -> None:
     """Return when the stream has ended, or is gone.
 
+    Args:
+        runtime: of the app.
+        stream_id: the stream.
+        wait: seconds; True: no limit.
+        began: when the wait began (`time.monotonic`); default: now.
+
     Raises:
-        StreamNotEndedError: it has not, after `wait` seconds (True: no limit).
+        StreamNotEndedError: it has not, after `wait` seconds.
         RelayUnavailableError: the relay does not answer.
     """
-    deadline = time.monotonic() + (math.inf if wait is True else wait)
+    start = time.monotonic() if began is None else began
+    deadline = start + (math.inf if wait is True else wait)
     pause = LOOK_FIRST
-    while not _has_ended(runtime, stream_id):
+    while not has_ended(runtime, stream_id):
         left = deadline - time.monotonic()
         if left <= 0:
             raise StreamNotEndedError(
@@ -79,7 +88,12 @@ def wait_for_end(runtime: Runtime, stream_id: str, wait: float | bool) -> None:
         pause = min(2 * pause, LOOK_AT_MOST)
 
 
-def _has_ended(runtime: Runtime, stream_id: str) -> bool:
+def has_ended(runtime: Runtime, stream_id: str) -> bool:
+    """Whether the stream has ended, or is gone.
+
+    Raises:
+        RelayUnavailableError: the relay does not answer.
+    """
     try:
         return bool(state_of(runtime, stream_id).end)
     except StreamNotFoundError:

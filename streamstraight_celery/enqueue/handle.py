@@ -21,7 +21,7 @@ from ..relays.base import Access, StreamState
 from ..runtime import Runtime
 from ..settings import this_app
 from .ending import check_wait, delete_stream, state_of, stop_stream, wait_for_end
-from .family import stop_tree
+from .family import SETTLE, stop_tree
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -173,7 +173,8 @@ class StreamLink:
         """Stop the stream: a queued task never starts, a running generator is closed.
 
         Args:
-            tree: in a conversation: also the streams that its task has started, and theirs.
+            tree: in a conversation: also the streams that its task has started, and theirs. Looks
+                for more until all have ended, for 2 seconds or as long as it waits.
             wait: also wait until the stream has ended, at most so many seconds; True: as long as
                 it takes (a lost producer's stream ends after `stream_lease` and
                 `stream_reap_after`).
@@ -189,26 +190,26 @@ class StreamLink:
         """
         if wait is not False:
             check_wait(self._runtime, wait)
-        family = self._stop_tree() if tree else []
+        began = time.monotonic()
+        limit = math.inf if wait is True else wait
+        family = self._stop_tree(SETTLE if wait is False else limit) if tree else []
         stopped = bool(family) if tree else self._stop()
         if wait is not False:
-            deadline = time.monotonic() + (math.inf if wait is True else wait)
-            wait_for_end(self._runtime, self.id, wait)
-            for stream_id in family:
-                wait_for_end(self._runtime, stream_id, max(0.0, deadline - time.monotonic()))
+            for stream_id in dict.fromkeys([self.id, *family]):
+                wait_for_end(self._runtime, stream_id, wait, began)
         return stopped
 
     async def astop(self, *, wait: float | bool = False, tree: bool = False) -> bool:
         """As `stop`, without blocking the event loop."""
         return await asyncio.to_thread(self.stop, wait=wait, tree=tree)
 
-    def _stop_tree(self) -> list[str]:
+    def _stop_tree(self, settle: float) -> list[str]:
         self._runtime.check_own_relay("stop(tree=)", "which has no conversations")
         try:
             name = state_of(self._runtime, self.id).conversation
         except StreamNotFoundError:
             return []
-        return stop_tree(self._app, self._runtime, self.id, name)
+        return stop_tree(self._app, self._runtime, self.id, name, settle)
 
     def _stop(self) -> bool:
         return stop_stream(self._app, self._runtime, self.id)

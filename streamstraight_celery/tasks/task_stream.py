@@ -54,8 +54,8 @@ def check_on_lost(value: object, on_redelivery: object) -> None:
         raise ConfigurationError("on_lost='run' contradicts on_redelivery='fail': drop one of them")
 
 
-# Seconds. After a restart of the store or a relay server nobody seems to read for some seconds, until
-# pages are back and servers have told of them: a shorter time would stop what is read.
+# Seconds. After a restart of the store or a relay server nobody seems to read, until pages are back
+# and servers have told of them: a shorter time would stop what is read.
 UNWATCHED_AT_LEAST = 15
 
 

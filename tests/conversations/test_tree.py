@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from streamstraight_celery import (
     get_stream,
     send_stream_task,
 )
+from streamstraight_celery.conversations.events import stream_ended
+from streamstraight_celery.enqueue import handle
 from streamstraight_celery.errors import ConfigurationError, StreamNotEndedError
 from streamstraight_celery.ids import PARENT_HEADER
 from streamstraight_celery.relays.base import Relay
-from streamstraight_celery.relays.requests import Append, Claim, Stop
+from streamstraight_celery.relays.requests import Append, Claim, Read, Stop
+from tests.conftest import eventually
 from tests.conversations.project import answer
 from tests.conversations.test_log import events
 
@@ -27,6 +31,20 @@ NONCE = "0" * 8
 def child_of(parent: StreamHandle) -> StreamHandle:
     headers = {PARENT_HEADER: parent.id}
     return answer.apply_stream(("hi",), conversation="chat-42", headers=headers)
+
+
+def count_reads(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The logs of conversations that are read from now on."""
+    logs: list[str] = []
+    read = relay.read
+
+    def reads(request: Read) -> Any:
+        if request.stream_id == get_conversation("chat-42").id:
+            logs.append(request.stream_id)
+        return read(request)
+
+    monkeypatch.setattr(relay, "read", reads)
+    return logs
 
 
 def ends(*streams: StreamHandle) -> list[str]:
@@ -94,6 +112,41 @@ def test_one_that_begins_while_the_others_are_stopped(
     monkeypatch.setattr(relay, "call", calls)
     tree[0].stop(tree=True)
     assert ends(*tree, *late) == ["stopped"] * 5
+
+
+@pytest.mark.parametrize("wait", [False, 10])
+def test_one_that_begins_until_its_parent_has_ended(
+    app: Celery, relay: Relay, monkeypatch: pytest.MonkeyPatch, wait: float
+) -> None:
+    root = get_conversation("chat-42", app=app).stream(answer, "hi")
+    attempt = relay.call(Claim(root.id, NONCE)).number
+    monkeypatch.setattr(handle, "SETTLE", 60)
+    looks = count_reads(relay, monkeypatch)
+    with ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(root.stop, tree=True, wait=wait)
+        eventually(lambda: len(looks) > 2 or stopping.done())
+        late = child_of(root)
+        relay.call(Append(root.id, attempt, NONCE, 1, 0, b"", "stopped"))
+        assert stopping.result()
+    assert ends(root, late) == ["stopped"] * 2
+
+
+def test_a_task_that_does_not_end_is_awaited_for_a_while(
+    app: Celery, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = get_conversation("chat-42", app=app).stream(answer, "hi")
+    relay.call(Claim(root.id, NONCE))
+    monkeypatch.setattr(handle, "SETTLE", 0.1)
+    assert root.stop(tree=True)
+    assert ends(root) == [""]
+
+
+def test_a_child_that_was_lost_and_begins_again_is_stopped(
+    relay: Relay, tree: list[StreamHandle]
+) -> None:
+    relay.call(stream_ended("chat-42", tree[1].id, "producer-disconnected"))
+    assert tree[0].stop(tree=True)
+    assert ends(*tree) == ["stopped"] * 4
 
 
 def test_a_stream_of_no_conversation_has_no_tree(app: Celery) -> None:

@@ -122,6 +122,11 @@ CONVERSATIONS = (
         (f"{TREE} -k 'one_that_begins and memory'",),
     ),
     Mutation(
+        "conversation: a tree is looked at until its tasks have ended", "enqueue/family.py",
+        "        if not left and (late or not running):\n", "        if not left:\n",
+        (f"{TREE} -k 'until_its_parent and memory'",),
+    ),
+    Mutation(
         "presence: a server that is gone (Redis)", f"{LUA}/watch.lua",
         "  if tonumber(ends) > now then", "  if true then",
         (f"{PRESENCE} -k 'gone and redis'",),
