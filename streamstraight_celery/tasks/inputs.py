@@ -28,14 +28,14 @@ class Place:
         attempt: of the log; another one begins when it was lost.
         seq: of the last event received.
         asked: how often each question was asked.
-        timeouts: how often nothing came in time after that event.
+        timeouts: how often a suspended task's wait of that name was over.
     """
 
     def __init__(self, seq: int) -> None:
         self.attempt = 1
         self.seq = seq
         self.asked: Counter[str] = Counter()
-        self.timeouts: Counter[int] = Counter()
+        self.timeouts: Counter[str] = Counter()
 
 
 class Wanted:
@@ -48,6 +48,7 @@ class Wanted:
         place: where to look on.
         kind: what the value has to be.
         question: the id of the question; `""` for any message that answers none.
+        sent: chunks of the stream so far, which the attempt that goes on behind them counts, too.
         peeks: only looks whether there is one, which is still to be received then.
     """
 
@@ -60,6 +61,7 @@ class Wanted:
         kind: Any,
         question: str = "",
         *,
+        sent: int = 0,
         peeks: bool = False,
     ) -> None:
         # Only here: most tasks never read.
@@ -73,6 +75,7 @@ class Wanted:
         self._kind = name_of(kind)
         self._decode = make_decode(kind, None)
         self._seq = place.seq
+        self._sent = sent
         self._peeks = peeks
         self.found = False
         self.value: Any = None
@@ -82,11 +85,16 @@ class Wanted:
         """The last event that was looked at."""
         return self._seq
 
-    @property
-    def what(self) -> str:
-        """A name for what is wanted, which another attempt of the task gives it too."""
-        seq = self._place.seq
-        return self.question or f"input {seq} {self._place.timeouts[seq]}"
+    def what(self, timeout: float | None) -> str:
+        """A name for what is wanted, which another attempt of the task gives it too.
+
+        That one may begin behind earlier waits, so they are not counted: chunks and times tell waits
+        apart, and equal ones that follow each other without a chunk are numbered.
+        """
+        if self.question:
+            return self.question
+        name = self._wait_of(timeout)
+        return f"{name} {self._place.timeouts[name]}"
 
     def next_read(self) -> Read:
         """What to read now."""
@@ -115,11 +123,14 @@ class Wanted:
             page.state.attempt == self._place.attempt and self._seq >= page.state.last
         )
 
-    def timed_out(self, timeout: float | None) -> InputTimeoutError:
+    def timed_out(self, timeout: float | None, *, suspended: bool = False) -> InputTimeoutError:
         """The error when nothing has come in time."""
-        if not self.question:
-            self._place.timeouts[self._place.seq] += 1
+        if suspended and not self.question:
+            self._place.timeouts[self._wait_of(timeout)] += 1
         return InputTimeoutError(self.name, timeout or 0.0)
+
+    def _wait_of(self, timeout: float | None) -> str:
+        return f"input {self._place.seq} {self._sent} {timeout}"
 
     def _is_wanted(self, event: dict[str, Any]) -> bool:
         return (

@@ -66,14 +66,14 @@ def suspend(
     # Whatever is lost from now on, the sweep finds it.
     patiently(lambda: relay.call(Enlist(writer.stream_id)))
     request = Await(
-        wanted.name, writer.stream_id, writer.attempt, wanted.seen, wanted.question, wanted.what,
-        max(1, round(wait * 1000)), message_of(task, writer),
+        wanted.name, writer.stream_id, writer.attempt, wanted.seen, wanted.question,
+        wanted.what(timeout), max(1, round(wait * 1000)), message_of(task, writer),
     )  # fmt: skip
     answer = patiently(lambda: relay.call(request))
     if answer.kind == "gap":
         return
     if answer.kind == "closed":
-        raise wanted.timed_out(timeout)
+        raise wanted.timed_out(timeout, suspended=True)
     if answer.kind == "too-large":
         raise StreamTooLargeError(f"too many tasks wait in conversation {wanted.name!r}")
     check_posted(wanted.name, answer)

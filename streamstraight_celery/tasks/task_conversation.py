@@ -144,9 +144,7 @@ class TaskConversation(Generic[P]):
         """
         if until != "input":
             raise ConfigurationError(f"until={until!r}: a task can be suspended until 'input'")
-        here, place = self._here, self._place
-        wanted = Wanted(here.name, here.id, self._task.stream_id, place, None, peeks=True)
-        self._lie_down(wanted, seconds_of(timeout))
+        self._lie_down(self._wanted(None, peeks=True), seconds_of(timeout))
 
     async def asuspend(self, *, until: Literal["input"] = "input", timeout: Timeout = None) -> None:
         """As `suspend`, on an event loop."""
@@ -352,9 +350,12 @@ class TaskConversation(Generic[P]):
         answer = self._call(Post(here.name, closed, event, vital=True, answers=question))
         return answer.kind != "closed"
 
-    def _wanted(self, kind: Any, question: str = "") -> Wanted:
-        here = self._here
-        return Wanted(here.name, here.id, self._task.stream_id, self._place, kind, question)
+    def _wanted(self, kind: Any, question: str = "", *, peeks: bool = False) -> Wanted:
+        here, writer = self._here, self._writer
+        return Wanted(
+            here.name, here.id, writer.stream_id, self._place, kind, question,
+            sent=writer.continues + writer.chunks, peeks=peeks,
+        )  # fmt: skip
 
     # -- where
 

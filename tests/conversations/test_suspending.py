@@ -74,6 +74,19 @@ def keep(self: Any) -> Iterator[Any]:
     yield seen
 
 
+@stream_task(bind=True, on_redelivery="resume")
+def remind(self: Any) -> Iterator[Any]:
+    """Waits for a while, reminds of it, and then waits for long; skips what it has done."""
+    if not self.stream.saved:
+        try:
+            self.conversation.receive(type=Approval, timeout=0.2, suspend=True)
+        except TimeoutError:
+            yield "please"
+            self.stream.checkpoint("reminded")
+    answer = self.conversation.receive(type=Approval, timeout=600, suspend=True)
+    yield answer.approved
+
+
 @stream_task(bind=True)
 def restart(self: Any) -> Iterator[Any]:
     yield "ready"
@@ -175,6 +188,20 @@ def test_the_deadline_begins_it(app: Celery, chat: Conversation, relay: Relay, t
     eventually(lambda: Runtime.of(app).sweep() and ended(stream))
     assert (chunks(relay, stream)[-1:], stream.state().attempt) == (["late"], 2)
     assert len(told(chat, app, "closed")) == (task is approve)
+
+
+def test_a_wait_has_its_own_deadline_whatever_was_skipped(
+    app: Celery, chat: Conversation, relay: Relay
+) -> None:
+    stream = chat.stream(remind)
+    eventually(lambda: Runtime.of(app).sweep() and chunks(relay, stream) == ["please"])
+    eventually(lambda: stream.state().attempt == 2 and waiting(stream))
+    chat.send({"approved": 2})  # does not fit, and begins an attempt that skips the first wait
+    eventually(lambda: told(chat, app, "refused"))
+    eventually(lambda: stream.state().end or waiting(stream))
+    chat.send({"approved": True})
+    eventually(lambda: stream.state().end)
+    assert chunks(relay, stream) == ["please", True]
 
 
 def test_what_was_received_stands_with_a_checkpoint(chat: Conversation, relay: Relay) -> None:

@@ -112,6 +112,11 @@ CONVERSATIONS = (
         (f"{SUSPENDED} -k 'stop_ends and memory'",),
     ),
     Mutation(
+        "suspending: a wait's own deadline", "tasks/inputs.py",
+        "{self._place.seq} {self._sent} {timeout}", "{self._place.seq}",
+        (f"{SUSPENDED} -k 'own_deadline and memory'",),
+    ),
+    Mutation(
         "conversation: a tree is stopped at any depth", "enqueue/family.py",
         'event.get("parent") in found', 'event.get("parent") == stream_id',
         (f"{TREE} -k 'outlives and memory'",),
