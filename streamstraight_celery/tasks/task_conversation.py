@@ -201,8 +201,12 @@ class TaskConversation(Generic[P]):
         try:
             return self._wait(wanted, seconds_of(timeout), suspend)
         except InputTimeoutError:
-            if not self._give_up(question):
-                return self._wait(wanted, None)  # it was answered just now
+            while not self._give_up(question):  # it was answered just now
+                before = wanted.seen
+                with contextlib.suppress(InputTimeoutError):
+                    return self._wait(wanted, 0)
+                if wanted.seen == before:  # the answer was lost
+                    break
             raise
 
     async def aask(
@@ -219,8 +223,12 @@ class TaskConversation(Generic[P]):
         try:
             return await self._await(wanted, seconds_of(timeout), suspend)
         except InputTimeoutError:
-            if not await asyncio.to_thread(self._give_up, question):
-                return await self._await(wanted, None)
+            while not await asyncio.to_thread(self._give_up, question):
+                before = wanted.seen
+                with contextlib.suppress(InputTimeoutError):
+                    return await self._await(wanted, 0)
+                if wanted.seen == before:
+                    break
             raise
 
     # -- waiting

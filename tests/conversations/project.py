@@ -50,6 +50,13 @@ def ask(self: Any, timeout: float | None = None) -> Iterator[Any]:
     yield answer.approved
 
 
+@stream_task(bind=True)
+async def aask(self: Any, timeout: float | None = None) -> AsyncIterator[Any]:
+    yield "ready"
+    answer = await self.conversation.aask({"tool": "delete"}, type=Approval, timeout=timeout)
+    yield answer.approved
+
+
 @stream_task(
     bind=True, on_redelivery="resume", autoretry_for=(ConnectionError,), default_retry_delay=0
 )

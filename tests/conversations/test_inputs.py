@@ -12,9 +12,9 @@ from celery import Celery
 from streamstraight_celery import StreamHandle, get_conversation
 from streamstraight_celery.errors import QuestionClosedError
 from streamstraight_celery.relays.base import Relay
-from streamstraight_celery.relays.requests import Read
+from streamstraight_celery.relays.requests import Post, Read
 from tests.conftest import eventually
-from tests.conversations.project import alisten, ask, lead, lead_later, listen, repeat
+from tests.conversations.project import aask, alisten, ask, lead, lead_later, listen, repeat
 from tests.conversations.test_log import events
 from tests.support.workers import worker_here
 
@@ -115,6 +115,27 @@ def test_a_question_is_given_up_in_time(working: Celery) -> None:
     (closed,) = of_type(working, "closed")
     with pytest.raises(QuestionClosedError):
         chat.send({"approved": True}, answers=closed["question"])
+
+
+@pytest.mark.parametrize("task", [ask, aask])
+@pytest.mark.parametrize(("late", "end"), [(2, "producer-error"), (True, "completed")])
+def test_an_answer_at_the_last_moment(
+    working: Celery, relay: Relay, monkeypatch: pytest.MonkeyPatch, task: Any, late: Any, end: str
+) -> None:
+    chat = get_conversation("chat-42", app=working)
+    call = relay.call
+
+    def calls(request: Any) -> Any:
+        if isinstance(request, Post) and request.event_id == f"closed:{request.answers}":
+            chat.send({"approved": late}, answers=request.answers, id="late")
+        return call(request)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relay, "call", calls)
+        stream = chat.stream(task, 0.1)
+        eventually(lambda: stream.state().end)
+    assert stream.state().end == end
+    assert len(of_type(working, "closed")) == (late == 2)
 
 
 def test_tasks_that_a_task_starts_are_its_children(working: Celery, relay: Relay) -> None:

@@ -117,6 +117,11 @@ CONVERSATIONS = (
         (f"{SUSPENDED} -k 'own_deadline and memory'",),
     ),
     Mutation(
+        "conversation: a late answer that does not fit", "tasks/task_conversation.py",
+        "return self._wait(wanted, 0)", "return self._wait(wanted, None)",
+        (f"{INPUTS} -k 'last_moment and memory'",),
+    ),
+    Mutation(
         "conversation: a tree is stopped at any depth", "enqueue/family.py",
         'event.get("parent") in found', 'event.get("parent") == stream_id',
         (f"{TREE} -k 'outlives and memory'",),
