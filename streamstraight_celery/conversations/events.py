@@ -23,6 +23,7 @@ OWN_TYPES = frozenset(
 )
 MAX_TYPE = 100
 MAX_EVENT_ID = 200
+MAX_QUESTION_ID = 2 * MAX_EVENT_ID
 PAGE = 256  # entries
 
 _encode = wire_encoder(get_codec("json"))
@@ -104,6 +105,21 @@ def check_event_id(event_id: str) -> str:
     if event_id.startswith(("stream:", "ended:", "refused:", "question:", "closed:")):
         raise ConfigurationError(f"id={event_id!r}: ids that begin so are the package's own")
     return event_id
+
+
+def question_id(stream_id: str, name: str) -> str:
+    """The id of a task's question, which an answer names.
+
+    Raises:
+        ConfigurationError: the name is not an event's id, or too long with that of the stream.
+    """
+    question = f"question:{stream_id}:{check_event_id(name)}"
+    if len(question) > MAX_QUESTION_ID:
+        raise ConfigurationError(
+            f"id={name!r:.100}: with the stream's, an id of {len(question)} characters; "
+            f"{MAX_QUESTION_ID} are possible"
+        )
+    return question
 
 
 def check_posted(key: str, answer: Answer) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..conversations.events import MAX_EVENT_ID, check_event_id, event_bytes, value_text
+from ..conversations.events import MAX_QUESTION_ID, check_event_id, event_bytes, value_text
 from ..errors import ConfigurationError, EncodeError, RelayUnavailableError
 from ..ids import conversation_id, is_conversation
 from ..relays.base import AsyncRelay
@@ -103,7 +103,7 @@ def _message(body: bytes, limit: int) -> tuple[str, str, str]:
         raise bad_request(str(error)) from None
     if len(text.encode(errors="surrogatepass")) > limit:
         raise Refused(413, "too-large", f"a value is larger than {limit} bytes")
-    if not isinstance(answers, str) or len(answers) > 2 * MAX_EVENT_ID:
+    if not isinstance(answers, str) or len(answers) > MAX_QUESTION_ID:
         raise bad_request("answers is the id of a question")
     return event_id, text, answers
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 from celery.utils import uuid
 
 from ..codecs import utf8
-from ..conversations.events import event_bytes, value_text
+from ..conversations.events import event_bytes, question_id, value_text
 from ..conversations.membership import header_of
 from ..enqueue.conversations import Conversation, IfActive
 from ..enqueue.enqueueing import InConversation
@@ -189,8 +189,9 @@ class TaskConversation(Generic[P]):
             payload: what JSON can say.
             type: what the answer has to be.
             timeout: seconds to wait at most, or a `timedelta`; None: no limit.
-            id: names the question; default: made of the payload, and how often this attempt has
-                asked it. Give one when a task that resumes asks the same more than once.
+            id: names the question, by at most 200 printable ASCII characters; default: made of the
+                payload, and how often this attempt has asked it. Give one when a task that resumes
+                asks the same more than once.
             suspend: wait without a worker: see `suspend`. For people, who may take days.
 
         Raises:
@@ -343,7 +344,7 @@ class TaskConversation(Generic[P]):
             digest = hashlib.sha256(utf8(text)).hexdigest()[:16]
             name = f"{digest}:{asked[digest]}"
             asked[digest] += 1
-        question = f"question:{self._task.stream_id}:{name}"
+        question = question_id(self._task.stream_id, name)
         wanted = self._wanted(kind, question)
         fields = {"type": "question", "id": question, "stream_id": self._task.stream_id}
         post = Post(here.name, question, event_bytes(fields, text))

@@ -17,6 +17,7 @@ from streamstraight_celery import (
     read_stream,
     stream_ref,
 )
+from streamstraight_celery.conversations.events import question_id
 from streamstraight_celery.errors import (
     ChunkTooLargeError,
     ConfigurationError,
@@ -235,3 +236,12 @@ def test_its_token_is_for_three_scopes(app: Celery) -> None:
     for scopes in (["write"], "read"):
         with pytest.raises(ConfigurationError, match="a conversation's token takes"):
             chat.token(scopes=scopes)
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "é", "x" * 201, 7])
+def test_a_question_is_named_as_an_event_is(name: Any) -> None:
+    assert question_id("a", "approval") == "question:a:approval"
+    with pytest.raises(ConfigurationError, match="id="):
+        question_id("a", name)
+    with pytest.raises(ConfigurationError, match="an id of 411 characters"):
+        question_id("a" * 201, "x" * 200)
