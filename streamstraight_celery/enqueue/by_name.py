@@ -138,7 +138,8 @@ def send_stream_task(
         headers[CONVERSATION_HEADER] = check_conversation_name(conversation)
     inherit(headers, name)
     belongs = headers.get(CONVERSATION_HEADER) or ""
-    if if_active == "enqueue" and belongs:
+    # A child begins at once.
+    if if_active == "enqueue" and belongs and not headers.get(PARENT_HEADER):
         if signature is not last:
             raise ConfigurationError("if_active='enqueue' is for tasks given by name")
         wait += round(runtime.settings.conversation_ttl * 1000)

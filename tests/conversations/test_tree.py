@@ -21,6 +21,7 @@ from streamstraight_celery.errors import ConfigurationError, StreamNotEndedError
 from streamstraight_celery.ids import PARENT_HEADER
 from streamstraight_celery.relays.base import Relay
 from streamstraight_celery.relays.requests import Append, Claim, Read, Stop
+from streamstraight_celery.runtime import Runtime
 from tests.conftest import eventually
 from tests.conversations.project import answer
 from tests.conversations.test_log import events
@@ -198,6 +199,17 @@ def test_a_child_by_name(app: Celery) -> None:
     assert events(app)[-1]["parent"] == root.id
     root.stop(tree=True)
     assert ends(child) == ["stopped"]
+
+
+def test_a_child_by_name_waits_for_no_turn(app: Celery) -> None:
+    root = get_conversation("chat-42", app=app).stream(answer, "hi")
+    canvas: Any = answer.si("a") | answer.si("b")
+    for task, args in ((answer.name, ["hi"]), (canvas, None)):
+        child = send_stream_task(
+            task, args, app=app, conversation="chat-42", if_active="enqueue",
+            headers={PARENT_HEADER: root.id},
+        )  # fmt: skip
+        assert child.state().lease_left < 2 * Runtime.of(app).settings.ttl * 1000
 
 
 def test_a_canvas_cannot_wait_for_its_turn(app: Celery) -> None:
