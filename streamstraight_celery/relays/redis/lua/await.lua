@@ -15,15 +15,13 @@ local at = {
 if not begun(at) then return {'exists', 0, 0, ''} end
 if at.seq > tonumber(ARGV[9]) then return {'gap', at.seq, 0, ''} end
 local m = redis.call('HMGET', state, 'W', 'v:' .. stream, 'kt')
-local deadlines, deadline, count = m[2] or '', nil, 0
+local deadlines, deadline = m[2] or '', nil
 for each, what in string.gmatch(deadlines, '(%d+) ([^\n]*)\n') do
-  count = count + 1
   if what == ARGV[11] then deadline = each end
 end
 if not deadline then
   deadline = string.format('%d', at.now + ARGV[12])
   deadlines = deadlines .. deadline .. ' ' .. ARGV[11] .. '\n'
-  if count >= 100 then deadlines = string.gsub(deadlines, '^[^\n]*\n', '') end
 end
 local left = deadline - at.now
 if left <= 0 then return {'closed', 0, 0, ''} end
