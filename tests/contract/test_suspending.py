@@ -101,6 +101,16 @@ def test_an_event_that_it_has_not_seen_comes_first(relay: Relay) -> None:
     assert park(relay, seen=1).kind == "ok"
 
 
+def test_a_task_that_goes_on_is_sent_no_message(relay: Relay) -> None:
+    begin(relay)
+    assert park(relay).kind == "ok"  # the answer is lost, and the request repeated
+    post(relay, 1, wakes=True)
+    assert park(relay, attempt=2).kind == "gap"  # of another attempt
+    assert park(relay).kind == "gap"
+    assert due(relay) == []
+    assert relay.call(Wake(NAME)).number == 0
+
+
 @pytest.mark.fakeredis
 def test_the_first_request_decides_about_the_deadline(make_relay: MakeRelay) -> None:
     relay = make_relay(reap_after=1)

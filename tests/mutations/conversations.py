@@ -77,6 +77,11 @@ CONVERSATIONS = (
         (f"{SUSPENDING} -k 'not_seen and redis'",),
     ),
     Mutation(
+        "suspending: no message for a task that goes on", f"{LUA}/await.lua",
+        "  if kept and string.match", "  if false and string.match",
+        (f"{SUSPENDING} -k 'goes_on_is and redis'",),
+    ),
+    Mutation(
         "suspending: a message for one caller", f"{LUA}/wake.lua",
         "    local free = tonumber(held) <= now and", "    local free = true and",
         (f"{SUSPENDING} -k 'message_once and redis'",),

@@ -157,6 +157,9 @@ def await_input(store: MemoryStore, request: Await) -> Answer:
     if stream is None:
         return Answer("exists")
     if stream.last > request.seen:
+        kept = stream.waits.get(request.names)
+        if kept is not None and kept.attempt == request.attempt:
+            del stream.waits[request.names]
         return Answer("gap", stream.last)
     what = request.names, request.what
     deadline = stream.deadlines.get(what, store.now() + request.wait)

@@ -13,7 +13,14 @@ local at = {
   publish = ARGV[5], channel = ARGV[6],
 }
 if not begun(at) then return {'exists', 0, 0, ''} end
-if at.seq > tonumber(ARGV[9]) then return {'gap', at.seq, 0, ''} end
+if at.seq > tonumber(ARGV[9]) then
+  -- A request whose answer was lost may have kept the message: the task goes on without it.
+  local kept = redis.call('HGET', state, 'w:' .. stream)
+  if kept and string.match(kept, WAIT) == ARGV[8] then
+    redis.call('HDEL', state, 'w:' .. stream, 'wm:' .. stream)
+  end
+  return {'gap', at.seq, 0, ''}
+end
 local m = redis.call('HMGET', state, 'W', 'v:' .. stream, 'kt')
 local deadlines, deadline = m[2] or '', nil
 for each, what in string.gmatch(deadlines, '(%d+) ([^\n]*)\n') do
