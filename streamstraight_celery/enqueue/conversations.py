@@ -285,6 +285,9 @@ class Conversation:
     def delete(self) -> None:
         """Delete the log, all its events; streams are kept for as long as any other.
 
+        Stop first the streams that wait for their turn, or suspended for an input: both are kept
+        in the log. Without it, queued ones all begin, and suspended ones end when their time is over.
+
         Raises:
             RelayUnavailableError: the store does not answer.
         """
