@@ -285,8 +285,8 @@ class Conversation:
     def delete(self) -> None:
         """Delete the log, all its events; streams are kept for as long as any other.
 
-        Stop first the streams that wait for their turn, or suspended for an input: both are kept
-        in the log. Without it, queued ones all begin, and suspended ones end when their time is over.
+        Stop first the streams that wait for their turn, or suspended for an input, for both are
+        kept with it: queued ones would all begin, suspended ones end when their time is over.
 
         Raises:
             RelayUnavailableError: the store does not answer.

@@ -88,8 +88,8 @@ class Wanted:
     def what(self, timeout: float | None) -> str:
         """A name for what is wanted, which another attempt of the task gives it too.
 
-        That one may begin behind earlier waits, so they are not counted: chunks and times tell waits
-        apart, and equal ones that follow each other without a chunk are numbered.
+        That one may begin behind earlier waits, so they are not counted: chunks and times tell
+        waits apart, and equal ones that follow each other without a chunk are numbered.
         """
         if self.question:
             return self.question

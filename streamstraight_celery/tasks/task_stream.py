@@ -65,8 +65,12 @@ def check_unwatched(value: object) -> None:
     Raises:
         ConfigurationError: it is no number of seconds, or fewer than `UNWATCHED_AT_LEAST`.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (number and value >= UNWATCHED_AT_LEAST):
+    known = (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and value >= UNWATCHED_AT_LEAST
+    )
+    if value is not None and not known:
         raise ConfigurationError(
             f"unwatched={value!r}: use a number of seconds after which a stream that nobody has "
             f"read is stopped, {UNWATCHED_AT_LEAST} at least, or None"
