@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import weakref
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from ..ends.telling import tell_application
-from ..errors import StreamError
+from ..errors import RelayUnavailableError, StreamError
 from ..in_turn import InTurn
 from ..relays import open_relay
 from ..settings import StreamSettings
 from .ending import tell_end
+
+log = logging.getLogger(__name__)
 
 
 class EndTeller(InTurn):
@@ -43,7 +47,12 @@ class EndTeller(InTurn):
             app.connection_for_write() as connection,
         ):
             # First the conversation: its readers wait.
-            tell_end(app, settings, relay, stream_id, connection)
+            try:
+                tell_end(app, settings, relay, stream_id, connection)
+            except (RelayUnavailableError, OperationalError, OSError):
+                raise  # the others would fail, too
+            except Exception:
+                log.exception("stream %s: its conversation is not told of its end", stream_id)
             told = tell_application(app, relay, stream_id, connection=connection)
         if told == "failed":
             raise StreamError(f"the end of stream {stream_id!r} could not be told")
