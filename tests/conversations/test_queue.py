@@ -180,9 +180,9 @@ def test_replacing_asks_each_one_to_stop_once(
 
     waits: list[bool] = []
     writer = threading.Thread(target=stop_late)
-    look = ending._has_ended
+    look = ending.has_ended
     monkeypatch.setattr(app.control, "broadcast", broadcast)
-    monkeypatch.setattr(ending, "_has_ended", lambda *of: waits.append(True) or look(*of))
+    monkeypatch.setattr(ending, "has_ended", lambda *of: waits.append(True) or look(*of))
     new = chat.stream(answer, "hi", if_active="replace")
     writer.join()
     assert asked == [first.id]
