@@ -154,24 +154,35 @@ export class StreamTransport {
   follow(chatId: string, ref: ConversationRef, { resumeStream, setMessages }: FollowingChat): () => void {
     const { onStatus: _, decoder: __, ...how } = this.#options.stream ?? {};
     let begun: Promise<unknown> | undefined;
-    /** Reads a stream, unless this tab has asked for it. */
-    const look = async (id: string | undefined, question?: Message) => {
+    /** Reads a stream, unless this tab has asked for it. `done`: the reading that is waited for no more. */
+    const look = async (id: string | undefined, question?: Message, done?: Reading): Promise<void> => {
       await this.#asking.get(chatId)?.catch(() => {});
       const reading = this.#readings.get(chatId);
-      if (!id || reading?.ref.stream_id === id) return;
-      // The chat takes one answer at a time.
-      await Promise.race([reading?.over, new Promise((resolve) => setTimeout(resolve, reading ? 5000 : 0))]);
+      if (!id || reading?.ref.stream_id === id || chat.status === "closed") return;
+      if (reading && reading !== done) {
+        // The chat takes one answer at a time. What has ended it may have left without a word.
+        const left = (): Promise<unknown> => pause(5000).then(() => reading.stream.status !== "closed" && left());
+        await Promise.race([reading.over, left()]);
+        return look(id, question, reading);
+      }
       if (question) setMessages((all) => withQuestion(all, question));
       void resumeStream();
     };
+    let wait = 500;
+    /** What began before this connection. */
+    const catchUp = () =>
+      (begun ??= this.#latest(chatId).then((latest) => look(latest?.stream_id)).catch((error) => {
+        begun = undefined;
+        void pause((wait = Math.min(2 * wait, 60_000))).then(() => chat.status === "closed" || catchUp());
+        this.#options.stream?.onError?.(error);
+      }));
     const chat = openConversation<{ events: { message: Message } }>(ref, {
       ...how,
       offset: "now",
       // A newer log has no events that were missed: what this page has read of the old one is gone.
       onReset: () => {},
       onStatus: (status) => {
-        // What began before this connection.
-        if (status === "open") begun ??= this.#latest(chatId).then((latest) => look(latest?.stream_id));
+        if (status === "open") void catchUp();
       },
     });
     void (async () => {
@@ -179,7 +190,7 @@ export class StreamTransport {
       for await (const event of chat) {
         if (event.type === "message") question = event.value;
         if (event.type !== "stream" || event.parent) continue;
-        await begun?.catch(() => {});
+        await begun;
         await look(event.stream_id, question);
         question = undefined;
       }
@@ -358,6 +369,8 @@ export class StreamTransport {
     await stopped;
   }
 }
+
+const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
 
 /** Rejects when the signal is aborted. */
 function aborted(signal: AbortSignal | undefined): Promise<never> {

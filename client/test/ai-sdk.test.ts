@@ -4,7 +4,7 @@ import { AbstractChat as Chat5 } from "ai5";
 import { AbstractChat as Chat6 } from "ai6";
 import { AbstractChat as Chat7 } from "ai7";
 import { resumeOnReset, StreamTransport, type StreamTransportOptions } from "../src/ai-sdk.ts";
-import { type Answer, at, closed, control, data, refusal, type Script, script, sse, superseded } from "./support.ts";
+import { type Answer, at, closed, control, data, refusal, type Script, script, settle, sse, superseded } from "./support.ts";
 
 const url = "https://relay.example/v1/stream/abc";
 const ref = { stream_id: "abc", url, token: "t" };
@@ -436,4 +436,60 @@ test("what is no UI message is an error that says what to do", async () => {
     });
     await assert.rejects(stream.getReader().read(), /codec="ui-messages" and to_ui_messages\(events\)/);
   }
+});
+
+/** A conversation's log, and the streams' answers, as the test sends them. */
+function following(latest: () => Promise<{ stream_id: string; url: string; token: string } | null>) {
+  const sends = new Map<string, ReadableStreamDefaultController<Uint8Array>>();
+  const fetch = async (path: string) => {
+    const id = new URL(path).pathname.split("/").pop() ?? "";
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => void sends.set(id, controller) });
+    return new Response(body, { headers: { "content-type": "text/event-stream" } });
+  };
+  const send = (id: string, text: string) => sends.get(id)?.enqueue(new TextEncoder().encode(text));
+  const errors: unknown[] = [];
+  const transport = new StreamTransport({
+    reconnect: latest, fetch: async () => Response.json(refOf("s1")),
+    stream: { fetch, pool: false, random: () => 0, onError: (error) => errors.push(error) },
+  });
+  return { transport, send, errors };
+}
+const refOf = (id: string) => ({ stream_id: id, url: `https://relay.example/v1/stream/${id}`, token: "t" });
+const chatRef = { ...refOf("log"), conversation: "chat-1" };
+
+test("follow asks again when the route to the latest answer fails", async () => {
+  let asked = 0;
+  const { transport, errors } = following(async () => {
+    if (!asked++) throw new Error("the web server restarts");
+    return refOf("s1");
+  });
+  let resumed = 0;
+  const leave = transport.follow("chat-1", chatRef, { resumeStream: async () => void resumed++, setMessages: () => {} });
+  await until(() => resumed);
+  leave();
+  assert.deepEqual([asked, String(errors[0])], [2, "Error: the web server restarts"]);
+});
+
+test("follow leaves an answer alone that is still read", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { transport, send } = following(async () => null);
+  const chat = chatOf(Chat7, transport);
+  const answered = chat.sendMessage({ text: "Hi" });
+  let resumed = 0;
+  const leave = transport.follow("chat-1", chatRef, { resumeStream: async () => void resumed++, setMessages: () => {} });
+  await settle();
+  send("s1", data(at(3), said("1", "Hel")));
+  const began = ["s1", "s2"].map((stream_id) => ({ type: "stream", at: 1, stream_id }));
+  send("log", data(at(2), began));
+  for (let i = 0; i < 3; i++) {
+    await settle();
+    t.mock.timers.tick(6000);
+  }
+  await settle();
+  assert.equal(resumed, 0);
+  send("s1", data(at(5), finished("1")) + closed(at(5)));
+  await answered;
+  await settle();
+  assert.equal(resumed, 1);
+  leave();
 });
