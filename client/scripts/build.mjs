@@ -18,7 +18,7 @@ import { minify } from "terser";
 const MODULES = {
   client: { entry: "src/index.ts", imports: [], limit: 9216 },
   shared: { entry: "src/shared.ts", imports: [], limit: 4096 },
-  react: { entry: "src/react.ts", imports: ["react", "streamstraight-celery"], limit: 2048 },
+  react: { entry: "src/react.ts", imports: ["react", "streamstraight-celery"], limit: 2304 },
   "ai-sdk": { entry: "src/ai-sdk.ts", imports: ["streamstraight-celery"], limit: 3072 },
   "ag-ui": { entry: "src/ag-ui.ts", imports: ["streamstraight-celery"], limit: 2048 },
 };

@@ -1,17 +1,22 @@
 import { StreamError } from "./errors.ts";
 import { LiveStream } from "./stream.ts";
 import type {
-  Conversation, ConversationEvent, ConversationRef, ConversationTypes, SendOptions, Stream, StreamOptions, StreamStatus,
+  Conversation, ConversationEvent, ConversationOptions, ConversationRef, ConversationTypes, SendOptions, Stream, StreamOptions,
+  StreamStatus,
 } from "./types.ts";
 import { sleep, systemClock } from "./waiting.ts";
 
 /** How often a message is sent before `send` fails. The relay adds it once. */
 const TRIES = 4;
+/** Why a stream ended whose task may be delivered again. */
+const LOST = "producer-disconnected";
 
-interface Began {
+/** What `stop` goes by. */
+interface Told {
   type?: string;
   stream_id: string;
   parent?: string;
+  reason?: string;
 }
 
 const newId = () => Date.now().toString(36) + Math.random().toString(36).slice(2);
@@ -21,21 +26,27 @@ export class LiveConversation<T extends Partial<ConversationTypes>> implements C
   readonly #log: LiveStream<ConversationEvent<T>>;
   readonly #url: string;
   readonly #options: StreamOptions<any>;
-  readonly #streams: LiveStream<any>[] = [];
+  /** Those that are being read. */
+  readonly #streams = new Set<LiveStream<any>>();
   #token: string | undefined;
-  /** The streams that have begun, and their parents; and which of them have not ended. */
-  readonly #parents = new Map<string, string | undefined>();
-  readonly #running = new Set<string>();
+  /** The streams that have begun; and why they have ended. */
+  readonly #begun = new Map<string, Pick<Told, "parent" | "reason">>();
 
-  constructor(source: ConversationRef | string, options: StreamOptions<ConversationEvent<T>>) {
+  constructor(source: ConversationRef | string, options: ConversationOptions<T>) {
     const { url, token }: { url: string; token?: string | undefined } =
       typeof source === "string" ? { url: source } : source;
-    const { getToken } = options;
+    const { getToken, onReset, seen = [] } = options;
+    for (const each of seen) this.#note(each as Told);
     this.#url = url;
     this.#token = options.token ?? token;
     this.#options = { pool: true, ...options };
     // The log and its streams have one token: what one of them was given, all of them use.
     if (getToken) this.#options.getToken = async () => (this.#token = await getToken());
+    if (onReset)
+      this.#options.onReset = (attempt) => {
+        this.#begun.clear();
+        onReset(attempt);
+      };
     this.#log = new LiveStream(source, this.#options);
   }
 
@@ -51,12 +62,15 @@ export class LiveConversation<T extends Partial<ConversationTypes>> implements C
     const events = this.#log[Symbol.asyncIterator]();
     return {
       next: async () => {
-        const found = await events.next();
-        // The application's own events may have any other type.
-        const { type, stream_id, parent } = (found.value ?? {}) as Began;
-        if (type === "stream") this.#running.add(stream_id), this.#parents.set(stream_id, parent);
-        if (type === "ended") this.#running.delete(stream_id);
-        return found as IteratorResult<ConversationEvent<T>, undefined>;
+        try {
+          const found = await events.next();
+          this.#note((found.value ?? {}) as Told);
+          return found as IteratorResult<ConversationEvent<T>, undefined>;
+        } catch (error) {
+          // Not as if they were complete.
+          for (const each of this.#streams) each.close({ error });
+          throw error;
+        }
       },
       return: async () => {
         this.close();
@@ -66,12 +80,19 @@ export class LiveConversation<T extends Partial<ConversationTypes>> implements C
   }
 
   openStream<C>(id: string, options: StreamOptions<C> = {}): Stream<C> {
-    const { pool, fetch, getToken, whileHidden, clock, random } = this.#options;
+    const { pool, fetch, getToken, whileHidden, signal, clock, random } = this.#options;
     const url = this.#url.replace(/[^/?#]+(?=([?#].*)?$)/, encodeURIComponent(id));
-    const shared = { pool, fetch, getToken, whileHidden, clock, random, token: this.#token };
-    const stream = new LiveStream<C>({ stream_id: id, url }, { ...shared, ...options });
-    this.#streams.push(stream);
+    const shared = { pool, fetch, getToken, whileHidden, signal, clock, random, token: this.#token };
+    const stream = new LiveStream<C>({ stream_id: id, url }, { ...shared, ...options }, () => this.#streams.delete(stream));
+    this.#streams.add(stream);
     return stream;
+  }
+
+  /** The application's own events may have any other type. */
+  #note({ type, stream_id, parent, reason }: Told): void {
+    if (type === "stream") this.#begun.set(stream_id, { ...(parent && { parent }) });
+    const ended = type === "ended" && this.#begun.get(stream_id);
+    if (ended && reason) ended.reason = reason;
   }
 
   async send(value: unknown, options: SendOptions = {}): Promise<string> {
@@ -96,16 +117,20 @@ export class LiveConversation<T extends Partial<ConversationTypes>> implements C
   }
 
   async stop({ tree }: { tree?: boolean } = {}): Promise<void> {
-    const began = [...this.#parents];
-    const roots = began.filter(([, parent]) => !parent).map(([id]) => id);
+    const begun = [...this.#begun];
+    const roots = begun.filter(([, { parent }]) => !parent);
     // Without an active stream the last one may have started some that still run.
-    const root = roots.find((id) => this.#running.has(id)) ?? roots.at(-1);
+    const [root] = roots.find(([, { reason }]) => !reason) ?? roots.at(-1) ?? [];
     const family = new Set([root]);
-    if (tree) for (const [id, parent] of began) if (parent && family.has(parent)) family.add(id);
-    await Promise.all([...this.#running].filter((id) => family.has(id)).map((id) => {
+    if (tree) for (const [id, { parent }] of begun) if (parent && family.has(parent)) family.add(id);
+    await Promise.all(begun.map(async ([id, { reason }]) => {
+      // A lost one may have begun again, of which the log says nothing.
+      if (!family.has(id) || (reason && reason !== LOST)) return;
       const stream = this.openStream(id);
       stream.close();
-      return stream.stop();
+      await stream.stop().catch((error: StreamError) => {
+        if (!reason || error.code !== "not-found") throw error;
+      });
     }));
   }
 

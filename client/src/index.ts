@@ -1,7 +1,7 @@
 import { LiveConversation } from "./conversation.ts";
 import { LiveStream } from "./stream.ts";
 import type {
-  Conversation, ConversationEvent, ConversationRef, ConversationTypes, Stream, StreamOptions, StreamRef,
+  Conversation, ConversationOptions, ConversationRef, ConversationTypes, Stream, StreamOptions, StreamRef,
 } from "./types.ts";
 
 export type {
@@ -10,8 +10,8 @@ export type {
 } from "./agents.ts";
 export { type Failure, StreamError, StreamResetError } from "./errors.ts";
 export type {
-  Clock, Conversation, ConversationEvent, ConversationRef, ConversationTypes, EndReason, OffsetStorage, SendOptions, Stream,
-  StreamOptions, StreamRef, StreamStatus,
+  Clock, Conversation, ConversationEvent, ConversationOptions, ConversationRef, ConversationTypes, EndReason, OffsetStorage,
+  SendOptions, Stream, StreamOptions, StreamRef, StreamStatus,
 } from "./types.ts";
 
 /**
@@ -32,7 +32,7 @@ export function openStream<T = unknown>(source: StreamRef | string, options: Str
  */
 export function openConversation<T extends Partial<ConversationTypes> = {}>(
   source: ConversationRef | string,
-  options: StreamOptions<ConversationEvent<T>> = {},
+  options: ConversationOptions<T> = {},
 ): Conversation<T> {
   return new LiveConversation(source, options);
 }

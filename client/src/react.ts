@@ -3,6 +3,7 @@ import {
   type Conversation, type ConversationEvent, type ConversationRef, type ConversationTypes, type EndReason, openConversation,
   type StreamOptions, type StreamRef, type StreamStatus,
 } from "streamstraight-celery";
+import { digest } from "./digest.ts";
 import { type Ask, type Snapshot, storeOf, stores, UNSEEN } from "./store.ts";
 
 /** The options of `openStream`; resets are handled by the hook. */
@@ -186,24 +187,4 @@ export function useConversation<T extends Partial<ConversationTypes> = {}>(
 
 function urlOf(url: string | undefined, id: string): string {
   return (url ?? "").replace(/[^/?#]+(?=([?#].*)?$)/, encodeURIComponent(id));
-}
-
-/** The streams that have begun, and the questions that are open. */
-function digest<T extends Partial<ConversationTypes>>(events: readonly ConversationEvent<T>[]) {
-  type Question = UseConversation<T>["questions"][number];
-  const streams = new Map<string, Pick<ConversationStream<unknown>, "id" | "task" | "title" | "parent"> & { endReason?: EndReason }>();
-  const questions = new Map<string, Question>();
-  for (const event of events as readonly any[]) {
-    const { type, stream_id: id, task, title, parent, reason: endReason } = event;
-    if (type === "stream") streams.set(id, { id, task, title, parent });
-    if (type === "ended") {
-      streams.set(id, { ...streams.get(id), id, endReason });
-      // A task that has ended waits no more.
-      for (const [name, { stream_id }] of questions) if (stream_id === id) questions.delete(name);
-    }
-    if (type === "question") questions.set(event.id, event as Question);
-    if (type === "input") questions.delete(event.answers);
-    if (type === "closed") questions.delete(event.question);
-  }
-  return { streams: [...streams.values()], questions: [...questions.values()] };
 }

@@ -16,7 +16,8 @@ export type Ask<T> = () => [StreamRef | string, StreamOptions<T>];
 
 /** What a store reads: a stream, or a conversation, which does not end. */
 type Source<T> = Pick<Stream<T>, "offset" | "close"> & AsyncIterable<T> & { endReason?: EndReason | undefined };
-type Open<T, S> = (source: any, options: StreamOptions<T>) => S;
+/** `seen`: what was read before, which a conversation's `stop` goes by. */
+type Open<T, S> = (source: any, options: StreamOptions<T> & { seen: readonly any[] }) => S;
 
 interface Frame {
   drawn?: number;
@@ -76,8 +77,10 @@ export class Store<T, S extends Source<T> = Stream<T>> {
   /** The source, for what is asked of the relay; one that is not being read is closed. */
   reach(ask: Ask<T>): S | undefined {
     if (this.#over) return undefined;
-    const source = this.#stream ?? this.#openSource(...ask());
-    if (!this.#stream) source.close();
+    if (this.#stream) return this.#stream;
+    const [ref, options] = ask();
+    const source = this.#openSource(ref, { ...options, seen: this.#chunks });
+    source.close();
     return source;
   }
 
@@ -108,6 +111,7 @@ export class Store<T, S extends Source<T> = Stream<T>> {
     try {
       const stream = (this.#stream = this.#openSource(source, {
         ...options,
+        seen: this.#chunks,
         offset: this.#offset ?? options.offset,
         getToken,
         onError: (error) => today().onError?.(error),

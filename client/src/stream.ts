@@ -38,6 +38,7 @@ export class LiveStream<T> implements Stream<T> {
 
   readonly #url: URL;
   readonly #options: StreamOptions<T>;
+  readonly #leave: () => void;
   readonly #clock: Clock;
   readonly #protocol: Protocol;
   /** Chunks that have not been taken yet. */
@@ -67,7 +68,8 @@ export class LiveStream<T> implements Stream<T> {
   #holds = 0;
   #connection: Connection | undefined;
 
-  constructor(source: StreamRef | string, options: StreamOptions<T>) {
+  /** `leave` is called when the consumer is done. */
+  constructor(source: StreamRef | string, options: StreamOptions<T>, leave = () => {}) {
     const { url, token }: { url: string; token?: string | undefined } =
       typeof source === "string" ? { url: source } : source;
     this.#url = new URL(url, globalThis.location?.href);
@@ -81,6 +83,7 @@ export class LiveStream<T> implements Stream<T> {
     const { offset = kept ?? "-1", signal } = options;
     this.#keep = keep;
     this.#options = options;
+    this.#leave = leave;
     this.#clock = options.clock ?? systemClock;
     this.#protocol = new Protocol(offset, options.random ?? Math.random);
     this.#token = options.token ?? token;
@@ -95,8 +98,8 @@ export class LiveStream<T> implements Stream<T> {
     return this.#left || this.#inbox.length ? this.#position : this.#protocol.position;
   }
 
-  close(): void {
-    this.#finish({}, true);
+  close(outcome: { error?: unknown } = {}): void {
+    this.#finish(outcome, true);
   }
 
   async stop(): Promise<void> {
@@ -447,12 +450,12 @@ export class LiveStream<T> implements Stream<T> {
   readonly #abort = () => this.#finish({ error: this.#options.signal?.reason }, true);
 
   /**
-   * The first outcome stands, unless the consumer gives up (`drop`), which discards all unread
+   * The first outcome stands, unless the consumer then gives up (`drop`), which discards all unread
    * chunks. Errors thrown by callbacks reach the consumer too.
    */
   #finish(outcome: { error?: unknown }, drop?: boolean): void {
     const { signal, onError } = this.#options;
-    if (this.#outcome && !drop) return;
+    if (this.#outcome && (!drop || this.#left)) return;
     named(outcome.error, this.#name);
     this.#outcome = outcome;
     if (drop) {
@@ -460,6 +463,7 @@ export class LiveStream<T> implements Stream<T> {
       this.#left = true;
       this.#inbox.clear();
       this.#leaving.abort();
+      this.#leave();
       signal?.removeEventListener("abort", this.#abort);
     }
     this.#life.abort();

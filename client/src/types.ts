@@ -172,9 +172,14 @@ export type ConversationEvent<T extends Partial<ConversationTypes> = {}> =
   | { type: "question"; at: number; id: string; stream_id: string; value: Of<T, "question"> }
   /** It does not wait for the answer any more. */
   | { type: "closed"; at: number; question: string }
-  /** The message `input` did not fit. */
-  | { type: "refused"; at: number; input: string; message: string; stream_id?: string }
+  /** The message `input` did not fit. `answers`: the question that it was to answer, which is open again. */
+  | { type: "refused"; at: number; input: string; message: string; stream_id?: string; answers?: string }
   | (T extends { events: infer E } ? Own<E> : never);
+
+export interface ConversationOptions<T extends Partial<ConversationTypes> = {}> extends StreamOptions<ConversationEvent<T>> {
+  /** The events before `offset`, when they were delivered to an earlier reader: `stop` goes by them too. */
+  seen?: readonly ConversationEvent<T>[] | undefined;
+}
 
 export interface SendOptions {
   /** Names the message: of several with one id only the first is added. */
@@ -198,7 +203,7 @@ export interface Conversation<T extends Partial<ConversationTypes> = {}> extends
   /** Answers a question. Rejects with code `answered` when another answer came first or nobody waits any more. */
   answer(question: { id: string } | string, value: Of<T, "answer">): Promise<string>;
   /**
-   * Asks the relay to stop the active stream, of those that were delivered. `tree`: also the streams that its
+   * Asks the relay to stop the active stream, of those that were delivered or `seen`. `tree`: also the streams that its
    * task has started.
    */
   stop(options?: { tree?: boolean | undefined }): Promise<void>;

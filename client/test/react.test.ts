@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createElement } from "react";
 import { renderToString } from "react-dom/server";
-import type { StreamError, StreamOptions, StreamRef } from "../src/index.ts";
+import { type Conversation, type ConversationEvent, openConversation, type StreamError, type StreamOptions, type StreamRef } from "../src/index.ts";
+import { digest } from "../src/digest.ts";
 import { useStream } from "../src/react.ts";
 import { type Ask, type Store, storeOf, stores } from "../src/store.ts";
-import { at, closed, deadNetwork, frames, refusal, script, settle, sse } from "./support.ts";
+import { at, closed, data, deadNetwork, frames, refusal, script, settle, sse } from "./support.ts";
 
 function Answer({ source }: { source: StreamRef | null }) {
   const { status, chunks, value } = useStream(source, { reduce: (count: number) => count + 1, initial: 0 });
@@ -52,7 +53,7 @@ test("what openStream throws is the hook's error, and tried again when somebody 
 });
 
 /** Looks at a store until that is so. */
-function look<T>(store: Store<T>, ask: Ask<T>, until: () => boolean): Promise<() => void> {
+function look<T>(store: Pick<Store<T>, "subscribe">, ask: Ask<T>, until: () => boolean): Promise<() => void> {
   return new Promise((resolve) => {
     const leave = store.subscribe(() => until() && resolve(leave), ask);
   });
@@ -79,6 +80,37 @@ test("a token that is refused, and no other, is the hook's error", async () => {
   const store = storeOf<string>(url("old"));
   (await look(store, ask, () => store.snapshot.status === "closed"))();
   assert.equal((store.snapshot.error as StreamError).code, "unauthorized");
+});
+
+test("a question waits on when its answer was refused", () => {
+  const asks = (id: string) => ({ type: "question", id, stream_id: "a" });
+  const answers = (answers: string, id: string) => ({ type: "input", id, answers });
+  const refuses = (answers: string, input: string) => ({ type: "refused", input, answers });
+  const open = (...events: object[]) => digest(events as ConversationEvent[]).questions.map(({ id }) => id);
+  const events = [asks("1"), asks("2"), answers("1", "wrong")];
+  assert.deepEqual(open(...events), ["2"]);
+  assert.deepEqual(open(...events, refuses("1", "wrong")), ["1", "2"]);
+  assert.deepEqual(open(...events, refuses("1", "wrong"), answers("1", "right")), ["2"]);
+  assert.deepEqual(open(...events, { type: "closed", question: "1" }, refuses("1", "wrong")), ["2"]);
+  assert.deepEqual(open(...events, { type: "ended", stream_id: "a" }, refuses("1", "wrong")), []);
+});
+
+test("stop reaches a conversation's stream that an earlier connection told of", async () => {
+  const began = { type: "stream", at: 1, stream_id: "a" };
+  const relay = script(sse([data(at(1), [began])], "stay"), refusal(202), sse([], "stay"), refusal(202));
+  const ask: Ask<ConversationEvent> = () => [url("conversation%3Achat"), { fetch: relay.fetch, token: "t", pool: false }];
+  const store = storeOf<ConversationEvent, Conversation>(url("conversation%3Achat"), openConversation as never);
+  (await look(store, ask, () => store.snapshot.chunks.length === 1))();
+  // After the store's own timer, which closes the connection.
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  await store.reach(ask)?.stop();
+  const leave = store.subscribe(() => {}, ask);
+  await settle();
+  await store.reach(ask)?.stop();
+  leave();
+  const asked = relay.seen.map(({ method, path, query }) => `${method} ${path} ${query["offset"] ?? ""}`.trim());
+  const log = "GET /v1/stream/conversation%3Achat";
+  assert.deepEqual(asked, [`${log} -1`, "POST /v1/stop/a", `${log} ${at(1)}`, "POST /v1/stop/a"]);
 });
 
 test("stop reaches the task of a stream that could not be read on", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type ConversationEvent, openConversation, type StreamError } from "../src/index.ts";
-import { type Answer, at, closed, data, deadNetwork, drain, frames, ManualClock, options, refusal, script, settle, sse, take } from "./support.ts";
+import { type Answer, at, closed, data, deadNetwork, drain, frames, ManualClock, options, refusal, script, settle, sse, superseded, take } from "./support.ts";
 
 const URL_OF_CHAT = "https://relay.example/v1/stream/conversation%3Achat-42?tenant=1";
 const began = (id: string, parent?: string) => ({ type: "stream", at: 1, stream_id: id, ...(parent && { parent }) });
@@ -122,6 +122,64 @@ test("stop with the tree reaches what outlives the stream that started it", asyn
   await chat.stop({ tree: true });
   assert.deepEqual(from.seen.slice(1).map(({ path }) => path), ["/v1/stop/c"]);
   chat.close();
+});
+
+test("stop goes by what an earlier reader has seen", async () => {
+  const seen = [began("old"), ended("old"), began("a"), began("b", "a")] as ConversationEvent<Chat>[];
+  const from = relay(sse([log(ended("b"))], "stay"), refusal(202));
+  const chat = openConversation<Chat>(URL_OF_CHAT, { ...options<ConversationEvent<Chat>>(from), pool: false, offset: at(4), seen });
+  await take(chat[Symbol.asyncIterator](), 1);
+  await chat.stop({ tree: true });
+  assert.deepEqual(from.seen.slice(1).map(({ path }) => path), ["/v1/stop/a"]);
+  chat.close();
+});
+
+test("stop with the tree reaches a stream that was lost and may have begun again", async () => {
+  const lost = (id: string) => ({ ...ended(id), reason: "producer-disconnected" });
+  const events = [began("a"), began("b", "a"), lost("b"), began("c", "a"), lost("c"), began("d", "a"), ended("d")];
+  const expired = refusal(404, { error: { code: "not-found", message: "no such stream" } });
+  const from = relay(sse([log(...events)], "stay"), refusal(202), refusal(202), expired);
+  const chat = openConversation<Chat>(URL_OF_CHAT, { ...options<ConversationEvent<Chat>>(from), pool: false });
+  await take(chat[Symbol.asyncIterator](), events.length);
+  await chat.stop({ tree: true });
+  assert.deepEqual(from.seen.slice(1).map(({ path }) => path), ["/v1/stop/a", "/v1/stop/b", "/v1/stop/c"]);
+  chat.close();
+});
+
+test("after a reset of the log, stop goes by the new one", async () => {
+  const from = relay(sse([log(began("old"))], "cut"), superseded(), sse([log(began("a"))], "stay"), refusal(202));
+  const more = { pool: false, onReset: () => {} };
+  const chat = openConversation<Chat>(URL_OF_CHAT, { ...options<ConversationEvent<Chat>>(from), ...more });
+  await take(chat[Symbol.asyncIterator](), 2);
+  await chat.stop();
+  assert.deepEqual(from.seen.slice(3).map(({ path }) => path), ["/v1/stop/a"]);
+  chat.close();
+});
+
+test("the signal ends the streams, too", async () => {
+  const from = relay(sse([log(began("a"))], "stay"), sse([frames(["hi"])], "stay"));
+  const life = new AbortController();
+  const more = { pool: false, signal: life.signal };
+  const chat = openConversation<Chat>(URL_OF_CHAT, { ...options<ConversationEvent<Chat>>(from), ...more });
+  const events = drain(chat as any);
+  await settle();
+  const stream = drain(chat.openStream("a"));
+  await settle();
+  life.abort("left");
+  assert.deepEqual([(await events).error, (await stream).error], ["left", "left"]);
+  assert.ok(from.seen.every(({ signal }) => signal.aborted));
+});
+
+test("a log that fails takes its streams along", async () => {
+  const from = relay(sse([log(began("a"))], "stay"), sse([frames(["hi"])], "stay"));
+  const failing = () => {
+    throw new Error("no date");
+  };
+  const more = { pool: false, decoder: failing };
+  const chat = openConversation<Chat>(URL_OF_CHAT, { ...options<ConversationEvent<Chat>>(from), ...more });
+  const stream = drain(chat.openStream("a"));
+  assert.match(String((await drain(chat as any)).error), /no date/);
+  assert.match(String((await stream).error), /no date/);
 });
 
 test("close ends the events, and the streams that were opened", async () => {

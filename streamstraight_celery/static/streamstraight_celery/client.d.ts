@@ -223,16 +223,21 @@ export type ConversationEvent<T extends Partial<ConversationTypes> = {}> =
 	at: number;
 	question: string;
 }
-/** The message `input` did not fit. */
+/** The message `input` did not fit. `answers`: the question that it was to answer, which is open again. */
  | {
 	type: "refused";
 	at: number;
 	input: string;
 	message: string;
 	stream_id?: string;
+	answers?: string;
 } | (T extends {
 	events: infer E;
 } ? Own<E> : never);
+export interface ConversationOptions<T extends Partial<ConversationTypes> = {}> extends StreamOptions<ConversationEvent<T>> {
+	/** The events before `offset`, when they were delivered to an earlier reader: `stop` goes by them too. */
+	seen?: readonly ConversationEvent<T>[] | undefined;
+}
 export interface SendOptions {
 	/** Names the message: of several with one id only the first is added. */
 	id?: string | undefined;
@@ -256,7 +261,7 @@ export interface Conversation<T extends Partial<ConversationTypes> = {}> extends
 		id: string;
 	} | string, value: Of<T, "answer">): Promise<string>;
 	/**
-	 * Asks the relay to stop the active stream, of those that were delivered. `tree`: also the streams that its
+	 * Asks the relay to stop the active stream, of those that were delivered or `seen`. `tree`: also the streams that its
 	 * task has started.
 	 */
 	stop(options?: {
@@ -643,6 +648,6 @@ export declare function openStream<T = unknown>(source: StreamRef | string, opti
  * Every event is delivered once and in order, from the first one, or from `offset`. Open the streams that begin
  * by `openStream(event.stream_id)`: they come over the same connection.
  */
-export declare function openConversation<T extends Partial<ConversationTypes> = {}>(source: ConversationRef | string, options?: StreamOptions<ConversationEvent<T>>): Conversation<T>;
+export declare function openConversation<T extends Partial<ConversationTypes> = {}>(source: ConversationRef | string, options?: ConversationOptions<T>): Conversation<T>;
 
 export {};
