@@ -52,7 +52,10 @@ class EndTeller(InTurn):
             except (RelayUnavailableError, OperationalError, OSError):
                 raise  # the others would fail, too
             except Exception:
-                log.exception("stream %s: its conversation is not told of its end", stream_id)
+                log.exception(
+                    "stream %s: its conversation is not told of its end", stream_id,
+                    extra={"stream_id": stream_id},
+                )  # fmt: skip
             told = tell_application(app, relay, stream_id, connection=connection)
         if told == "failed":
             raise StreamError(f"the end of stream {stream_id!r} could not be told")
