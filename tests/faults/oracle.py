@@ -111,7 +111,7 @@ def _end(
         return []  # its producer was lost; that was said
     if reader.end == ended.end:
         return []
-    if reader.end in TOLD and _lost(ended.ended, losses):
+    if reader.end in TOLD and was_lost(ended.ended, losses):
         return []
     return [f"told {reader.end!r}, but attempt {ended.attempt} ended {ended.end!r}"]
 
@@ -134,7 +134,7 @@ def _completed(stream: StreamRecord, reader: ReaderRecord) -> list[str]:
     return []
 
 
-def _lost(ended: float, losses: Sequence[Loss]) -> bool:
+def was_lost(ended: float, losses: Sequence[Loss]) -> bool:
     """Whether Redis lost the end of a stream after it was acknowledged."""
     return any(loss.since <= ended <= loss.until for loss in losses)
 
@@ -154,7 +154,7 @@ def _agreement(
               if len(all_) > 1]  # fmt: skip
     ends = {reader.end for reader in readers if reader.end}
     ended = stream.ended
-    if ended is not None and _lost(ended.ended, losses):
+    if ended is not None and was_lost(ended.ended, losses):
         ends -= TOLD
     elif stream.ended is None and losses:
         ends -= {GONE, NOT_FOUND}
