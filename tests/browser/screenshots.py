@@ -123,6 +123,8 @@ def photograph_commands(browser: Browser) -> None:
         with ThreadPoolExecutor() as at_once:
             ls, top, show = at_once.map(lambda words: (words, terminal.run(words)), names)
         terminal.photograph(IMAGES / "cli-ls.png", [ls, show])
+        if "streaming" not in top[1]:
+            sys.exit("no answer was under way any more: is the machine busy?")
         terminal.photograph(IMAGES / "cli-top.png", [("streams top", top[1])])
         words = "streams doctor"
         terminal.photograph(IMAGES / "cli-doctor.png", [(words, terminal.run(words))])
